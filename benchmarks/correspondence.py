@@ -144,21 +144,21 @@ def body_detector(name: str) -> Detector:
 def mask_detector(name: str) -> Detector:
     if name == "person":
         from stages.mediapipe_task import VisionTask
-        from stages.segment.backends.person import PERSON_FROM, WEIGHTS
+        from stages.segment.backends.person import MIN_PROBABILITY, WEIGHTS
 
         task = VisionTask(lambda vision: _person_task(vision, str(registry.path(WEIGHTS))), lambda result: True, None)
 
         def detect_person(image: Image) -> np.ndarray | None:
             masks: Sequence[Any] = task(image).segmentation_masks or ()
-            return masks[0].numpy_view().reshape(1, *image.shape[:2]) > PERSON_FROM if len(masks) == 1 else None
+            return masks[0].numpy_view().reshape(1, *image.shape[:2]) > MIN_PROBABILITY if len(masks) == 1 else None
 
         return detect_person
-    from stages.segment.extract import largest
+    from stages.segment.extract import most_probable_labels
 
     open_labeller: Callable[..., Any] = Backends("segment").require(name).open("cpu")
     labeller = open_labeller(None)
     ids = np.arange(len(labeller.table.names))[:, None, None]
-    return lambda image: largest(labeller(image), image.shape[1], image.shape[0]) == ids
+    return lambda image: most_probable_labels(labeller(image), image.shape[1], image.shape[0]) == ids
 
 
 def _person_task(vision: Any, weights: str) -> Any:

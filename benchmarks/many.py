@@ -62,7 +62,7 @@ def fsv2v(*arguments: str | Path, stdin: str = "") -> CommandRun:
 
 
 def run_over_finished(finished: Path, count: int, command: list[str], folder: Path) -> CommandRun:
-    """Run the command over `count` links to one finished clip, all of which it skips."""
+    """Run the command over `count` links to one finished clip. It skips them all."""
     folder.mkdir()
     links = [folder / f"{index}.clip" for index in range(count)]
     for link in links:

@@ -1,10 +1,10 @@
-"""What a film costs in place of a photograph (`synthesize --retarget`): processor time for each frame, on one core.
+"""The cost of a film as the example (`synthesize --retarget`), compared with a photograph: processor time per frame, on one core.
 
     python benchmarks/retargeting.py [--example PICTURE] [--frames 24]
 
 The same face moves once in a photograph of 1920x1080 pixels, the baseline of the ratio, and once in a film that shows this photograph in
-each frame. Of the film's time the part is told that encoding each frame as the example takes. Processor time hardly depends on what else
-the machine does.
+each frame. The share that encoding each frame as the example takes is printed, too. Processor time hardly depends on the load of
+the machine.
 """
 
 from __future__ import annotations

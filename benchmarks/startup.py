@@ -29,7 +29,7 @@ def mark(name):
     marks.append((name, time.monotonic(), time.process_time()))
 
 import fsv2v_cli.main, fsv2v_cli.synthesize
-fsv2v_cli.main._wait_without_spinning()
+fsv2v_cli.main._limit_openmp_spinning()
 mark("the command line")
 import torch
 mark("PyTorch")

@@ -31,9 +31,9 @@ OF_BARE = 0.9
 """Goal for the rate relative to that of the network alone."""
 BARE = """
 import sys, time
-from fsv2v_cli.main import _wait_without_spinning
+from fsv2v_cli.main import _limit_openmp_spinning
 
-_wait_without_spinning()
+_limit_openmp_spinning()
 import torch
 import fsv2v.synthesis
 from fsv2v.reporting import Reporter

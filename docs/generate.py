@@ -1,4 +1,4 @@
-"""Writes the reference part of docs/commands.md from the commands themselves: `python docs/generate.py`. A test holds it up to date."""
+"""Generates the reference part of docs/commands.md from the commands: `python docs/generate.py`. A test checks that it is up to date."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from fsv2v_cli.main import COMMANDS, cli
-from fsv2v_cli.options import clip_stage, command, device_option, inputs_argument, seed_option
+from fsv2v_cli.options import clip_stage_options, command, device_option, inputs_argument, seed_option
 
 PAGE = Path(__file__).parent / "commands.md"
 BEGIN = "<!-- From here on the page is generated: python docs/generate.py -->"
@@ -18,67 +18,68 @@ BEGIN = "<!-- From here on the page is generated: python docs/generate.py -->"
 
 @command("shared")
 @inputs_argument
-@clip_stage
+@clip_stage_options
 @seed_option
 @device_option
 def shared(**_: Any) -> None:
-    """Has every shared option once."""
+    """A command with all shared options."""
 
 
 def page() -> str:
-    """The page as it should be: the hand-written part as it is, and the generated part."""
-    written = PAGE.read_text(encoding="utf-8").partition(BEGIN)[0]
-    return written + BEGIN + "\n\n" + "\n".join(generated()).rstrip() + "\n"
+    """The text of the page: its hand-written part, and the generated part."""
+    handwritten = PAGE.read_text(encoding="utf-8").partition(BEGIN)[0]
+    return handwritten + BEGIN + "\n\n" + "\n".join(reference()).rstrip() + "\n"
 
 
-def generated() -> Iterator[str]:
-    """Lines of the reference: shared options, then every command."""
+def reference() -> Iterator[str]:
+    """The lines of the reference: the shared options, then all commands."""
     yield "## Shared options\n"
-    yield "Commands that have them list their names only.\n"
+    yield "Commands that have a shared option list only its name.\n"
     yield from table(options(shared))
     root = click.Context(cli, info_name="fsv2v")
     for name in COMMANDS:
-        found = cli.get_command(root, name)
-        assert found is not None
-        yield from chapter(found, click.Context(found, info_name=name, parent=root), "##")
+        subcommand = cli.get_command(root, name)
+        assert subcommand is not None
+        yield from section(subcommand, click.Context(subcommand, info_name=name, parent=root), "##")
 
 
-def chapter(what: click.Command, context: click.Context, level: str) -> Iterator[str]:
-    """A command, and after it those below it."""
+def section(click_command: click.Command, context: click.Context, level: str) -> Iterator[str]:
+    """The lines about a command, then those about its subcommands. level: the marks of its heading."""
     yield f"{level} {context.command_path}\n"
-    below = what.commands if isinstance(what, click.Group) else {}
-    yield from usage(what, context) if what.params or not below else [prose(what)]
-    for name, inner in below.items():
-        yield from chapter(inner, click.Context(inner, info_name=name, parent=context), level + "#")
+    subcommands = click_command.commands if isinstance(click_command, click.Group) else {}
+    yield from usage(click_command, context) if click_command.params or not subcommands else [description(click_command)]
+    for name, subcommand in subcommands.items():
+        yield from section(subcommand, click.Context(subcommand, info_name=name, parent=context), level + "#")
 
 
-def usage(what: click.Command, context: click.Context) -> Iterator[str]:
+def usage(click_command: click.Command, context: click.Context) -> Iterator[str]:
     """How to call a command, what it does, and its options."""
-    yield f"    {' '.join([context.command_path, *what.collect_usage_pieces(context)])}\n"
-    yield prose(what)
+    yield f"    {' '.join([context.command_path, *click_command.collect_usage_pieces(context)])}\n"
+    yield description(click_command)
     common = {tuple(row) for row in options(shared)}
-    own = [row for row in options(what) if tuple(row) not in common]
+    own = [row for row in options(click_command) if tuple(row) not in common]
     if own:
         yield from table(own)
-    named = [row[0].split(", ")[0].split(" ")[0].strip("`") for row in options(what) if tuple(row) in common]
-    if named:
-        yield f"Shared options: {', '.join(f'`{name}`' for name in named)}.\n"
+    names = [row[0].split(", ")[0].split(" ")[0].strip("`") for row in options(click_command) if tuple(row) in common]
+    if names:
+        yield f"Shared options: {', '.join(f'`{name}`' for name in names)}.\n"
 
 
-def prose(what: click.Command) -> str:
-    return "\n\n".join(" ".join(part.split()) for part in textwrap.dedent(what.help or "").strip().split("\n\n")) + "\n"
+def description(click_command: click.Command) -> str:
+    """The help text of a command, one line for each paragraph."""
+    return "\n\n".join(" ".join(part.split()) for part in textwrap.dedent(click_command.help or "").strip().split("\n\n")) + "\n"
 
 
-def options(what: click.Command) -> list[list[str]]:
-    """Spelling, default and meaning of each option."""
-    found = [parameter for parameter in what.params if isinstance(parameter, click.Option) and parameter.name != "help"]
-    return [[spelling(what, option), default(option), cell(option.help or "")] for option in found]
+def options(click_command: click.Command) -> list[list[str]]:
+    """[spelling, default, meaning] of each option."""
+    shown = [parameter for parameter in click_command.params if isinstance(parameter, click.Option) and parameter.name != "help"]
+    return [[spelling(click_command, option), default(option), escape(option.help or "")] for option in shown]
 
 
-def spelling(what: click.Command, option: click.Option) -> str:
+def spelling(click_command: click.Command, option: click.Option) -> str:
     names = sorted(option.opts, key=len, reverse=True) + option.secondary_opts
-    value = "" if option.is_flag else " " + _PLAIN.get(metavar := option.make_metavar(click.Context(what)), metavar)
-    return ", ".join(f"`{name}{cell(value) if name == names[0] else ''}`" for name in names)
+    value = "" if option.is_flag else " " + _METAVARS.get(metavar := option.make_metavar(click.Context(click_command)), metavar)
+    return ", ".join(f"`{name}{escape(value) if name == names[0] else ''}`" for name in names)
 
 
 def default(option: click.Option) -> str:
@@ -91,12 +92,13 @@ def default(option: click.Option) -> str:
     return "" if option.default in (None, ()) or not isinstance(option.default, (str, int, float)) else f"`{option.default}`"
 
 
-def cell(text: str) -> str:
+def escape(text: str) -> str:
+    """The text for a cell of a Markdown table."""
     return text.replace("|", "\\|")
 
 
-_PLAIN = {"INTEGER RANGE": "N", "INTEGER": "N", "FLOAT RANGE": "X", "FLOAT": "X", "TEXT": "NAME"}
-"""Values as people call them."""
+_METAVARS = {"INTEGER RANGE": "N", "INTEGER": "N", "FLOAT RANGE": "X", "FLOAT": "X", "TEXT": "NAME"}
+"""click's names of values -> the names in the page."""
 
 
 def table(rows: list[list[str]]) -> Iterator[str]:

@@ -2,9 +2,9 @@
 
     python examples/make_driving.py [OUT.clip]
 
-No person was filmed for it. The 68 points of an average head, listed below in millimetres, are moved by a score of speech and movements and
-projected by a pinhole camera. The clip is free to use and reproducible, and shows what a driving clip is: change the score, and drive your
-own example image with it. `fsv2v clip preview examples/driving.clip` draws it.
+No person was filmed. The 68 points of an average head, listed below in millimetres, are moved according to a script of speech and movements
+and projected by a pinhole camera. The clip is free to use and reproducible. To see how a driving clip works, change the script and drive
+your own example image with the result. `fsv2v clip preview examples/driving.clip` draws the clip.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stages.conditions.landmarks import MIRROR, draw_sketch
 
 SIZE, FRAMES, FPS = 256, 120, Fraction(25)
 
-# The score. LETTERS has the duration of each letter of SPEECH; other movements are (first frame, last frame, amount).
+# The script. LETTERS has the duration and mouth shape of each letter of SPEECH; other movements are (first frame, last frame, amount).
 SPEECH = " hela, aim a fes. ai tok, ai tan, end bau. bai! "
 LETTERS = {
     # letter: (frames, jaw in degrees, lips wide in millimetres, lips forward in millimetres)
@@ -51,9 +51,9 @@ JAW_FOLLOWS = {  # landmark -> share of the jaw's rotation that it follows
     49: -0.04, 50: -0.08, 51: -0.08, 61: -0.08, 62: -0.08,
 }  # fmt: skip
 NECK = np.array([0.0, 85.0, 95.0])
-CHEEK_SCALE, CHEEK_SHIFT = np.array([0.93, 1.0, 0.4]), np.array([0.0, 0.0, -6.0])  # from the jaw line to the cheek in front of it
+CHEEK_SCALE, CHEEK_SHIFT = np.array([0.93, 1.0, 0.4]), np.array([0.0, 0.0, -6.0])  # turn points of the jaw line into points of the cheek
 CAMERA_DISTANCE, FOCAL_LENGTH = 700.0, 555.0  # millimetres, pixels
-CENTRE = np.array([127.5, 112.0])  # pixel where the point between the eyes is seen
+CENTRE = np.array([127.5, 112.0])  # pixel at which the point between the eyes is projected
 
 
 def mean_head() -> np.ndarray:
@@ -66,7 +66,7 @@ def mean_head() -> np.ndarray:
 
 
 def over_time(events: tuple[tuple[int, int, float], ...]) -> np.ndarray:
-    """Sum of smooth bumps [FRAMES]. Each rises from 0 to its amount in the middle of its frames and falls to 0 again."""
+    """The sum of smooth bumps, [FRAMES]. Each rises from 0 to its amount in the middle of its frames and falls to 0 again."""
     time = np.arange(FRAMES)
     curve = np.zeros(FRAMES)
     for first, last, amount in events:
@@ -76,18 +76,19 @@ def over_time(events: tuple[tuple[int, int, float], ...]) -> np.ndarray:
 
 
 def speech() -> np.ndarray:
-    """SPEECH as smoothed mouth shapes [FRAMES, 3]: jaw, wide and forward as in LETTERS."""
+    """The mouth shapes of SPEECH, smoothed over time, [FRAMES, 3]: jaw, wide and forward as in LETTERS."""
     shapes = []
     for letter in SPEECH:
         frames, *shape = LETTERS.get(letter, OTHER_CONSONANT if letter.isalpha() else PAUSE)
         shapes += [shape] * frames
-    held = np.array((shapes + [PAUSE[1:]] * FRAMES)[:FRAMES])
+    per_frame = np.array((shapes + [PAUSE[1:]] * FRAMES)[:FRAMES])
     window = np.array([1, 3, 4, 3, 1]) / 12
-    return np.stack([np.convolve(np.pad(column, 2, "edge"), window, "valid") for column in held.T], -1)
+    return np.stack([np.convolve(np.pad(column, 2, "edge"), window, "valid") for column in per_frame.T], -1)
 
 
 def expression(head: np.ndarray, jaw: float, wide: float, forward: float, closed: float, brows: float) -> np.ndarray:
-    """The head [68, 3] with its jaw turned (degrees), lips wide and forward (mm), eyes closed (0 to 1) and brows raised (mm)."""
+    """The head [68, 3] with the jaw rotated (degrees), the lips widened and moved forward (mm), the eyes closed (0 to 1), the brows raised
+    (mm)."""
     face = head.copy()
     for index, share in JAW_FOLLOWS.items():
         for side in {index, int(MIRROR[index])}:
@@ -103,12 +104,12 @@ def expression(head: np.ndarray, jaw: float, wide: float, forward: float, closed
 
 
 def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
-    """Matrix [3, 3] that rolls, then nods (down is positive), then turns (right of the image is positive); angles in degrees."""
+    """The matrix [3, 3] of a roll, then a pitch (down is positive), then a yaw (to the right of the image is positive), all in degrees."""
     (cy, cp, cr), (sy, sp, sr) = np.cos(np.radians([yaw, pitch, roll])), np.sin(np.radians([yaw, pitch, roll]))
-    turn = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
-    nod = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-    lean = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    return turn @ nod @ lean
+    yaw_matrix = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
+    pitch_matrix = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    roll_matrix = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    return yaw_matrix @ pitch_matrix @ roll_matrix
 
 
 def project(head: np.ndarray) -> np.ndarray:
@@ -117,29 +118,29 @@ def project(head: np.ndarray) -> np.ndarray:
 
 
 def outline(jaw_line: np.ndarray, cheeks: np.ndarray) -> np.ndarray:
-    """The contour that a camera sees, [17, 2]: where the head turns away, the cheek hides the jaw line and ear behind it."""
+    """The contour [17, 2] in the image. On the side that is turned away, the cheek hides the jaw line and the ear."""
     from_chin = np.arange(17) - 8
-    further_out = (cheeks - jaw_line)[:, 0] * np.sign(from_chin)  # pixels
-    hidden = np.clip(abs(from_chin) / 4, 0, 1) / (1 + np.exp(-further_out))
+    cheek_outside = (cheeks - jaw_line)[:, 0] * np.sign(from_chin)  # pixels
+    hidden = np.clip(abs(from_chin) / 4, 0, 1) / (1 + np.exp(-cheek_outside))
     return jaw_line + hidden[:, None] * (cheeks - jaw_line)
 
 
 def driving_points() -> np.ndarray:
-    """The landmarks layer: [FRAMES, 1, 68, 3] float32, x, y in pixels and confidence 1."""
+    """The points of the layer `landmarks`, [FRAMES, 1, 68, 3] float32: x, y in pixels and confidence 1."""
     head = mean_head()
     blinks = over_time(tuple((first, last, 1.0) for first, last in BLINKS))
-    score = zip(speech(), blinks, over_time(BROWS_UP), over_time(YAW), over_time(PITCH), over_time(ROLL), strict=True)
+    script = zip(speech(), blinks, over_time(BROWS_UP), over_time(YAW), over_time(PITCH), over_time(ROLL), strict=True)
     points = np.ones((FRAMES, 1, 68, 3), np.float32)
-    for frame, ((jaw, wide, forward), closed, brows, yaw, pitch, roll) in zip(points, score, strict=True):
+    for frame, ((jaw, wide, forward), closed, brows, yaw, pitch, roll) in zip(points, script, strict=True):
         face = expression(head, jaw, wide, forward, closed, brows)
-        turn = rotation(yaw, pitch, roll).T
-        frame[0, :, :2] = project((face - NECK) @ turn + NECK)
-        frame[0, :17, :2] = outline(frame[0, :17, :2], project((face[:17] * CHEEK_SCALE + CHEEK_SHIFT - NECK) @ turn + NECK))
+        rotate = rotation(yaw, pitch, roll).T
+        frame[0, :, :2] = project((face - NECK) @ rotate + NECK)
+        frame[0, :17, :2] = outline(frame[0, :17, :2], project((face[:17] * CHEEK_SCALE + CHEEK_SHIFT - NECK) @ rotate + NECK))
     return points
 
 
 def write_clip(out: Path) -> None:
-    """Make the clip `out`. Raises ParametersDiffer when another one is there."""
+    """Write the clip `out`. Raises ParametersDiffer when a different one exists."""
     points = driving_points()
     clip = create_clip(out, width=SIZE, height=SIZE, num_frames=FRAMES, fps=FPS)
     producer = Producer(stage="make_driving")

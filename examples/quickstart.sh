@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The main job on a fresh machine: sets up .venv, animates a public-domain portrait with the drawn driving clip and the shipped weights,
-# and prints the paths of the video (sketch and result side by side) and of its preview image. The set-up needs the network; the rest
-# does not. Optional arguments: IMAGE DRIVING OUT.mp4
+# A first result on a new machine: sets up .venv, animates a public-domain portrait with the drawn driving clip and the shipped weights, and
+# prints the paths of the video (sketch and result side by side) and of its preview image. Only the set-up needs an internet connection.
+# Optional arguments: IMAGE DRIVING OUT.mp4
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 source "$root/examples/setup-venv.sh"

@@ -1,9 +1,9 @@
 # Sourced by other scripts: `setup_venv [EXTRA]` makes .venv in the repository, installs fsv2v with the versions of constraints.txt, and
-# puts .venv first in PATH. It installs only if setup.cfg or constraints.txt have changed since the last time.
+# puts .venv first in PATH. It installs only if setup.cfg or constraints.txt have changed since the last installation.
 #
 #   PYTHON           the interpreter for .venv (default: python3)
 #   FSV2V_VENV       another path for .venv
-#   PIP_* variables  are pip's own. On Linux without a GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu saves gigabytes.
+#   PIP_*            pip's own variables. On Linux without a GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu saves gigabytes.
 
 setup_venv() {
     local extra="${1:-}" root venv stamp wanted
@@ -19,7 +19,7 @@ setup_venv() {
         echo "fsv2v: installing into $venv (some minutes the first time)" >&2
         "$venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check \
             -c "$root/constraints.txt" -e "$root${extra:+[$extra]}" >&2 || {
-            echo "fsv2v: error: the installation failed. With the network on, run the same command again." >&2
+            echo "fsv2v: error: the installation failed. Run the same command again with an internet connection." >&2
             return 4
         }
         echo "$wanted" > "$stamp"
@@ -30,7 +30,7 @@ setup_venv() {
 _make_venv() {
     local python="${PYTHON:-python3}"
     if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
-        echo "fsv2v: error: Python 3.10 or newer is needed ($python is not). Name one: PYTHON=/path/to/python3 bash $0" >&2
+        echo "fsv2v: error: Python 3.10 or newer is needed ($python is not). Choose another: PYTHON=/path/to/python3 bash $0" >&2
         return 4
     fi
     if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then

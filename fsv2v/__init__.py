@@ -1,4 +1,4 @@
-"""Few-shot video-to-video synthesis: what the commands of fsv2v do, as functions.
+"""Few-shot video-to-video synthesis: the commands of fsv2v as Python functions.
 
     import fsv2v
 
@@ -6,9 +6,9 @@
     for frame in fsv2v.synthesize("portrait.jpg", "talk.mp4"):  # uint8 RGB [H, W, 3]
         ...
 
-Functions take paths, clips or arrays. Their options are those of the commands, with the same defaults. Errors derive from `fsv2v.Error`:
-each has a `message`, a `hint`, a stable `code` and `facts`, the values that the message is about.
-Importing this is quick: PyTorch and OpenCV are loaded by the first call that needs them.
+Functions take paths, clips or arrays. Their options are those of the commands, with the same defaults. Errors derive from `fsv2v.Error`
+and have a `message`, a `hint`, a stable `code` and `facts`, the values in the message. `import fsv2v` is quick: PyTorch and OpenCV are
+loaded by the first call that needs them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {
+_DEFINITIONS = {
     "Clip": "stages.clip:Clip",
     "Error": "stages.errors:Fsv2vError",
     "Model": "stages.models:Model",
@@ -71,12 +71,13 @@ _HOMES = {
     "synthesize_variants": "fsv2v.synthesis:synthesize_variants",
     "train": "fsv2v.datasets:train",
 }
+"""name -> module:attribute, which is imported at the first use of the name."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _DEFINITIONS:
         raise AttributeError(f"module 'fsv2v' has no attribute {name!r}")
-    module, _, attribute = _HOMES[name].partition(":")
+    module, _, attribute = _DEFINITIONS[name].partition(":")
     value = getattr(importlib.import_module(module), attribute)
     globals()[name] = value
     return value

@@ -1,4 +1,4 @@
-"""Figures of merit of results."""
+"""Evaluation of results."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ def evaluate(
     metrics: Sequence[str] = (),
     **options: Any,
 ) -> list[Score]:
-    """Measure results of `synthesize` against what they should look like: clips, videos or folders of images of equal length.
+    """Measure results of `synthesize` against references of equal length: clips, videos or folders of images.
 
-    metrics: their names; by default all that can run here. references: one for all results, or one for each. options: the fields of
-    `stages.evaluate.EvaluateOptions`: driving, example, landmarks, device, cache. Raises InputError when a result and its reference cannot
-    be compared, MissingRequirement when a metric that was named cannot run.
+    references: one for all results, or one for each.
+    metrics: their names; by default all that can run here.
+    options: the other fields of `stages.evaluate.EvaluateOptions`: driving, example, landmarks, device, cache.
+
+    Raises InputError when a result and its reference cannot be compared, MissingRequirement when one of `metrics` cannot run.
     """
     from stages.evaluate import EvaluateOptions
     from stages.evaluate import evaluate as measure
@@ -30,5 +32,5 @@ def evaluate(
 
 
 def _paths(sources: str | PathLike[str] | Clip | Sequence[str | PathLike[str] | Clip]) -> list[str]:
-    named = sources if isinstance(sources, Sequence) and not isinstance(sources, str) else [sources]
-    return [fspath(one.path if isinstance(one, Clip) else one) for one in named]
+    listed = sources if isinstance(sources, Sequence) and not isinstance(sources, str) else [sources]
+    return [fspath(source.path if isinstance(source, Clip) else source) for source in listed]

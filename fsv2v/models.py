@@ -1,4 +1,4 @@
-"""Models by name: files, folders of runs, and the shipped ones."""
+"""Load a model by its file, the folder of its run, or its name if it is shipped; choose a default model."""
 
 from __future__ import annotations
 
@@ -23,21 +23,23 @@ DEFAULT_MODELS = {kind.layer: kind.default_model for kind in kinds().values() if
 
 
 def load_model(name: str | PathLike[str] = "face-256", base: str | PathLike[str] | None = None) -> Model:
-    """A model of a .safetensors file, a run's folder, or the name of a shipped one: face-256, pose-256, street-256.
+    """Load a model.
 
-    base: the file that a finetuned model belongs to, where it is not found by itself. Raises InputError for a file that is no model,
-    MissingRequirement for weights that cannot be fetched.
+    name: a .safetensors file, the folder of a run, or a shipped model: face-256, pose-256, street-256.
+    base: the model from which a finetuned model was made, if it is not found automatically.
+
+    Raises InputError for a file that is not a model, MissingRequirement for weights that cannot be fetched.
     """
     return load_file(model_path(name), Path(base) if base else None)
 
 
 def default_model(driving: Clip | None) -> Model:
-    """The shipped model for the layers of a driving clip; None: the face model. Raises MissingRequirement when there is none for them."""
-    for kind in driving.layers() if driving is not None else ("landmarks",):
-        if kind in DEFAULT_MODELS:
-            return load_file(registry.path(DEFAULT_MODELS[kind]))
-    have = ", ".join(driving.layers()) if driving is not None else "nothing"
-    raise MissingRequirement(f"no model is shipped that is driven by {have}", code="no-default-model")
+    """Load the shipped model for the layers of a driving clip, or, for None, the face model. Raises MissingRequirement if none fits."""
+    for layer in driving.layers() if driving is not None else ("landmarks",):
+        if layer in DEFAULT_MODELS:
+            return load_file(registry.path(DEFAULT_MODELS[layer]))
+    layers = ", ".join(driving.layers()) if driving is not None else "nothing"
+    raise MissingRequirement(f"no model is shipped that is driven by {layers}", code="no-default-model")
 
 
 def export_model(
@@ -61,22 +63,23 @@ def export_model(
 
 
 def model_path(name: str | PathLike[str]) -> Path:
-    """A file, a run's folder, or a name in the registry."""
+    """The path of a model that is given by its file, the folder of its run, or its name in the registry of weights."""
     path = Path(name)
     return path if path.exists() or path.suffix else registry.path(f"{name}.safetensors")
 
 
-def perceptual(asked: str, usual: str, reporter: Reporter) -> str:
-    """`asked`; "auto" becomes what can be had where a recipe or a model has `usual`.
+def choose_perceptual(requested: str, default: str, reporter: Reporter) -> str:
+    """The feature network of the perceptual loss: `requested`, or for "auto" the `default` of a recipe or a model.
 
-    When that is "none" in place of a network, the reporter is told.
+    If the default is a SqueezeNet, "auto" chooses the version whose weights are available, or "none". The reporter receives a note if the
+    choice is "none" and the default is not.
     """
-    chosen = usual if asked == "auto" and not usual.startswith("squeezenet") else choose_distance(asked)
-    if chosen == "none" and usual != "none":
+    chosen = default if requested == "auto" and not default.startswith("squeezenet") else choose_distance(requested)
+    if chosen == "none" and default != "none":
         reporter.note(Sentence("without a perceptual loss results are less sharp", code="no-perceptual-loss"))
     return chosen
 
 
-def perceptual_of(model: Model, reporter: Reporter, asked: str = "auto") -> str:
-    """The feature network with which a model is adapted."""
-    return perceptual(asked, model.info.get("training", {}).get("perceptual", "squeezenet"), reporter)
+def choose_perceptual_for(model: Model, reporter: Reporter, requested: str = "auto") -> str:
+    """The feature network for adapting a model; by default the one with which the model was trained."""
+    return choose_perceptual(requested, model.info.get("training", {}).get("perceptual", "squeezenet"), reporter)

@@ -1,4 +1,4 @@
-"""The future of a clip of label maps."""
+"""Predict the label maps that follow those of a clip."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ def predict(
 ) -> Outcome:
     """Predict the `frames` label maps that follow those of a clip, and write them to the clip `out`, which can drive `synthesize`.
 
-    source: a clip with the layer `segment`. model: one that predicts label maps. options: the other fields of
-    `stages.predict.PredictOptions`: observed, device. Raises what `stages.predict.predict` raises.
+    source: a clip with the layer `segment`.
+    model: a model that predicts label maps.
+    options: the other fields of `stages.predict.PredictOptions`: observed, device.
+
+    Raises what `stages.predict.predict` raises.
     """
-    told = reporter or Reporter()
-    with temporary_clips(told) as temporary:
+    reporter = reporter or Reporter()
+    with temporary_clips(reporter) as temporary:
         clip = driving_clip(source, temporary)
-        chosen = model if isinstance(model, Model) else load_model(model)
-        outcome = write(clip, chosen, Path(out), PredictOptions(frames, **options), overwrite=overwrite, progress=told.progress)
+        loaded = model if isinstance(model, Model) else load_model(model)
+        outcome = write(clip, loaded, Path(out), PredictOptions(frames, **options), overwrite=overwrite, progress=reporter.progress)
     for text in outcome.warnings:
-        told.warning(text)
+        reporter.warning(text)
     return outcome

@@ -1,4 +1,4 @@
-"""Clips of what a caller gives: a path, a clip or arrays of frames. Intermediate clips are made in a temporary folder."""
+"""Open the sources that a caller gives (paths, clips or arrays of frames) as clips. Intermediate clips are made in a temporary folder."""
 
 from __future__ import annotations
 
@@ -27,60 +27,55 @@ from stages.runner import Outcome
 Source: TypeAlias = "str | PathLike[str] | Clip | NDArray[np.uint8]"
 """A path, a clip, an image [H, W, 3] or a video [T, H, W, 3], both uint8 RGB."""
 Subject: TypeAlias = str | int
-"""largest, center, or N for the N-th from the left; 0 is the first."""
+"""Which face or person: "largest", "center", or a number from the left, from 0."""
 Examples: TypeAlias = "Source | Sequence[Source] | None"
 """One or several sources that show one subject."""
 
 
 def open_clip(source: Source, out: str | PathLike[str] | None = None, *, fps: float = 25) -> Clip:
-    """The clip at a path; of a video, an image, a folder of images or arrays the clip that is made of it.
+    """Open the clip at a path. A video, an image, a folder of images or an array is first turned into a clip.
 
-    out: where it is made, NAME.clip or a folder; by default in the current folder. fps: the rate of arrays and images.
+    out: where the clip is made, NAME.clip or a folder; by default the current folder.
+    fps: the rate of arrays and images.
 
-    Raises InputError for a file that is no video, image or clip, UsageError for arrays without `out`, ParametersDiffer when another clip is
-    there.
+    Raises InputError for a file that is not a video, image or clip, UsageError for arrays without `out`, ParametersDiffer when `out` is a
+    clip of something else.
     """
     if isinstance(source, Clip):
         return source
     if isinstance(source, np.ndarray):
-        return _clip_of_array(source, Path(_required(out)), fps)
+        if out is None:
+            raise UsageError("a clip of an array needs a path", hint="Give it as out")
+        return _clip_of_array(source, Path(out), fps)
     path = Path(source)
-    return (
-        open_clip_folder(path)
-        if is_clip(path)
-        else as_clip(path, None if out is None else Path(out), fps=None if fps == 25 else Fraction(fps))
-    )
-
-
-def _required(out: str | PathLike[str] | None) -> str | PathLike[str]:
-    if out is None:
-        raise UsageError("a clip of arrays needs a place", hint="Name it with out")
-    return out
+    if is_clip(path):
+        return open_clip_folder(path)
+    return as_clip(path, None if out is None else Path(out), fps=None if fps == 25 else Fraction(fps))
 
 
 def _clip_of_array(frames: NDArray[np.uint8], out: Path, fps: float) -> Clip:
     images = frames[None] if frames.ndim == 3 else frames
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
-        raise InputError(f"frames are uint8 [T, H, W, 3], one is [H, W, 3]; this array is {frames.dtype} {list(frames.shape)}")
+        raise InputError(f"an image is a uint8 array [H, W, 3], a video [T, H, W, 3]; this array is {frames.dtype} {list(frames.shape)}")
     return create_clip(out, iter(images), fps=Fraction(fps).limit_denominator(1001), storage="png")
 
 
 class TemporaryClips:
-    """A folder for intermediate clips, which are not kept, and the sources that they were made from."""
+    """A folder for intermediate clips, and the sources from which they were made."""
 
     def __init__(self, folder: Path, reporter: Reporter) -> None:
         self.folder, self.reporter = folder, reporter
         self.sources: dict[str, str] = {}
-        """Path of an intermediate clip -> what the caller gave."""
+        """Path of an intermediate clip -> the path that the caller gave."""
 
     def path_for(self, source: Path) -> Path:
-        """Where a clip of `source` can be made; it has the same name."""
+        """A path for an intermediate clip of `source`, with the same name."""
         path = clip_path(source, self.folder / str(len(self.sources)))
         self.sources[str(path)] = str(source)
         return path
 
     def with_sources(self, text: str) -> str:
-        """A text with the paths of intermediate clips replaced by what the caller gave."""
+        """Replace the paths of intermediate clips in a text by the paths that the caller gave."""
         if isinstance(text, Sentence):
             facts = self.facts_with_sources(text.facts)
             return Sentence(self.with_sources(text.message), hint=self.with_sources(text.hint), code=text.code, facts=facts)
@@ -95,7 +90,7 @@ class TemporaryClips:
 
 @contextlib.contextmanager
 def temporary_clips(reporter: Reporter) -> Iterator[TemporaryClips]:
-    """Intermediate clips for the block. Errors that leave it name what the caller gave."""
+    """Intermediate clips, which exist while the block runs. Errors from the block name the paths that the caller gave."""
     with tempfile.TemporaryDirectory(prefix="fsv2v-") as folder:
         temporary = TemporaryClips(Path(folder), reporter)
         try:
@@ -107,8 +102,9 @@ def temporary_clips(reporter: Reporter) -> Iterator[TemporaryClips]:
 
 
 def driving_clip(source: Source, temporary: TemporaryClips, *, fps: float = 25) -> Clip:
-    """The driving clip. source: a clip, the folder of one of its layers, a video, a folder of images or of OpenPose JSON files, or frames
-    [T, H, W, 3].
+    """Open the driving clip.
+
+    source: a clip, the folder of one of its layers, a video, a folder of images or of OpenPose JSON files, or frames [T, H, W, 3].
     """
     if isinstance(source, Clip):
         return source
@@ -118,12 +114,12 @@ def driving_clip(source: Source, temporary: TemporaryClips, *, fps: float = 25) 
 
 
 def open_or_import(path: Path, temporary: TemporaryClips) -> Clip:
-    """The clip at `path`; anything else is imported as an intermediate clip."""
+    """Open the clip at `path`, or import anything else as an intermediate clip."""
     return open_clip_folder(path) if is_clip(path) else import_clips(path, temporary.path_for(path))[0]
 
 
 def clip_of_layer(path: Path) -> Path:
-    """For the folder of a driving layer the clip that holds it; any other path as it is."""
+    """The clip that contains `path` if `path` is the folder of a driving layer, else `path`."""
     layers = {"sketch", *(kind.layer for kind in kinds().values())}
     return path.parent if path.name in layers and (path.parent / "clip.json").is_file() else path
 
@@ -131,9 +127,9 @@ def clip_of_layer(path: Path) -> Path:
 def examples_with_layer(
     sources: Source | Sequence[Source], kind: str, temporary: TemporaryClips, *, device: str, backend: str, subject: Subject = "largest"
 ) -> list[Clip]:
-    """The example clips with the layer of a driving kind, of the face or person `subject` where it has to be extracted.
+    """The example clips with the layers of a driving kind (see `with_layer`).
 
-    Those in which nothing is detected are left out with a warning. Raises NoDetection when nothing is detected in any of them.
+    Clips in which nothing is detected are left out with a warning. Raises NoDetection when nothing is detected in any clip.
     """
     found: list[Clip] = []
     failed: list[NoDetection] = []
@@ -150,7 +146,7 @@ def examples_with_layer(
 
 
 def example_clips(sources: Source | Sequence[Source], temporary: TemporaryClips) -> list[Clip]:
-    """One clip for each image of a folder, and one for any other source; of several sources all of their clips."""
+    """The clips of all sources: one for each image of a folder, and one for any other source."""
     if isinstance(sources, Sequence) and not isinstance(sources, str):
         return [clip for source in sources for clip in example_clips(source, temporary)]
     if isinstance(sources, Clip):
@@ -168,24 +164,26 @@ def example_clips(sources: Source | Sequence[Source], temporary: TemporaryClips)
 def with_layer(clip: Clip, kind: str, temporary: TemporaryClips, *, device: str, backend: str, subject: Subject = "largest") -> Clip:
     """`clip` if it has the layers of the driving kind `kind`; else an intermediate clip of the same frames with the extracted layer.
 
-    Raises UsageError when a subject is chosen and the layers are there, for another subject may be in them.
+    subject: whose layer is extracted. Raises UsageError if a subject is chosen and the layers exist, because they may be another subject's.
     """
-    wanted = find(kind)
-    if all(map(clip.has, wanted.layers)):
+    driving_kind = find(kind)
+    if all(map(clip.has, driving_kind.layers)):
         if subject != "largest":
-            raise UsageError(f"{clip.path} has {wanted.layer} already, and their subject cannot be chosen any more", code="subject-chosen")
+            raise UsageError(
+                f"{clip.path} has the layer {driving_kind.layer} already, so the subject cannot be chosen any more", code="subject-chosen"
+            )
         return clip
-    if clip.has(wanted.layer):  # the others cannot be extracted
+    if clip.has(driving_kind.layer):  # the others cannot be extracted
         require_layers(clip, kind)
-    if not wanted.extractor:
+    if not driving_kind.extractor:
         raise InputError(f"{clip.path} lacks a layer of {kind!r}, which cannot be extracted", code="layer-to-import")
-    if subject != "largest" and wanted.cover is None:
-        raise UsageError(f"{wanted.layer} has no subjects to choose from", code="no-subjects")
+    if subject != "largest" and driving_kind.cover is None:
+        raise UsageError(f"{driving_kind.layer} has no subjects to choose from", code="no-subjects")
     if str(clip.path) not in temporary.sources:
         clip = link_clip(clip, temporary.path_for(clip.path))
-    temporary.reporter.note(f"{clip.id}: extracting {wanted.layer}")
-    module, _, function = wanted.extractor.partition(":")
-    chosen = {} if subject == "largest" else {"subject": subject}
-    outcome: Outcome = getattr(importlib.import_module(module), function)(clip, backend, device, **chosen)
-    temporary.reporter.notes_of(temporary.with_sources(str(clip.path)), outcome.notes)
+    temporary.reporter.note(f"{clip.id}: extracting {driving_kind.layer}")
+    module, _, function = driving_kind.extractor.partition(":")
+    choice = {} if subject == "largest" else {"subject": subject}
+    outcome: Outcome = getattr(importlib.import_module(module), function)(clip, backend, device, **choice)
+    temporary.reporter.warn_about(temporary.with_sources(str(clip.path)), outcome.notes)
     return open_clip_folder(clip.path)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from fsv2v.models import DEFAULT_MODELS, default_model, load_model, perceptual_of
-from fsv2v.reporting import Remembering, Reporter
+from fsv2v.models import DEFAULT_MODELS, choose_perceptual_for, default_model, load_model
+from fsv2v.reporting import RecordingReporter, Reporter
 from fsv2v.sources import Examples, Source, Subject, TemporaryClips, driving_clip, examples_with_layer, temporary_clips, with_layer
 from stages.clip import Clip, keeping_frames
 from stages.compute.devices import choose_device
@@ -180,7 +180,7 @@ def synthesize(
         "appearance": chosen.appearance,
         "motion": chosen.parsed_motion,
     }
-    told = Remembering(reporter or Reporter())
+    told = RecordingReporter(reporter or Reporter())
     if out is None:
         if report is not None:
             raise UsageError("a report is about a result that is written", hint="Name the result")
@@ -214,7 +214,7 @@ def synthesize_variants(
     settings: dict[str, Any] = {name: options.pop(name) for name in SOURCES if name in options}
     chosen = [SynthesizeOptions(appearance=variant(appearance, number), **options) for number in range(count)]
     choose_device(chosen[0].device)
-    told, paths = Remembering(reporter or Reporter()), [_numbered(Path(out), number, count) for number in range(1, count + 1)]
+    told, paths = RecordingReporter(reporter or Reporter()), [_numbered(Path(out), number, count) for number in range(1, count + 1)]
     pages = [None if report is None else _numbered(Path(report), number, count) for number in range(1, count + 1)]
     requests = [_request(page, path, told) for page, path in zip(pages, paths, strict=True)]
     with temporary_clips(told) as temporary:
@@ -229,11 +229,11 @@ def _numbered(path: Path, number: int, count: int) -> Path:
     return path.with_name(f"{path.stem}-{number:0{len(str(count))}}{path.suffix}")
 
 
-def _request(report: str | PathLike[str] | None, out: Path, told: Remembering) -> ReportRequest | None:
+def _request(report: str | PathLike[str] | None, out: Path, told: RecordingReporter) -> ReportRequest | None:
     """The page that is wanted about a result. Raises the errors of `require_writable` before minutes of work."""
     if report is None:
         return None
-    request = ReportRequest(Path(report), told.said, told.explained)
+    request = ReportRequest(Path(report), told.messages, told.add_hint)
     request.require_writable(out)
     return request
 
@@ -253,7 +253,7 @@ def _write(
         overwrite=overwrite,
         report=report,
         progress=told.progress,
-        perceptual=lambda: open_distance(perceptual_of(ready.model, told), choose_device(options.device)),
+        perceptual=lambda: open_distance(choose_perceptual_for(ready.model, told), choose_device(options.device)),
     )
 
 
@@ -265,7 +265,7 @@ def _frames(
         require_examples(len(ready.examples) > 0, ready.model, options.finetune)
         if options.retarget:
             require_film(ready.examples, ready.model, alone=ready.start is None and not ready.others)
-        network = lambda: open_distance(perceptual_of(ready.model, reporter), choose_device(options.device))  # noqa: E731
+        network = lambda: open_distance(choose_perceptual_for(ready.model, reporter), choose_device(options.device))  # noqa: E731
         with keeping_frames([*ready.examples, *(example for example, _ in ready.others)]):
             fitting = decide(options.normalize, ready.model.config.kind, ready.examples, ready.driving)
             placement = choose_placement(ready.examples, ready.model, options)
@@ -314,7 +314,7 @@ def finetune(
     tuning = TuneOptions(steps, batch, learning_rate, seed=seed)
     with temporary_clips(told) as temporary:
         prepared = examples_with_layer(examples, start.config.kind, temporary, device=device, backend=backend)
-        network = perceptual_of(start, told, perceptual)
+        network = choose_perceptual_for(start, told, perceptual)
         options = FinetuneOptions(tuning, num_examples, whole=whole, perceptual=network, device=device)
         adapt(prepared, start, Path(out), options, overwrite=overwrite, on_step=lambda step, loss: told.progress(step, steps, loss=loss))
     return Path(out)

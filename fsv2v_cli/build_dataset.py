@@ -15,24 +15,35 @@ from fsv2v_cli.sizes import Sides, Size
 @out_option("The folder of the dataset.", required=True)
 @click.option(
     "--kind", metavar="LAYER", default="auto", show_default=True,
-    help="The layer that drives: landmarks of faces, poses of bodies, segment of streets, or the layer of another package's driving kind. "
-    "auto: that of the dataset in PATH if there is one, else the first of these that the first clip has. A clip without it is refused.",
+    help="The driving layer: landmarks of faces, poses of bodies, segment of streets, or the layer of another package's driving kind. "
+    "auto: that of an existing dataset in PATH, else the first of these that the first clip has. A clip without the layer is refused.",
 )  # fmt: skip
 @click.option(
     "--size", type=Size("256 or 256x128", range(32, 2049), squares=True), metavar="N|HxW",
     help="Height and width of the crops in pixels, or the side of squares. Default: faces 256, bodies 256x128, streets 192x256.",
 )  # fmt: skip
-@click.option("--min-frames", type=click.IntRange(1), default=16, show_default=True, help="Shorter runs without a cut are dropped.")
+@click.option(
+    "--min-frames",
+    type=click.IntRange(1),
+    default=16,
+    show_default=True,
+    help="Runs of frames without a cut that are shorter are left out.",
+)
 @click.option(
     "--store", type=click.Choice(["copy", "pack", "reference"]), default="copy", show_default=True,
     help="Cropped frames as JPEG, the same in one zip per clip, or only a reference to the clip with its crops.",
 )  # fmt: skip
 @path_option(
     "--subjects", metavar="FILE.tsv",
-    help="Lines of CLIP, a tab, SUBJECT; CLIP may be a path, or a part such as film-02. A clip that is not listed is its own subject, "
-    "unless the dataset has another one for it.",
+    help="Lines of CLIP, a tab, SUBJECT. CLIP is a path, or a part of one such as film-02. A clip that is not listed is its own subject, "
+    "unless the dataset already has a subject for it.",
 )  # fmt: skip
-@click.option("--hold-out", multiple=True, metavar="SUBJECT", help="A subject for validation; repeat it. Default: by --val-share.")
+@click.option(
+    "--hold-out",
+    multiple=True,
+    metavar="SUBJECT",
+    help="A subject for validation; may be repeated. Default: random subjects, see --val-share.",
+)
 @click.option("--val-share", type=click.FloatRange(0, 0.9), default=0.1, show_default=True, help="Share of subjects for validation.")
 @overwrite_option
 @common_options
@@ -42,9 +53,9 @@ def build_dataset(
 ) -> int:  # fmt: skip
     """Crop each INPUT (a clip, or - for paths on stdin) and add it to a dataset, split by subject.
 
-    Clips with landmarks are cropped to the head, those with poses to the body of the person who is visible most, those with label maps
-    around their middle. Frames without a face or person are dropped, and each shot becomes a clip. The path of each clip of the dataset is
-    printed.
+    Clips with landmarks are cropped to the head, those with poses to the body of the person who is visible in most frames, and those with
+    label maps around their centre. Frames without a face or person are left out, and each shot becomes a clip. The path of each clip of the
+    dataset is printed.
     """
     from stages.build_dataset import DatasetOptions, build, read_subjects
     from stages.runner import exit_code

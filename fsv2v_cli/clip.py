@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
-from fsv2v_cli import prepare
 from fsv2v_cli.console import debugging, emit, error, note, progress, warning
+from fsv2v_cli.console_reporter import ConsoleReporter
 from fsv2v_cli.options import (
     Inputs,
     Run,
     backend_option,
-    clip_stage,
+    clip_stage_options,
     common_options,
     device_option,
     group,
@@ -30,10 +30,10 @@ from fsv2v_cli.sizes import Sides, Size
 
 FILE_LAYOUTS = ("auto", "video", "images", "openpose", "coco", "densepose", "flow")
 DATA_SETS = ("imaginaire", "few-shot-vid2vid", "youtube-dance", "faceforensics", "cityscapes", "camvid", "apolloscape")
-"""A copy of `stages.clip.importers.LayoutName`, whose import would slow --help."""
+"""The values of `stages.clip.importers.LayoutName`, repeated here because importing it would slow down --help."""
 
 Result = tuple[str | Path, dict[str, Any]]
-"""A line of output: the path to print, and further fields for --json."""
+"""(path or text to print, further fields for --json)."""
 
 
 @group("clip")
@@ -54,20 +54,20 @@ def info(inputs: Inputs, run: Run) -> int:
         from stages.clip import open_clip
         from stages.clip.describe import describe
 
-        about = describe(open_clip(path))
-        yield (path, about) if run.json else ("\n".join(_readable(about)), {})
+        description = describe(open_clip(path))
+        yield (path, description) if run.json else ("\n".join(_description_lines(description)), {})
 
     return _for_each(inputs, run, describe_clip)
 
 
-def _readable(about: dict[str, Any]) -> Iterable[str]:
-    yield about["clip"]
-    rate = f"{about['fps']} frames per second" + (" on average, at variable rate" if about["variable_rate"] else "")
-    yield f"  {about['width']} x {about['height']}, {about['num_frames']} frames, {rate}, {about['seconds']:.2f} s"
-    yield f"  source     {about['source'] or 'none'}"
-    for kind, layer in about["layers"].items():
-        by = " ".join(part for part in (layer["stage"], layer["backend"]) if part)
-        yield f"  {kind:<10} {layer['storage'] or 'arrays':<10} {(layer['bytes'] or 0) / 1e6:>9.2f} MB  by {by}"
+def _description_lines(clip: dict[str, Any]) -> Iterable[str]:
+    yield clip["clip"]
+    rate = f"{clip['fps']} frames per second" + (" on average, at variable rate" if clip["variable_rate"] else "")
+    yield f"  {clip['width']} x {clip['height']}, {clip['num_frames']} frames, {rate}, {clip['seconds']:.2f} s"
+    yield f"  source     {clip['source'] or 'none'}"
+    for kind, layer in clip["layers"].items():
+        producer = " ".join(part for part in (layer["stage"], layer["backend"]) if part)
+        yield f"  {kind:<10} {layer['storage'] or 'arrays':<10} {(layer['bytes'] or 0) / 1e6:>9.2f} MB  by {producer}"
 
 
 @clip.command("preview")
@@ -80,7 +80,7 @@ def _readable(about: dict[str, Any]) -> Iterable[str]:
 def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) -> int:
     """Draw the layers of each INPUT over its frames: NAME.preview.png, a contact sheet, and NAME.preview.mp4, side by side.
 
-    INPUT is a clip; for a video or a folder of images, the preview shows the frames.
+    INPUT is a clip. For a video or a folder of images, the previews show only the frames.
     """
     sheet_path = _output_paths(run, ".preview.png")
 
@@ -93,7 +93,7 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
 
         source, sheet = Path(path).absolute(), sheet_path(path)
         stem = sheet.with_suffix("")
-        with exclusive_lock(stem, error_type=InputError), temporary_clips(prepare.ConsoleReporter()) as temporary:
+        with exclusive_lock(stem, error_type=InputError), temporary_clips(ConsoleReporter()) as temporary:
             opened = open_or_import(source, temporary)
             yield contact_sheet(opened, sheet, columns, height), {}
             if video:
@@ -156,7 +156,7 @@ def unpack(inputs: Inputs, run: Run) -> int:
 @inputs_argument
 @out_option("A folder for the clips. Default: the current folder.", metavar="FOLDER")
 @click.option("--min-seconds", type=click.FloatRange(0), default=0.5, show_default=True, help="Shorter shots are left out.")
-@click.option("--frames", type=click.Choice(["jpg", "png"]), default="jpg", show_default=True, help="How frames are kept.")
+@click.option("--frames", type=click.Choice(["jpg", "png"]), default="jpg", show_default=True, help="Format of the stored frames.")
 @overwrite_option
 @common_options
 def split(inputs: Inputs, min_seconds: float, frames: Any, run: Run) -> int:
@@ -170,15 +170,15 @@ def split(inputs: Inputs, min_seconds: float, frames: Any, run: Run) -> int:
         from stages.clip.create import clip_path
         from stages.clip.split import find_shots, write_shots
 
-        with temporary_clips(prepare.ConsoleReporter()) as temporary:
+        with temporary_clips(ConsoleReporter()) as temporary:
             source = open_or_import(Path(path), temporary)
             shots = find_shots(source, min_seconds)
             if shots.dropped:
                 note(f"{path}: {len(shots.dropped)} of {sum(map(len, shots))} shots are shorter than {min_seconds:g} s and are left out")
             name = clip_path(Path(path), None).stem
-            for made, status in write_shots(source, shots.kept, run.out or Path(), name, frames, run.overwrite):
-                assert made.source is not None
-                yield made.path, {"status": status, "frames": made.num_frames, "range": made.source["range"]}
+            for shot, status in write_shots(source, shots.kept, run.out or Path(), name, frames, run.overwrite):
+                assert shot.source is not None
+                yield shot.path, {"status": status, "frames": shot.num_frames, "range": shot.source["range"]}
 
     return _for_each(inputs, run, work)
 
@@ -190,7 +190,7 @@ def split(inputs: Inputs, min_seconds: float, frames: Any, run: Run) -> int:
     "--model", metavar="FILE.onnx", help="A network such as RAFT: two images [1, 3, H, W] from 0 to 255 in, the flow [1, 2, H, W] out."
 )
 @device_option
-@clip_stage
+@clip_stage_options
 def flow(inputs: Inputs, backend: str, model: str | None, device: str, run: Run) -> int:
     """Estimate the optical flow of each INPUT and write the layers `flow` and `flow_confidence`.
 
@@ -214,7 +214,7 @@ class _Rate(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 
 def _exact_rate(text: str) -> Fraction:
-    """The exact rate of a decimal: 29.97 and 29.970 stand for 30000/1001, 23.976 and 23.98 for 24000/1001."""
+    """The rate that a decimal stands for: 29.97 and 29.970 for 30000/1001, 23.976 and 23.98 for 24000/1001."""
     digits = len(text.partition(".")[2])
     ntsc_rates = (Fraction(1000 * whole, 1001) for whole in (12, 15, 24, 30, 48, 60, 120, 240))
     return next((rate for rate in ntsc_rates if digits > 1 and round(rate, digits) == Fraction(text)), Fraction(text))
@@ -229,34 +229,37 @@ def _exact_rate(text: str) -> Fraction:
     default="auto",
     show_default=True,
     help="What INPUT is: a video, images, a folder of OpenPose JSON files, a COCO keypoint file, a folder of DensePose IUV images, "
-    "optical flow (.flo, KITTI's .png, .npz), or a data set, drawn in docs/importing.md.",
+    "optical flow (.flo, KITTI's .png, .npz), or a data set; see docs/importing.md.",
 )
 @click.option(
-    "--frames", type=click.Choice(["reference", "png", "jpg"]), help="How frames are kept. Default: videos by reference, else png."
+    "--frames", type=click.Choice(["reference", "png", "jpg"]), help="How frames are stored. Default: as references into videos, else png."
 )
-@click.option("--fps", type=_Rate(), metavar="RATE", help="Frame rate of images and JSON, which have none. Default: 25, or the data set's.")
-@click.option("--size", type=Size("1280x720"), metavar="WxH", help="Size of the image behind poses in JSON. Default: around all points.")
+@click.option("--fps", type=_Rate(), metavar="RATE", help="Frame rate of images and of JSON files. Default: 25, or that of the data set.")
+@click.option(
+    "--size",
+    type=Size("1280x720"),
+    metavar="WxH",
+    help="Size of the image to which poses in JSON belong. Default: a size that contains all points.",
+)
 @click.option(
     "--skeleton", type=click.Choice(["auto", "body_25", "body_25b"]), default="auto", show_default=True,
     help="The skeleton of OpenPose's 25 points. auto: BODY_25; points that cannot be BODY_25 are refused.",
 )  # fmt: skip
-@path_option(
-    "--table", metavar="NAME", help="The meaning of a data set's label ids: a table's name or .json file. Default: the data set's."
-)
+@path_option("--table", metavar="NAME", help="The label table of a data set: its name or .json file. Default: the data set's own table.")
 @common_options
 def import_(
     inputs: Inputs, layout: Any, frames: Any, fps: Fraction | None, size: Sides | None, skeleton: Any, table: str | None, run: Run
 ) -> int:
-    """Make a clip of each INPUT and print its path; a data set gives one per sequence.
+    """Make a clip of each INPUT, or of each sequence of a data set, and print its path.
 
-    Poses and DensePose images are added to the clip that -o names, if it exists.
+    Poses and DensePose images are added to the clip of -o if it exists.
     """
 
     def work(path: str) -> Iterable[Result]:
         from stages.clip.importers import iterate_imports
 
-        for made in iterate_imports(path, run.out, layout, frames, fps, size, table, skeleton):
-            yield made.path, {"layers": made.layers(), "frames": made.num_frames}
+        for imported in iterate_imports(path, run.out, layout, frames, fps, size, table, skeleton):
+            yield imported.path, {"layers": imported.layers(), "frames": imported.num_frames}
 
     return _for_each(inputs, run, work)
 
@@ -264,20 +267,21 @@ def import_(
 @clip.command("export")
 @inputs_argument
 @click.option("--layer", default="frames", show_default=True, help="The layer to export.")
-@out_option("A folder for the files, or a name that ends in .mp4, .mov or .mkv for a video, in .json for COCO.", required=True)
+@out_option("A folder for the files; a video ends in .mp4, .mov or .mkv, a COCO file in .json.", required=True)
 @click.option(
     "--format",
     "form",
     type=click.Choice(["auto", "png", "jpg", "video", "openpose", "coco", "json", "txt", "flo", "npz"]),
     default="auto",
     show_default=True,
-    help="frames: png, jpg, video; poses: openpose, coco; landmarks: json, txt; flow: flo, png (KITTI's), npz; label maps, sketches and "
-    "the like: png, video.",
+    help="frames: png, jpg, video; poses: openpose, coco; landmarks: json, txt; flow: flo, png (KITTI's), npz; other layers, such as "
+    "label maps and sketches: png, video.",
 )
 @overwrite_option
 @common_options
 def export(inputs: Inputs, layer: str, form: Any, run: Run) -> int:
-    """Write one layer of INPUT (a clip) in a format of other tools. Each of several inputs gets a folder of its own below that of -o."""
+    """Write one layer of each INPUT (a clip) in a format of other tools. With several inputs, each has a folder of its own in that of
+    -o."""
     several_inputs = len(inputs.named) > 1 or "-" in inputs.named
 
     def work(path: str) -> Iterable[Result]:
@@ -286,19 +290,19 @@ def export(inputs: Inputs, layer: str, form: Any, run: Run) -> int:
 
         source = open_clip(path)
         assert run.out is not None
-        made = export_layer(source, layer, run.out / source.id if several_inputs else run.out, form, run.overwrite)
-        yield made, _print_warnings(path, sound_sync_warnings(source) if made.is_file() and made.suffix != ".json" else [])
+        output = export_layer(source, layer, run.out / source.id if several_inputs else run.out, form, run.overwrite)
+        yield output, _print_warnings(path, sound_sync_warnings(source) if output.is_file() and output.suffix != ".json" else [])
 
     return _for_each(inputs, run, work)
 
 
 def _output_paths(run: Run, suffix: str) -> Callable[[str], Path]:
-    """A function from the path of an input to that of its output.
+    """A function from the path of an input to the path of its output.
 
-    The output is `-o` itself if that has the suffix, else a file in the folder `-o`, by default that of the input. The function raises
-    UsageError for an input whose output would be that of an earlier one.
+    The output is `-o` itself if that has the suffix, else a file in the folder `-o`, by default in the folder of the input. The function
+    raises UsageError for an input that would have the same output as an earlier one.
     """
-    taken: dict[Path, str] = {}
+    inputs: dict[Path, str] = {}  # by their outputs
 
     def output_path(path: str) -> Path:
         from stages.errors import UsageError
@@ -306,8 +310,8 @@ def _output_paths(run: Run, suffix: str) -> Callable[[str], Path]:
         source = Path(path).absolute()
         stem = source.name.removesuffix(".zip").removesuffix(".clip") if suffix in (".zip", ".clip") else source.stem
         out = run.out if run.out is not None and run.out.name.lower().endswith(suffix) else (run.out or source.parent) / f"{stem}{suffix}"
-        if (other := taken.setdefault(out, path)) != path:
-            raise UsageError(f"{path} and {other} have the same output, {out}", hint="Name a folder with -o, and inputs of other names")
+        if (other := inputs.setdefault(out, path)) != path:
+            raise UsageError(f"{path} and {other} have the same output, {out}", hint="Give a folder with -o, and inputs of different names")
         return out
 
     return output_path

@@ -5,11 +5,11 @@
     detail                     a message on stderr with -v
     error                      `fsv2v: error: ...` on stderr, always
     progress(what, total)      a bar on stderr: `with progress("training", 1000) as bar: bar.advance(1, loss=0.3)`
-    events(what)               the same as a callback for a stage: `with events("training") as on_event: train(..., on_event)`
+    events(what)               a callback that shows what a stage reports: `with events("training") as on_event: train(..., on_event)`
     table(title, names, rows)  a table on stderr, for people
 
-With -q, and on all ranks but 0, only errors are printed. Bars need a terminal. A `stages.errors.Sentence` is printed
-with its hint (hints.py).
+With -q, and in all torchrun processes but the first, only errors are printed. Bars are shown only on a terminal. A `stages.errors.Sentence`
+is printed with its hint (hints.py).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 Event = Mapping[str, Any]
-"""A report of a stage about its progress. "message" and "warning" are sentences to print, "done" and "total" move the bar, and other values
-are shown beside it."""
+"""What a stage reports while it works. "message" and "warning" are sentences to print, "done" and "total" move the bar, and other values
+are shown beside the bar."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ _settings = _Settings()
 
 
 def configure(quiet: bool, verbose: bool) -> None:
-    """Set how much is printed, and print the warnings that the library logs. Every command calls this before it runs."""
+    """Set how much is printed, and start printing the warnings that the library logs. It is called before a command runs."""
     _settings.quiet, _settings.verbose = quiet or not is_first_rank(), verbose
     logging.getLogger("stages").addHandler(_WARNINGS)
 
@@ -65,21 +65,21 @@ _WARNINGS = _WarningHandler(logging.WARNING)
 
 
 def is_first_rank() -> bool:
-    """Whether this is the process of a torchrun group that prints."""
+    """Whether this is the first process of torchrun, which is the one that prints, or the only process."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def debugging() -> bool:
-    """Whether FSV2V_DEBUG asks for tracebacks."""
+    """Whether tracebacks are printed, by the environment variable FSV2V_DEBUG."""
     return os.environ.get("FSV2V_DEBUG", "") not in ("", "0")
 
 
 class StdoutClosed(BaseException):
-    """The reader of stdout has closed it. Like Ctrl-C, this is no failure of an input; the program ends without a message."""
+    """The reader of stdout has closed it. The program ends without a message. Not an Exception, so that no input is reported as failed."""
 
 
 class StdoutWriteError(click.ClickException):
-    """Writing to stdout fails, for example because the disk is full. The program ends: later lines would fail, too."""
+    """Writing to stdout failed, for example because the disk is full. The program ends, because later lines would fail, too."""
 
     exit_code = 3
 
@@ -88,12 +88,12 @@ class StdoutWriteError(click.ClickException):
 
 
 def emit(data: str | Path | Mapping[str, Any]) -> None:
-    """One line of data on stdout, flushed. Raises StdoutClosed and StdoutWriteError."""
+    """Print one line of data to stdout and flush. Raises StdoutClosed and StdoutWriteError."""
     line = _json(data) if isinstance(data, Mapping) else os.fspath(data)
     try:
-        with _bar_hidden():
+        with _hide_bar():
             stream = _real_stdout or sys.stdout.buffer
-            stream.write(os.fsencode(escaped(line) if stream.isatty() else line) + b"\n")  # programs receive the exact bytes
+            stream.write(os.fsencode(escape(line) if stream.isatty() else line) + b"\n")  # programs receive the exact bytes
             stream.flush()
     except BrokenPipeError as error:
         raise StdoutClosed from error
@@ -102,7 +102,7 @@ def emit(data: str | Path | Mapping[str, Any]) -> None:
 
 
 def _json(data: Mapping[str, Any]) -> str:
-    """Valid JSON in one line. Numbers that are not finite become null; a line that cannot be printed is escaped to ASCII."""
+    """JSON in one line. Numbers that are not finite become null. If a character is not printable, all that are not ASCII are escaped."""
     data = _json_value(data)
     line = json.dumps(data, ensure_ascii=False, allow_nan=False)
     return line if line.isprintable() else json.dumps(data)
@@ -119,32 +119,32 @@ def _json_value(value: Any) -> Any:
 
 
 _real_stdout: BinaryIO | None = None
-"""Where `emit` writes inside `only_data_on_stdout`."""
+"""Where `emit` writes in the block of `only_data_on_stdout`."""
 
 
 @contextlib.contextmanager
 def only_data_on_stdout() -> Iterator[None]:
-    """Discard what libraries print to stdout in the block; Ray, for example, prints the deaths of its workers."""
+    """In the block, discard what libraries print to stdout. Ray, for example, prints a message when a worker dies."""
     global _real_stdout
     _real_stdout = sys.stdout.buffer
     try:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        with open(os.devnull, "w") as null_device, contextlib.redirect_stdout(null_device):
             yield
     finally:
         _real_stdout = None
 
 
 @contextlib.contextmanager
-def _bar_hidden() -> Iterator[None]:
-    """Hide the bar while data is printed to the same terminal."""
-    shown = _active_progress if _active_progress is not None and os.isatty(1) else None
-    if shown is not None:
-        shown.stop()
+def _hide_bar() -> Iterator[None]:
+    """Hide the progress bar in the block if stdout is a terminal, too."""
+    bar = _active_progress if _active_progress is not None and os.isatty(1) else None
+    if bar is not None:
+        bar.stop()
     try:
         yield
     finally:
-        if shown is not None:
-            shown.start()
+        if bar is not None:
+            bar.start()
 
 
 def note(text: str) -> None:
@@ -167,24 +167,24 @@ def error(text: str) -> None:
 
 
 def print_traceback(traceback: str) -> None:
-    """A traceback on stderr, for FSV2V_DEBUG=1."""
+    """Print a traceback to stderr, for FSV2V_DEBUG=1."""
     for line in traceback.splitlines():
         _print(line)
 
 
-def escaped(text: str) -> str:
-    """`text` with escaped control characters, so that a file name cannot change colours, clear the terminal or span lines."""
+def escape(text: str) -> str:
+    """The text with control characters escaped, so that a file name cannot change colours, clear the terminal or take several lines."""
     return "".join(f"\\x{ord(character):02x}" if unicodedata.category(character) in _UNSAFE else character for character in text)
 
 
 _UNSAFE = ("Cc", "Cf")
-"""Unicode categories of control and format characters; the latter can reverse the direction of writing."""
+"""The Unicode categories of control characters and of format characters, which can reverse the direction of writing."""
 
 
 def _print(text: str) -> None:
-    """Print to stderr, above the bar if one is shown. Brackets in `text` are printed as they are and not as rich's markup."""
-    text = escaped(text)
-    with contextlib.suppress(OSError):  # a closed stderr, or a file on a full disk
+    """Print to stderr, above the progress bar if one is shown. Brackets in `text` are not taken as rich's markup."""
+    text = escape(text)
+    with contextlib.suppress(OSError):  # stderr may be closed, or a file on a full disk
         if _active_progress is not None:
             _active_progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
@@ -195,27 +195,27 @@ _active_progress: Progress | None = None
 
 
 class Bar:
-    """A progress bar, or without `progress` one that is not shown."""
+    """A progress bar. Without `progress` and `task` nothing is shown."""
 
     def __init__(self, progress: Progress | None = None, task: TaskID | None = None, unit: str = "") -> None:
         self._unit = unit
         self._progress, self._task = progress, task
-        self._done, self._total, self._beside = 0.0, None if progress is None or task is None else progress.tasks[task].total, ""
+        self._done, self._total, self._shown_values = 0.0, None if progress is None or task is None else progress.tasks[task].total, ""
 
     def advance(self, amount: float = 1, **values: Any) -> None:
-        """Advance by `amount`; `values` are shown beside the bar."""
+        """Add `amount` to what is done. `values` are shown beside the bar."""
         self.move(self._done + amount, **values)
 
     def move(self, done: float, total: float | None = None, **values: Any) -> None:
-        """Move to `done`, of `total` if given."""
+        """Set what is done and, unless it is None, the total. `values` are shown beside the bar."""
         self._done = done
         self._total = self._total if total is None else total
         if values:
-            self._beside = "  ".join(
+            self._shown_values = "  ".join(
                 f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
             )
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=done, total=self._total, count=self._count(), beside=self._beside)
+            self._progress.update(self._task, completed=done, total=self._total, count=self._count(), beside=self._shown_values)
 
     def _count(self) -> str:
         done, total = f"{int(self._done)}", "" if self._total is None else f"/{int(self._total)}"
@@ -224,7 +224,8 @@ class Bar:
 
 @contextlib.contextmanager
 def progress(what: str, total: float | None, unit: str = "") -> Iterator[Bar]:
-    """A progress bar with elapsed and remaining time. total: None if it is unknown. A bar inside the block of another one is not shown."""
+    """A progress bar with elapsed and remaining time, while the block runs. total: None if unknown. Of nested bars only the outer is
+    shown."""
     global _active_progress
     if _settings.quiet or not sys.stderr.isatty() or _active_progress is not None:
         yield Bar()
@@ -233,17 +234,17 @@ def progress(what: str, total: float | None, unit: str = "") -> Iterator[Bar]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"), TextColumn("{task.fields[beside]}"))
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True) as shown:
-        _active_progress = shown
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True) as rich_progress:
+        _active_progress = rich_progress
         try:
-            yield Bar(shown, shown.add_task(what, total=total, count="", beside=""), unit)
+            yield Bar(rich_progress, rich_progress.add_task(what, total=total, count="", beside=""), unit)
         finally:
             _active_progress = None
 
 
 @contextlib.contextmanager
 def events(what: str, unit: str = "") -> Iterator[Callable[[Event], None]]:
-    """A callback that prints what a stage reports (see Event)."""
+    """A callback for events of a stage (see Event), while the block runs."""
     with progress(what, None, unit) as bar:
 
         def on_event(event: Event) -> None:
@@ -258,8 +259,8 @@ def events(what: str, unit: str = "") -> Iterator[Callable[[Event], None]]:
         yield on_event
 
 
-def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Lines with aligned columns: a table as data, for `emit`."""
+def align_columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """A table as lines with aligned columns, for `emit`."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
@@ -271,9 +272,9 @@ def table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> No
     from rich.console import Console
     from rich.table import Table
 
-    grid = Table(title=title)
+    rich_table = Table(title=title)
     for name in names:
-        grid.add_column(name)
+        rich_table.add_column(name)
     for row in rows:
-        grid.add_row(*(escaped(str(cell)) for cell in row))
-    Console(stderr=True).print(grid, markup=False)
+        rich_table.add_row(*(escape(str(cell)) for cell in row))
+    Console(stderr=True).print(rich_table, markup=False)

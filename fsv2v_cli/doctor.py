@@ -15,7 +15,11 @@ from stages.errors import MissingRequirement, Sentence
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check. `remedy` is a command or a sentence if it is not ok; `required`: synthesis needs it."""
+    """The result of one check.
+
+    what: the thing that was checked; found: its version or place, or the problem; remedy: what to do about the problem, a command or a
+    sentence; required: whether synthesis needs the thing.
+    """
 
     what: str
     ok: bool
@@ -41,11 +45,11 @@ def doctor(run: Run) -> int:
 def findings() -> Iterator[Finding]:
     """All findings, one at a time."""
     yield Finding("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}")
-    yield _guarded(_ffmpeg, "ffmpeg", required=True)
-    yield _guarded(_torch, "torch", required=True)
+    yield _run_check(_ffmpeg, "ffmpeg", required=True)
+    yield _run_check(_torch, "torch", required=True)
     yield from _backends()
     yield from _weights()
-    yield _guarded(_ray, "engine ray")
+    yield _run_check(_ray, "engine ray")
 
 
 def _line(finding: Finding) -> str:
@@ -53,8 +57,8 @@ def _line(finding: Finding) -> str:
     return f"{state:<8} {finding.what:<44} {finding.found}{f' -> {finding.remedy}' if finding.remedy else ''}".rstrip()
 
 
-def _guarded(check: Callable[[], Finding], what: str, required: bool = False) -> Finding:
-    """Run a check; an error of a broken installation becomes a finding."""
+def _run_check(check: Callable[[], Finding], what: str, required: bool = False) -> Finding:
+    """Run a check. If it raises an error, because the installation is broken, the error becomes the finding."""
     try:
         return check()
     except MissingRequirement as missing:
@@ -90,7 +94,7 @@ def _backends() -> Iterator[Finding]:
 
     for kind in KINDS:
         for name in Backends(kind).names():
-            yield _guarded(partial(_backend, kind, name), f"{kind} backend {name}")
+            yield _run_check(partial(_backend, kind, name), f"{kind} backend {name}")
 
 
 def _backend(kind: str, name: str) -> Finding:

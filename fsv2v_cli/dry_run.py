@@ -10,20 +10,22 @@ from fsv2v_cli.precedence import Resolved
 from fsv2v_cli.sizes import Sides
 
 
-def print_options(what: Resolved, decisions: dict[str, str], as_json: bool) -> None:
-    """Print the resolved configuration as data: JSON, or TOML that --config accepts, with the source of each value as a comment.
+def print_options(options: Resolved, decisions: dict[str, str], as_json: bool) -> None:
+    """Print the values of all options to stdout: as JSON, or as TOML that --config accepts, with the source of each value as a comment.
 
-    decisions: option -> the value that its `auto` stands for, and why.
+    decisions: option -> what its value `auto` stands for, and why.
     """
     if as_json:
-        values, sources = ({what.keys[name]: _toml_value(value) for name, value in table.items()} for table in (what.values, what.sources))
-        emit({"command": what.command, "values": values, "sources": sources} | ({"decisions": decisions} if decisions else {}))
+        values, sources = (
+            {options.keys[name]: _toml_value(value) for name, value in table.items()} for table in (options.values, options.sources)
+        )
+        emit({"command": options.command, "values": values, "sources": sources} | ({"decisions": decisions} if decisions else {}))
         return
-    lines = {name: _toml_line(what.keys[name], value) for name, value in what.values.items()}
+    lines = {name: _toml_line(options.keys[name], value) for name, value in options.values.items()}
     width = max(map(len, lines.values()), default=0)
-    emit(f"[{'.'.join(what.command.split())}]")
+    emit(f"[{'.'.join(options.command.split())}]")
     for name, line in lines.items():
-        emit(f"{line:{width}}  # {what.sources[name]}")
+        emit(f"{line:{width}}  # {options.sources[name]}")
     for name, text in decisions.items():
         emit(f"# {name}: {text}")
 

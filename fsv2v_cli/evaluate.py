@@ -1,4 +1,4 @@
-"""fsv2v evaluate: figures of merit of results, beside the score of repeating the example image."""
+"""fsv2v evaluate: figures of merit of results, with those of two baselines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fsv2v_cli.console import aligned, emit, events, only_data_on_stdout, warning
+from fsv2v_cli.console import align_columns, emit, events, only_data_on_stdout, warning
 from fsv2v_cli.hints import with_hint
 from fsv2v_cli.options import (
     Inputs,
@@ -42,15 +42,15 @@ COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline"
     "references",
     multiple=True,
     metavar="R",
-    help="The true video: one for all results, one for each (repeat the option), or a folder with one of each name. "
+    help="The true video: one for all results, one for each (repeat the option), or a folder with one for each result, by its name. "
     "Required, except with --merge.",
 )
 @path_option(
     "--driving",
     default="",
     metavar="D",
-    help="The clip that the results follow, with landmarks, poses or label maps. Default: the layer that synthesize kept in the result; "
-    "for landmarks else those of the reference.",
+    help="The clip that the results follow, with landmarks, poses or label maps. Default: the layer that synthesize stored in the result; "
+    "without it, the landmarks of the reference.",
 )
 @click.option(
     "--metric",
@@ -58,9 +58,9 @@ COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline"
     multiple=True,
     metavar="NAME",
     help="Of frames: psnr, ssim, ms-ssim, lpips, perceptual, landmark-error, pose-error, pose-error-pixels, segment-miou, "
-    "pixel-accuracy, identity, warping-error, flicker; only if named: identity-dlib (with identity-dlib-same), "
+    "pixel-accuracy, identity, warping-error, flicker; only by name: identity-dlib (with identity-dlib-same), "
     "iris-error and expression. Of distributions: fid, kid, fid-squeezenet, kid-squeezenet, fvd, video-fid-i3d, video-fid-resnext, "
-    "fvd-squeezenet. Repeat the option for several. Default: all that can run here for this kind of driving.",
+    "fvd-squeezenet. May be repeated. Default: all that can run here for this kind of driving, but those only by name.",
 )
 @path_option(
     "--example",
@@ -69,23 +69,26 @@ COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline"
     help="The image of the baselines. Default: the reference's first frame, which is then not scored.",
 )
 @click.option(
-    "--landmarks", default="auto", show_default=True, metavar="BACKEND", help="Landmark backend of landmark-error, as for extract-sketch."
+    "--landmarks",
+    default="auto",
+    show_default=True,
+    metavar="BACKEND",
+    help="Landmark detector of landmark-error and identity; see extract-sketch.",
 )
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     metavar="FILE",
-    help="Also write a page with tables, curves over time, and the videos side by side with maps of their errors. An older page is "
-    "replaced.",
+    help="Also write a page with tables, curves over time, and the videos side by side with error maps. An older page is replaced.",
 )
 @jobs_option
 @shard_option
 @engine_option
 @address_option
-@out_option("Keep the scores and the statistics of features in a file that --merge reads.", metavar="PART.npz")
-@click.option("--merge", is_flag=True, help="INPUTs are files of -o: print their scores and the scores of all together.")
+@out_option("Also write the scores and the statistics of features to a file, for --merge.", metavar="PART.npz")
+@click.option("--merge", is_flag=True, help="INPUTs are files of -o: print their scores, and the scores over all of them.")
 @path_option(
-    "--cache", default="", metavar="FOLDER", help="Where statistics of features are kept. Default: fsv2v/statistics in the user's cache."
+    "--cache", default="", metavar="FOLDER", help="Folder for statistics of features. Default: fsv2v/statistics in the user's cache."
 )
 @device_option
 @common_options
@@ -104,13 +107,13 @@ def evaluate(
 ) -> None:
     """Measure each INPUT, a result of synthesize, against its reference.
 
-    INPUT and R are clips, videos, folders of images or images of equal length. Each figure stands beside two baselines (the
-    example image, repeated, and warped along the reference's optical flow) and, if the reference itself is not perfect, beside the score of
-    the reference, the floor. A larger reference is scaled down to the result's size.
+    INPUT and R are clips, videos, folders of images or images of equal length. Each figure is printed with those of two baselines: the
+    repeated example image, and the example image warped along the reference's optical flow. The floor is the figure of the reference
+    itself, for metrics that do not score it as perfect. A larger reference is scaled down to the result's size.
 
-    Metrics of distributions compare all results of a folder with all their references; several results of one reference are compared
-    separately. Many results can be distributed over processes (--jobs), over a Ray cluster (--engine ray), or over machines that share
-    nothing: --shard 0/4 -o 0.npz and so on, then --merge *.npz.
+    Metrics of distributions compare all results of a folder with all their references, unless several of them have the same reference; then
+    each result is compared separately. Many results can be distributed over processes (--jobs), over a Ray cluster (--engine ray), or over
+    machines without a shared folder: --shard 0/4 -o 0.npz and so on, then --merge *.npz.
     """
     from stages.evaluate import EvaluateOptions
     from stages.io.files import hidden_file, require_marker
@@ -129,7 +132,7 @@ def evaluate(
         require_marker(html, b"<title>fsv2v evaluate</title>", "page of an evaluation")
     for file in filter(None, (run.out, html)):
         with hidden_file(file):
-            pass  # fail now if it cannot be written, not after all is measured
+            pass  # fail now if it cannot be written, and not after hours of work
     scores: list[Score] = []
     try:
         with only_data_on_stdout(), events("evaluating", "results" if parallel else "frames") as on_event:
@@ -138,7 +141,7 @@ def evaluate(
                 scores.append(row)
                 if run.json:
                     emit(row.json())
-    finally:  # print the scores made before an error or Ctrl-C
+    finally:  # also after an error or Ctrl-C
         _print_scores(scores, run.json)
     if html is not None:
         from stages.evaluate.report import write_report
@@ -147,7 +150,7 @@ def evaluate(
 
 
 def _print_scores(scores: Sequence[Score], json: bool) -> None:
-    """Print the table, unless rows were printed as JSON, and warn of metrics without a figure."""
+    """Warn of metrics without a figure. Print the table, unless the scores were printed as JSON."""
     for reason in dict.fromkeys(row.unavailable for row in scores if row.unavailable):
         names = list(dict.fromkeys(row.metric for row in scores if row.unavailable == reason))
         warning(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} unavailable: {reason}")
@@ -171,8 +174,8 @@ def _scores(
 
 
 def table(scores: Sequence[Score]) -> list[str]:
-    """Aligned lines, a heading first: one row per result and metric."""
-    return aligned([COLUMNS, *map(_cells, scores)])
+    """Aligned lines: a heading, then a row for each result and metric."""
+    return align_columns([COLUMNS, *map(_cells, scores)])
 
 
 def _cells(score: Score) -> tuple[str, ...]:

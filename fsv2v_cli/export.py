@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from fsv2v_cli import console, prepare
-from fsv2v_cli.options import PATH, Run, command, common_options, out_option, overwrite_option
+from fsv2v_cli import console
+from fsv2v_cli.options import PATH, Run, base_option, command, common_options, out_option, overwrite_option
 
 
 @command("export")
@@ -17,7 +17,7 @@ from fsv2v_cli.options import PATH, Run, command, common_options, out_option, ov
 @click.option(
     "--num-examples", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Number of examples that the networks take."
 )
-@prepare.base_option
+@base_option
 @overwrite_option
 @common_options
 def export(model: str, form: Any, num_examples: int, base: str | None, run: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fsv2v_cli.options import Inputs, Run, backend_option, clip_stage, command, device_option, inputs_argument
+from fsv2v_cli.options import Inputs, Run, backend_option, clip_stage_options, command, device_option, inputs_argument
 from fsv2v_cli.reports import run_over_clips
 from fsv2v_cli.subjects import subject_option
 
@@ -23,7 +23,7 @@ from fsv2v_cli.subjects import subject_option
     help="Leave out people, frame by frame, who stand still, are small, lack head or feet, or overlap with others. May be repeated.",
 )
 @device_option
-@clip_stage
+@clip_stage_options
 def extract_poses(inputs: Inputs, backend: str, person: str | int, smoothing: float, drop: tuple[str, ...], device: str, run: Run) -> int:
     """Find the person in each INPUT and write the layer `poses` (BODY_25 keypoints).
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import click
 
-from fsv2v_cli.options import Inputs, Run, backend_option, clip_stage, command, device_option, inputs_argument
+from fsv2v_cli.options import Inputs, Run, backend_option, clip_stage_options, command, device_option, inputs_argument
 from fsv2v_cli.reports import run_over_clips
 from fsv2v_cli.subjects import subject_option
 
@@ -22,7 +22,7 @@ from fsv2v_cli.subjects import subject_option
     "--smoothing", type=click.FloatRange(0), default=1.0, show_default=True, help="Lag-free smoothing; 1: over about 40 ms, 0: none."
 )
 @device_option
-@clip_stage
+@clip_stage_options
 def extract_sketch(
     inputs: Inputs, backend: str, background: Literal["canny", "none"], face: str | int, smoothing: float, device: str, run: Run
 ) -> int:

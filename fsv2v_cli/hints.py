@@ -1,7 +1,7 @@
 """The hints of the command line: what to do about an error, in terms of options and commands.
 
-The library knows neither. Its sentences carry a code, by which the hint is found here, and facts, with which it is worded. A hint of the
-library itself is replaced; `{hint}` quotes it.
+The library does not know these options and commands. Its sentences have a code, under which the hint is found here, and facts, which the
+hint may contain. The hint replaces that of the library; `{hint}` stands for the latter.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ COMMAND_OF_LAYER = {
 
 
 def with_hint(text: str) -> str:
-    """A sentence of the library with the hint of the command line; any other text as it is."""
+    """A sentence of the library with the hint of the command line; any other text is returned unchanged."""
     return f"{text.message}. {hint}" if isinstance(text, Sentence) and (hint := hint_for(text)) else text
 
 
 def hint_for(sentence: Sentence) -> str:
-    """The hint of the command line, else that of the library, which may be empty."""
-    wording = HINTS.get(sentence.code, "")
+    """The hint of the command line if there is one, else the hint of the library, which may be empty."""
+    template = HINTS.get(sentence.code, "")
     try:
-        hint = wording.format(hint=sentence.hint, **sentence.facts) if isinstance(wording, str) else wording(sentence.facts)
-    except (LookupError, TypeError, ValueError):  # facts from a damaged file of a partial result
+        hint = template.format(hint=sentence.hint, **sentence.facts) if isinstance(template, str) else template(sentence.facts)
+    except (LookupError, TypeError, ValueError):  # a partial result may contain damaged facts
         hint = ""
     return hint or sentence.hint
 
@@ -51,13 +51,13 @@ def _driving_without_layer(facts: Mapping[str, Any]) -> str:
 
 
 def _no_face(facts: Mapping[str, Any]) -> str:
-    tries = []
+    suggestions = []
     for name in sorted({*facts["others"], *facts["find_smaller"]}, key=lambda name: (name not in facts["find_smaller"], name)):
         options = [f"--backend {name}"] if name in facts["others"] else []
         options += ["--face 0, which also looks for small faces"] if name in facts["find_smaller"] else []
-        tries.append(" ".join(options))
-    advice = f"Try {', or '.join(tries)}; or look" if tries else "Look"
-    chosen = f" (face {facts['face']} was chosen: they count from 0, from the left)" if facts["face"].isdigit() else ""
+        suggestions.append(" ".join(options))
+    advice = f"Try {', or '.join(suggestions)}; or look" if suggestions else "Look"
+    chosen = f" (face {facts['face']} was chosen; faces are numbered from the left, from 0)" if facts["face"].isdigit() else ""
     return f"{advice} at the clip with `fsv2v clip preview`{chosen}"
 
 
@@ -66,23 +66,23 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "output-exists": "Replace it with --overwrite, or choose another place with -o",
     "output-differs": "Make it again with --overwrite, or choose another place with -o",
     "output-taken": "Choose another place with -o",
-    "output-other": "Choose another place with -o, or remove it",
+    "output-other": "Choose another place with -o, or remove the file",
     "output-unwritable": "Choose another place with -o, or free some space",
     "output-in-progress": "Wait for it, or choose another place with -o",
     "output-is-base": "Choose another -o, or write a whole model (--whole)",
     "export-differs": "Choose another folder with -o, or replace it with --overwrite; several clips in one command get a folder each",
     "other-shots": "Remove them, or choose another place with -o",
     # requirements
-    "weights-absent": "Run `fsv2v weights fetch {name}` with the network on, or {hint}",
+    "weights-absent": "Run `fsv2v weights fetch {name}` with an internet connection, or {hint}",
     "weights-to-fetch": "Run `fsv2v weights fetch {name}`",
     "package-missing": "Install fsv2v again, or see `fsv2v doctor`",
     "export-package-missing": "All packages for it come with pip install 'fsv2v[export]'",
-    "device-unusable": "See `fsv2v doctor` for those that can",
-    "no-perceptual-loss": "`fsv2v weights list` says how to get its weights",
+    "device-unusable": "`fsv2v doctor` lists the devices that can be used",
+    "no-perceptual-loss": "`fsv2v weights list` shows where its weights come from",
     # clips and their layers
     "animation": "Make a clip of it: fsv2v clip import",
     "clip-packed": "Unpack it first: fsv2v clip unpack",
-    "flow-without-clip": "Name it with -o NAME.clip; `fsv2v clip import VIDEO -o NAME.clip` makes one",
+    "flow-without-clip": "Name the clip with -o NAME.clip; `fsv2v clip import VIDEO -o NAME.clip` makes one",
     "image-size-unknown": "Name the size with `fsv2v clip import --size WxH`, or the clip that they belong to with -o",
     "layer-imported-otherwise": "Choose another place with -o, or remove {layer}",
     "layer-missing": _layer_missing,
@@ -95,18 +95,18 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "wrong-label-table": "Name the right one with --table",
     # extraction
     "edits-of-persons": "Leave out --map",
-    "label-edited-twice": "Leave one --map out",
-    "labels-or-backend": "Leave out --labels or --backend {backend}",
+    "label-edited-twice": "Leave out one --map",
+    "labels-or-backend": "Leave out either --labels or --backend {backend}",
     "model-not-wanted": "Leave out --model, or choose --backend segformer",
-    "model-without-backend": "Name it with --backend {backends}",
+    "model-without-backend": "Choose --backend {backends}",
     "no-face": _no_face,
     "no-label-maps": "Name their folder with --labels, or call it {usual}",
     "no-person": "Look at the clip with `fsv2v clip preview`; a person should be at least a fifth of the image high",
     "no-person-to-mask": "Import label maps with --labels instead",
     "nothing-detected": "`fsv2v clip preview` shows what was detected",
-    "segformer-missing": "With the network on, run it again; or name a folder with --model",
+    "segformer-missing": "Run it again with an internet connection, or name a folder with --model",
     "flow-model-needed": "Name its file with --model FILE.onnx",
-    "flow-model-unused": "Leave out --model or --backend dis",
+    "flow-model-unused": "Leave out either --model or --backend dis",
     # datasets and training
     "batch-too-small": "Use at most {batch} processes, or --batch-scale",
     "dataset-damaged": "Build the dataset again with --overwrite, or use another -o",
@@ -114,7 +114,7 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "dataset-kind": "Train it with a recipe for {kind}; `fsv2v train --help` names them",
     "dataset-unusable": "Build the dataset again with --overwrite",
     "kind-unknown": "Install the package that adds the kind, or use another -o",
-    "labels-differ": "A dataset has one table: make them alike with `fsv2v segment --table` and `--map`, or build two datasets",
+    "labels-differ": "A dataset has one label table: give it to all clips with `fsv2v segment --table` and `--map`, or build two datasets",
     "no-convergence": "Lower --learning-rate, use --float32, and look at the data with `fsv2v clip preview`",
     "no-dataset": "Make one with `fsv2v build-dataset CLIPS -o FOLDER`",
     "no-driving-layer": _no_driving_layer,
@@ -128,31 +128,32 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "driving-of-subjects": "Give one --driving for all, or one for each --face",
     "group-not-pasted": "Give one photograph as --examples, without --size, --no-paste and --compare",
     "no-subjects": "Leave out --face",
-    "paste-of-parts": "Leave out --paste, or --show and --compare",
+    "paste-of-parts": "Leave out --paste, or leave out --show and --compare",
     "paste-without-subject": "Leave out --paste",
     "size-of-model": "Leave out --size and --paste",
-    "subject-chosen": "Give the photograph itself, or choose with --face in `fsv2v extract-sketch`",
+    "subject-chosen": "Give the photograph in place of the clip, or choose with --face in `fsv2v extract-sketch`",
     "subject-twice": "Repeat --face with another number",
-    "half-precision-fails": "--precision fp32 saves the second pass",
+    "half-precision-fails": "With --precision fp32 each frame is computed only once",
     "retarget-of-faces": "Leave out --retarget",
     "retarget-without-film": "Name one video as --examples, or leave out --retarget",
     "retarget-alone": "Give one --driving and at most one --face, without --start",
     "retarget-shows-film": "Leave out --no-paste, --compare and --show",
     "retarget-keeps-pose": "Leave pose out of --strength and --part",
-    "sound-of-driver": "ffmpeg can put another sound to the result",
-    "keypoints-fitted": "--normalize on and off decide otherwise",
-    "pose-of-photograph": "--motion absolute gives it the driver's pose",
-    "labels-of-another-model": "Make them alike with `fsv2v segment --table` and `--map`, or name another model with --model",
+    "sound-of-driver": "Another sound can be added to the result with ffmpeg",
+    "keypoints-fitted": "Use --normalize on or off for another choice",
+    "pose-of-photograph": "Use --motion absolute to give it the driver's pose",
+    "labels-of-another-model": "Give the clip the labels of the model with `fsv2v segment --table` and `--map`, or choose another --model",
     "model-makes-labels": "`fsv2v predict` uses such a model",
     "model-predicts-nothing": "Name a model that `fsv2v train --preset future-street` made with --model",
-    "too-few-observed": "Name more of them with --observed",
+    "too-few-observed": "Choose more frames with --observed",
     "base-missing": "{hint}, or name it with --base",
-    "instances-jump": "Import numbers that stay the same, or remove the layer instances: instances are then followed by their overlap",
+    "instances-jump": "Import instance numbers that stay the same from frame to frame, or remove the layer instances: instances are then "
+    "followed by their overlap",
     "model-not-found": "Name a .safetensors file or a run's folder with --model",
     "no-default-model": "Name one with --model, or extract landmarks",
     "not-a-model": "Name a model that `fsv2v train` made",
     "not-normalizable": "Use --normalize off",
-    "run-without-model": "Go on with `fsv2v train ... -o {run}`",
+    "run-without-model": "Continue the run with `fsv2v train ... -o {run}`",
     "view-missing": "Use --show {views}",
     "export-inexact": "Please report it with the file of the model",
     "export-of-family": "Only models of `fsv2v train --preset face-256` and the like can be exported",
@@ -168,13 +169,13 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "no-workers-left": "Use --max-failed 1 to count all answers",
     "parts-not-shared": "Name a folder that all nodes share with --cache",
     "reference-shape": "Crop the reference (and the example) as the result was cropped: `fsv2v build-dataset` writes such clips",
-    "study-differs": "Use another -o, or --overwrite, which makes the answers to that study worthless",
+    "study-differs": "Use another -o, or --overwrite; then answers to the old study can no longer be scored",
     "study-in-videos": "Choose a place outside of it with -o",
     "study-key-in-site": "Choose a place outside of the site with --key",
     "study-key-missing": "Name the file with --key",
     # many inputs
-    "out-of-memory": "Fewer --jobs need less",
+    "out-of-memory": "Use fewer --jobs",
     "ray-not-chosen": "Add --engine ray",
     "worker-died": "Perhaps memory ran out; try fewer --jobs",
 }
-"""code of a sentence -> its hint: a text with the facts in braces, or a function of them."""
+"""code of a sentence -> its hint: a template with the names of facts in braces, or a function of the facts."""

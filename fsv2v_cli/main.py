@@ -1,4 +1,4 @@
-"""The command `fsv2v`: a lazy group. A command's module is imported when the command is chosen, and heavy libraries when it runs."""
+"""The program `fsv2v`. The module of a command is imported when the command is chosen; heavy libraries are imported when it runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COMMANDS = {
     "doctor": ("fsv2v_cli.doctor:doctor", "Check what works on this machine, and print how to fix what does not."),
     "completion": ("fsv2v_cli.completion:completion", "Print the completion script of a shell."),
 }
-"""name -> (import path of the command, one line of help)."""
+"""name -> (import path of the command, its line in `fsv2v --help`)."""
 
 
 class LazyGroup(click.Group):
@@ -47,8 +47,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, name = COMMANDS[cmd_name][0].partition(":")
-        found: click.Command = getattr(importlib.import_module(module), name)
-        return found
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -65,45 +65,46 @@ def cli() -> None:
 
 
 def main() -> NoReturn:
-    """The entry point: run the command line and leave with the exit code of the contract."""
+    """The entry point: run the command line and exit with its exit code."""
     _open_standard_streams()
     signal.signal(signal.SIGTERM, _terminate)
-    _wait_without_spinning()
+    _limit_openmp_spinning()
     code: int | None = None
 
-    def leave() -> None:
-        """Exit without taking PyTorch apart, which takes half a second.
+    def exit_at_once() -> None:
+        """Exit without unloading PyTorch, which takes half a second.
 
-        And exit with 130: `python -m` would end by SIGINT instead if the interrupt came while a module was loading.
+        It also makes the exit code 130 after an interrupt. Otherwise `python -m` would end with the signal SIGINT if the interrupt came
+        while a module was loading.
         """
         if code is not None:
             with contextlib.suppress(OSError):
                 sys.stderr.flush()
             os._exit(code)
 
-    atexit.register(leave)  # registered first, and so called last
+    atexit.register(exit_at_once)  # registered first, therefore called last
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        code = _quietly_closed()
+        code = _exit_code_of_closed_stdout()
     except OSError as problem:
-        code = code or _unwritten(problem)
-        _forget_stdout()
+        code = code or _report_stdout_error(problem)
+        _discard_stdout()
     sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command line and return its exit code; errors become sentences on stderr."""
+    """Run a command line and return its exit code. Errors are printed to stderr as sentences."""
     try:
         result: Any = cli.main(arguments, prog_name="fsv2v", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except (console.StdoutClosed, BrokenPipeError):
-        return _quietly_closed()
+        return _exit_code_of_closed_stdout()
     except (KeyboardInterrupt, click.Abort):
-        return _interrupted()
+        return _report_interrupt()
     except click.UsageError as problem:
-        console.error(_usage(problem))
+        console.error(_usage_sentence(problem))
         return 2
     except click.ClickException as problem:
         console.error(problem.format_message())
@@ -111,37 +112,38 @@ def run(arguments: list[str]) -> int:
     except Exception as problem:
         from stages.errors import was_interrupted
 
-        return _interrupted() if was_interrupted(problem) else _explain(problem)
+        return _report_interrupt() if was_interrupted(problem) else _report_error(problem)
 
 
-def _interrupted() -> int:
+def _report_interrupt() -> int:
     console.error("interrupted; run the same command again to continue")
     return INTERRUPTED
 
 
 def _open_standard_streams() -> None:
-    """Replace standard streams that the parent process has closed by the null device.
+    """Open the null device in place of each standard stream that the parent process has closed.
 
-    Otherwise the next file that is opened would take the number of such a stream, and libraries would write into it.
+    Otherwise the next file that is opened would get the number of such a stream, and libraries would write into that file.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
-    sys.stdout, sys.stderr = (given or open(os.devnull, "w") for given in (sys.stdout, sys.stderr))  # noqa: SIM115
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
 
 
-def _wait_without_spinning() -> None:
-    """Limit the spinning of waiting OpenMP threads, which beside other programs can take ten times as long as the work.
+def _limit_openmp_spinning() -> None:
+    """Limit the busy waiting of OpenMP threads, which can take ten times as long as the work when other programs run, too.
 
-    This costs nothing on an idle machine. The variable is read when PyTorch is loaded; a value that the user has set is kept.
+    On an idle machine the limit costs nothing. PyTorch reads the variable when it is loaded. A value that the user has set is kept.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
-def _explain(problem: Exception) -> int:
+def _report_error(problem: Exception) -> int:
+    """Print an error and return the exit code."""
     from stages.errors import Fsv2vError
     from stages.runner.work import missing_package
 
@@ -159,24 +161,25 @@ def _explain(problem: Exception) -> int:
     return 1
 
 
-def _usage(problem: click.UsageError) -> str:
-    where = problem.ctx.command_path if problem.ctx is not None else "fsv2v"
-    return f"{problem.format_message().rstrip('.')}. See `{where} --help`"
+def _usage_sentence(problem: click.UsageError) -> str:
+    command = problem.ctx.command_path if problem.ctx is not None else "fsv2v"
+    return f"{problem.format_message().rstrip('.')}. See `{command} --help`"
 
 
-def _quietly_closed() -> int:
-    """The reader of stdout has closed it, as `head` does: exit without a message."""
-    _forget_stdout()
+def _exit_code_of_closed_stdout() -> int:
+    """The exit code when the reader of stdout has closed it, as `head` does. Nothing is printed."""
+    _discard_stdout()
     return 141  # 128 + SIGPIPE, which does not exist everywhere
 
 
-def _unwritten(problem: OSError) -> int:
-    full = console.StdoutWriteError(problem)
-    console.error(full.format_message())
-    return full.exit_code
+def _report_stdout_error(problem: OSError) -> int:
+    error = console.StdoutWriteError(problem)
+    console.error(error.format_message())
+    return error.exit_code
 
 
-def _forget_stdout() -> None:
+def _discard_stdout() -> None:
+    """Send further output to the null device, so that flushing at exit does not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

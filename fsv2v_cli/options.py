@@ -3,17 +3,17 @@
 A command over many inputs:
 
     @command("extract-sketch")
-    @inputs_argument                                # -> inputs: Inputs, iterates over paths; - reads them from stdin, -0 NUL separated
+    @inputs_argument                                # -> inputs: Inputs, which iterates over paths; - stands for the paths on stdin
     @backend_option("landmarks", "Landmark detector.")    # -> backend: str
     @device_option                                  # -> device: str
-    @clip_stage                                     # -> run: Run; adds -o --overwrite --jobs --shard --engine --failures ... + common
+    @clip_stage_options                             # -> run: Run; adds -o --overwrite --jobs --shard --engine --failures ... + common
     def extract_sketch(inputs: Inputs, backend: str, device: str, run: Run) -> int:
         from stages.extract_sketch import SketchOptions
         return run_over_clips("stages.extract_sketch:extract", inputs, SketchOptions(backend=backend, device=device), run, "sketch")
 
 Another command: stack `out_option(required=True)`, `overwrite_option`, `seed_option`, `jobs_option`, `preset_option(...)` and end with
 `common_options` (--config --dry-run --json -q -v). Options that are fields of Run are collected in `run`; others are parameters of the
-function. The return value of a command is its exit code (None is 0). `resolved().given()` returns the options that the user has set.
+function. The return value of a command is its exit code (None is 0). `resolved().set_by_user()` returns the options that the user has set.
 
 --dry-run, the order of precedence, -q and errors need no code in the command.
 """
@@ -47,7 +47,8 @@ __all__ = [
     "Run",
     "address_option",
     "backend_option",
-    "clip_stage",
+    "base_option",
+    "clip_stage_options",
     "command",
     "common_options",
     "config_option",
@@ -62,6 +63,7 @@ __all__ = [
     "out_option",
     "overwrite_option",
     "path_option",
+    "perceptual_option",
     "preset_option",
     "quiet_option",
     "resolved",
@@ -76,7 +78,7 @@ Decorator = Callable[[Function], Function]
 
 @dataclass(frozen=True)
 class Run:
-    """Options of how a command runs. Fields without an option in a command keep their default."""
+    """Options on how a command runs, which many commands share. Fields for which a command has no option keep their defaults."""
 
     out: Path | None = None
     overwrite: bool = False
@@ -92,7 +94,7 @@ class Run:
 
 
 class Inputs:
-    """The INPUT arguments, with - replaced by the paths on stdin, which are read lazily. Iterate once."""
+    """The INPUT arguments, with - replaced by the paths on stdin. It can be iterated only once, because stdin is read on the way."""
 
     def __init__(self, named: tuple[str, ...], null: bool) -> None:
         self.named = named
@@ -103,8 +105,8 @@ class Inputs:
         """Number of inputs; None if a pipe is among them."""
         if "-" not in self.named:
             return len(self.named)
-        listed = count_on_stdin(self._separator)
-        return None if listed is None else len(self.named) - 1 + listed
+        on_stdin = count_on_stdin(self._separator)
+        return None if on_stdin is None else len(self.named) - 1 + on_stdin
 
     @property
     def _separator(self) -> bytes:
@@ -122,15 +124,15 @@ def paths_on_stdin(separator: bytes) -> Iterator[str]:
     """Yield each path as soon as its line is complete. Empty lines are skipped; a byte order mark and carriage returns of Windows are
     removed.
     """
-    pending: list[bytes] = []  # pieces of an incomplete path, joined once, since it may be as long as the file
+    pending: list[bytes] = []  # blocks of an incomplete path, which may be as long as the whole file
     while block := os.read(sys.stdin.fileno(), 1 << 16):  # not sys.stdin.buffer: a thread that blocks in it prevents the interpreter's exit
         first, *others = block.split(separator)
         pending.append(first)
         if others:
             complete = [b"".join(pending), *others[:-1]]
             pending = others[-1:]
-            yield from (os.fsdecode(path) for path in map(_stripped(separator), complete) if path)
-    if last := _stripped(separator)(b"".join(pending)):
+            yield from (os.fsdecode(path) for path in map(_cleaner(separator), complete) if path)
+    if last := _cleaner(separator)(b"".join(pending)):
         yield os.fsdecode(last)
 
 
@@ -139,22 +141,23 @@ def count_on_stdin(separator: bytes) -> int | None:
     descriptor = sys.stdin.fileno()
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         return None
-    here, count, last = os.lseek(descriptor, 0, os.SEEK_CUR), 0, separator
+    position, count, last = os.lseek(descriptor, 0, os.SEEK_CUR), 0, separator
     while block := os.read(descriptor, 1 << 20):
         count, last = count + block.count(separator), block[-1:]
-    os.lseek(descriptor, here, os.SEEK_SET)
+    os.lseek(descriptor, position, os.SEEK_SET)
     return count + (last != separator)
 
 
-def _stripped(separator: bytes) -> Callable[[bytes], bytes]:
+def _cleaner(separator: bytes) -> Callable[[bytes], bytes]:
+    """A function that removes what Windows adds to a line of a text file: a byte order mark and a carriage return."""
     return (lambda line: line.removeprefix(codecs.BOM_UTF8).removesuffix(b"\r")) if separator == b"\n" else (lambda path: path)
 
 
 class Command(precedence.Command):
-    """A command of fsv2v: final option values, and --dry-run, which prints them.
+    """A command of fsv2v. It follows the order of precedence, and prints the values of its options with --dry-run.
 
-    The options of `Run` are collected in the parameter `run`, the arguments INPUT in `inputs`. explain: called by --dry-run with the values
-    of the options; returns option -> what its `auto` resolves to.
+    The options that are fields of `Run` are collected in the parameter `run`, the arguments INPUT in `inputs`.
+    explain: called by --dry-run with the values of the options; returns option -> what its value `auto` stands for, and why.
     """
 
     def __init__(self, *arguments: Any, explain: Callable[[dict[str, Any]], dict[str, str]] = lambda values: {}, **attributes: Any) -> None:
@@ -167,15 +170,15 @@ class Command(precedence.Command):
             print_options(resolved(), self.explain(ctx.params), as_json=ctx.params.get("json", False))
             return 0
         ctx.params.pop("config", None)
-        self._gather(ctx.params)
+        self._collect_parameters(ctx.params)
         return super().invoke(ctx)
 
-    def _gather(self, params: dict[str, Any]) -> None:
-        mine = {field.name: params.pop(field.name) for field in fields(Run) if field.name in params}
-        if mine:
-            if mine.get("out") is not None:
-                mine["out"] = Path(mine["out"])
-            params["run"] = Run(**mine)
+    def _collect_parameters(self, params: dict[str, Any]) -> None:
+        run = {field.name: params.pop(field.name) for field in fields(Run) if field.name in params}
+        if run:
+            if run.get("out") is not None:
+                run["out"] = Path(run["out"])
+            params["run"] = Run(**run)
         if "inputs" in params and "null" in params:
             params["inputs"] = Inputs(params["inputs"], params.pop("null"))
 
@@ -187,13 +190,13 @@ class Group(click.Group):
 
 
 class DefaultGroup(Command, click.Group):
-    """A command with arguments that also has subcommands: `evaluate RESULT...` beside `evaluate study A B`.
+    """A command with arguments that also has subcommands: `evaluate RESULT...` and `evaluate study A B`.
 
-    A subcommand is recognised only as the first argument. An input called study is written ./study.
+    A subcommand is recognised only as the first argument. An input that is called study must be written as ./study.
     """
 
     command_class = Command
-    allow_extra_args = False  # as for commands; groups differ
+    allow_extra_args = False  # as for commands; click's groups allow them
     allow_interspersed_args = True
 
     def __init__(self, name: str, commands: Sequence[click.Command], **attributes: Any) -> None:
@@ -202,12 +205,12 @@ class DefaultGroup(Command, click.Group):
     def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
         """The context of this command, or of the subcommand in the first argument."""
         if args and args[0] in self.commands:
-            own = self.context_class(self, info_name=info_name, parent=parent)
-            return self.commands[args[0]].make_context(args[0], args[1:], parent=own, **extra)
+            context = self.context_class(self, info_name=info_name, parent=parent)
+            return self.commands[args[0]].make_context(args[0], args[1:], parent=context, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Without the arguments of this command in the usage line of a subcommand, which would read `evaluate INPUT... study`."""
+        """No parameters for a subcommand, whose usage line would otherwise read `evaluate INPUT... study`."""
         return super().get_params(ctx) if ctx.command is self else []
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
@@ -215,12 +218,12 @@ class DefaultGroup(Command, click.Group):
 
 
 def command(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:
-    """`@command("extract-sketch")`, as click.command."""
+    """`@command("extract-sketch")`: like click.command, for a `Command`."""
     return click.command(name, cls=Command, **attributes)
 
 
 def group(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Group]:
-    """`@group("weights")`, as click.group; `@weights.command("list")` then makes a Command."""
+    """`@group("weights")`: like click.group; `@weights.command("list")` then makes a `Command`."""
     return click.group(name, cls=Group, **attributes)
 
 
@@ -260,7 +263,7 @@ class _Shard(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 
 PATH = click.Path(readable=False)
-"""A path as text, which shells complete; the stage checks whether it can be read."""
+"""A path as text, which shells complete. The stage checks whether it can be read."""
 path_option = functools.partial(click.option, type=PATH)
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace a finished output that was made with other inputs or parameters."
@@ -298,6 +301,15 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Print the value o
 json_option = click.option("--json", is_flag=True, help="Print one JSON object per line instead of paths.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors only: no progress, notes or warnings.")
 verbose_option = click.option("--verbose", "-v", is_flag=True, help="Print details of each step.")
+base_option = path_option("--base", metavar="FILE", help="The model from which a finetuned one was made, if it is not found automatically.")
+perceptual_option = click.option(
+    "--perceptual",
+    type=click.Choice(["auto", "squeezenet", "squeezenet-1.1", "vgg19", "none"]),
+    default="auto",
+    show_default=True,
+    help="Feature network of the perceptual loss. auto: squeezenet if its weights are present, else squeezenet-1.1 if they can be fetched "
+    "(5 MB), else none; vgg19 for the paper's presets and models trained with them.",
+)
 device_option = click.option("--device", type=_Device(), default="auto", show_default=True, help="Where networks run.")
 seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all random numbers.")
 
@@ -338,20 +350,20 @@ def _stack(*decorators: Decorator[Any]) -> Decorator[Any]:
     return decorate
 
 
-def _at_least_one(context: click.Context, parameter: click.Parameter, inputs: tuple[str, ...]) -> tuple[str, ...]:
+def _require_inputs(context: click.Context, parameter: click.Parameter, inputs: tuple[str, ...]) -> tuple[str, ...]:
     if not inputs:
-        raise click.UsageError("No INPUT was given: name inputs, or - to read their paths from stdin", context)
+        raise click.UsageError("No INPUT was given: give paths, or - to read them from stdin", context)
     if "-" in inputs and sys.stdin is None:
         raise click.UsageError("No INPUT was given: stdin is closed, so - stands for no input", context)
     return inputs
 
 
 inputs_argument = _stack(
-    click.argument("inputs", nargs=-1, type=PATH, metavar="INPUT...", callback=_at_least_one),
+    click.argument("inputs", nargs=-1, type=PATH, metavar="INPUT...", callback=_require_inputs),
     click.option("--null", "-0", is_flag=True, help="Paths on stdin end with NUL instead of a line break."),
 )
 common_options = _stack(config_option, dry_run_option, json_option, quiet_option, verbose_option)
-clip_stage = _stack(
+clip_stage_options = _stack(
     out_option("A folder for the clips, or NAME.clip for one input. Default: the current folder.", metavar="PATH"),
     overwrite_option,
     jobs_option,

@@ -1,8 +1,7 @@
-"""Precedence of the sources of option values, for all commands.
+"""The order of precedence of option values, for all commands.
 
-A flag takes precedence over the environment (FSV2V_EXTRACT_SKETCH_JOBS, then FSV2V_JOBS), that over the --config file (table
-[extract-sketch], then top level), that over the preset, and that over the default. `Command` applies it; the body of a command sees final
-values.
+From first to last: a flag, the environment (FSV2V_EXTRACT_SKETCH_JOBS, then FSV2V_JOBS), the --config file (table [extract-sketch], then
+top level), the preset, the default. `Command` applies this order, so the function of a command receives final values.
 """
 
 from __future__ import annotations
@@ -22,16 +21,18 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_FOUND = "fsv2v.precedence"  # in Context.meta, with a suffix: .values, .config (file name), .preset (parameter -> name of the preset)
+_META = "fsv2v.precedence"  # prefix of keys in Context.meta: .values, .config (file name), .preset (parameter -> name of the preset)
 _NOT_IN_FILES = {"config", "dry_run", "help", "version"}
 _RESERVED = {"WEIGHTS", "WEIGHTS_MIRROR", "DEBUG"}  # FSV2V_* variables that are not options
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """The final value of each option and argument of the running command, and where it came from, by parameter name.
+    """The options and arguments of the running command.
 
-    keys: the name in files and (upper case) in the environment: "metric" for --metric, whatever the parameter's name.
+    values: parameter's name -> final value.
+    sources: parameter's name -> where the value comes from.
+    keys: parameter's name -> name in files and, in upper case, in the environment; "metric" for --metric, whose parameter is `metrics`.
     """
 
     command: str
@@ -39,8 +40,8 @@ class Resolved:
     sources: Mapping[str, str]
     keys: Mapping[str, str]
 
-    def given(self) -> dict[str, Any]:
-        """The options that the user has set by flag, environment or config file (not by preset or default)."""
+    def set_by_user(self) -> dict[str, Any]:
+        """The options that the user has set by a flag, the environment or a config file, and not by a preset or a default."""
         return {name: value for name, value in self.values.items() if not self.sources[name].startswith(("preset", "default"))}
 
 
@@ -48,15 +49,15 @@ def resolved() -> Resolved:
     """The resolved options of the running command, for --dry-run and for commands that store their configuration."""
     context = click.get_current_context()
     parameters = [parameter for parameter in context.command.params if parameter.name in _values(context)]
-    keys = {parameter.name: key(parameter) for parameter in parameters if parameter.name and parameter.name not in _NOT_IN_FILES}
-    values, sources = ({name: of(context, name) for name in keys} for of in (_value, _source))
-    return Resolved(" ".join(_path(context)), values, sources, keys)
+    keys = {parameter.name: option_key(parameter) for parameter in parameters if parameter.name and parameter.name not in _NOT_IN_FILES}
+    values, sources = ({name: get(context, name) for name in keys} for get in (_value, _source))
+    return Resolved(" ".join(_command_names(context)), values, sources, keys)
 
 
-def key(parameter: click.Parameter) -> str:
-    """The name of an option in files and in the environment: its longest spelling without dashes, keep_going for --keep-going."""
+def option_key(parameter: click.Parameter) -> str:
+    """The name of an option in files and in the environment: its longest spelling without leading dashes, keep_going for --keep-going."""
     longest = max(parameter.opts, key=len)
-    return _name(longest.lstrip("-"))
+    return _underscored(longest.lstrip("-"))
 
 
 class PresetOption(click.Option):
@@ -72,68 +73,70 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         bind_environment(ctx)
-        rest = super().parse_args(ctx, args)
-        ctx.meta[_FOUND + ".values"] = dict(ctx.params)
+        remaining = super().parse_args(ctx, args)
+        ctx.meta[_META + ".values"] = dict(ctx.params)
         for parameter in self.params:
             if isinstance(parameter, PresetOption):
                 _apply_preset(ctx, parameter)
-        return rest
+        return remaining
 
 
 def bind_environment(context: click.Context) -> None:
     """Let each option of the command read FSV2V_<COMMAND>_<OPTION> and then FSV2V_<OPTION>."""
     for parameter in context.command.params:
         if isinstance(parameter, click.Option) and parameter.name and parameter.name not in ("help", "version"):
-            parameter.envvar = variables(context, parameter)
+            parameter.envvar = environment_variables(context, parameter)
 
 
 def load_config(context: click.Context, parameter: click.Parameter, file: str | None) -> str | None:
-    """Callback of --config, which is processed before all other options: its values become click's defaults."""
+    """Callback of --config: the values in the file become click's defaults. It runs before all other options are processed."""
     if file is None:
         return None
     table = _read_toml(file)
-    own, common = _own_table(table, _path(context), file), {given: value for given, value in table.items() if not isinstance(value, dict)}
-    known = {key(parameter): parameter.name for parameter in context.command.params if parameter.name not in _NOT_IN_FILES}
-    below = context.command.commands if isinstance(context.command, click.Group) else {}
-    for given in own:
-        if _name(given) not in known and given not in below:
-            raise click.UsageError(f"{file}: {' '.join(_path(context))} has no option {given!r}")
+    own, common = (
+        _command_table(table, _command_names(context), file),
+        {name: value for name, value in table.items() if not isinstance(value, dict)},
+    )
+    known = {option_key(parameter): parameter.name for parameter in context.command.params if parameter.name not in _NOT_IN_FILES}
+    subcommands = context.command.commands if isinstance(context.command, click.Group) else {}
+    for name in own:
+        if _underscored(name) not in known and name not in subcommands:
+            raise click.UsageError(f"{file}: {' '.join(_command_names(context))} has no option {name!r}")
     _refuse_unknown(context, table, file)
     for values in (own, common):
-        if twice := [name for name in values if "-" in name and _name(name) in values]:
-            raise click.UsageError(f"{file} sets {twice[0]} twice, with a hyphen and with an underscore")
-    merged = {_name(given): value for given, value in {**common, **own}.items()}
+        if repeated := [name for name in values if "-" in name and _underscored(name) in values]:
+            raise click.UsageError(f"{file} sets {repeated[0]} twice, with a hyphen and with an underscore")
+    merged = {_underscored(name): value for name, value in {**common, **own}.items()}
     for parameter in context.command.params:
-        if key(parameter) in merged:
-            _require_plain(merged[key(parameter)], parameter, file)
-            if parameter.multiple and not isinstance(merged[key(parameter)], list):
-                merged[key(parameter)] = [merged[key(parameter)]]
-    context.default_map = {known[given]: value for given, value in merged.items() if given in known}
-    context.meta[_FOUND + ".config"] = file
+        key = option_key(parameter)
+        if key in merged:
+            _require_type(merged[key], parameter, file)
+            if parameter.multiple and not isinstance(merged[key], list):
+                merged[key] = [merged[key]]
+    context.default_map = {known[key]: value for key, value in merged.items() if key in known}
+    context.meta[_META + ".config"] = file
     return file
 
 
-def _require_plain(value: Any, parameter: click.Parameter, file: str) -> None:
-    """UsageError unless a value is of the type of its option, or a list of such values for an option that takes several.
-
-    Strings are always accepted.
-    """
+def _require_type(value: Any, parameter: click.Parameter, file: str) -> None:
+    """Raises UsageError unless the value is a string or has the type of its option. For an option that may be repeated, the value may be
+    a list of such values."""
     several = isinstance(value, list) and (parameter.multiple or parameter.nargs != 1)
-    wanted, fits = _kind(parameter.type)
+    description, fits = _value_type(parameter.type)
     for item in value if several else [value]:
         if not isinstance(item, str) and not fits(item):
-            raise click.UsageError(f"{file}: {key(parameter)} must be {wanted}, not {item!r:.100}")
+            raise click.UsageError(f"{file}: {option_key(parameter)} must be {description}, not {item!r:.100}")
 
 
-def _kind(given: click.ParamType[Any]) -> tuple[str, Callable[[Any], bool]]:
-    """The required type of a value that is not a string, in words and as a test."""
-    if isinstance(given, click.types.BoolParamType):
+def _value_type(option_type: click.ParamType[Any]) -> tuple[str, Callable[[Any], bool]]:
+    """(description, test) of the values that an option accepts besides strings."""
+    if isinstance(option_type, click.types.BoolParamType):
         return "true or false", lambda item: isinstance(item, bool)
-    if isinstance(given, click.types.IntParamType):
+    if isinstance(option_type, click.types.IntParamType):
         return "a whole number", lambda item: type(item) is int
-    if isinstance(given, click.Path):
+    if isinstance(option_type, click.Path):
         return "a text", lambda item: False
-    return "a number" if isinstance(given, click.types.FloatParamType) else "a text or a number", _is_number
+    return "a number" if isinstance(option_type, click.types.FloatParamType) else "a text or a number", _is_number
 
 
 def _is_number(item: Any) -> bool:
@@ -150,7 +153,8 @@ def _read_toml(file: str) -> dict[str, Any]:
         raise click.UsageError(f"The configuration {file} is not valid TOML: {error}") from error
 
 
-def _own_table(table: dict[str, Any], path: list[str], file: str) -> dict[str, Any]:
+def _command_table(table: dict[str, Any], path: list[str], file: str) -> dict[str, Any]:
+    """The table of the command whose names are `path`; empty if the file has none."""
     for name in path:
         table = table.get(name, {})
         if not isinstance(table, dict):
@@ -159,14 +163,14 @@ def _own_table(table: dict[str, Any], path: list[str], file: str) -> dict[str, A
 
 
 def _refuse_unknown(context: click.Context, table: dict[str, Any], file: str) -> None:
-    """Raises UsageError for names that no command knows. Options of other commands are accepted: one file may serve all commands."""
+    """Raises UsageError for names that no command knows. Options of other commands are accepted, so that all commands can share a file."""
     commands = _all_commands(context)
-    options = {key(parameter) for command in commands.values() for parameter in command.params}
-    for given, value in table.items():
-        if isinstance(value, dict) and given not in commands:
-            raise click.UsageError(f"{file}: there is no command {given!r} for the table [{given}]")
-        if not isinstance(value, dict) and _name(given) not in options - _NOT_IN_FILES:
-            raise click.UsageError(f"{file}: no command has an option {given!r}")
+    options = {option_key(parameter) for command in commands.values() for parameter in command.params}
+    for name, value in table.items():
+        if isinstance(value, dict) and name not in commands:
+            raise click.UsageError(f"{file}: there is no command {name!r} for the table [{name}]")
+        if not isinstance(value, dict) and _underscored(name) not in options - _NOT_IN_FILES:
+            raise click.UsageError(f"{file}: no command has an option {name!r}")
 
 
 def _all_commands(context: click.Context) -> dict[str, click.Command]:
@@ -183,18 +187,17 @@ def _all_commands(context: click.Context) -> dict[str, click.Command]:
 
 
 def _apply_preset(context: click.Context, option: PresetOption) -> None:
-    name = context.params.get(option.name or "")
-    if name is None:
+    preset = context.params.get(option.name or "")
+    if preset is None:
         return
-    values = option.load(name)
-    for set_by_preset, value in values.items():
-        if set_by_preset in context.params and context.get_parameter_source(set_by_preset) is ParameterSource.DEFAULT:
-            context.params[set_by_preset] = _values(context)[set_by_preset] = value
-            context.meta.setdefault(_FOUND + ".preset", {})[set_by_preset] = name
+    for name, value in option.load(preset).items():
+        if name in context.params and context.get_parameter_source(name) is ParameterSource.DEFAULT:
+            context.params[name] = _values(context)[name] = value
+            context.meta.setdefault(_META + ".preset", {})[name] = preset
 
 
 def _values(context: click.Context) -> dict[str, Any]:
-    values: dict[str, Any] = context.meta.get(_FOUND + ".values", context.params)
+    values: dict[str, Any] = context.meta.get(_META + ".values", context.params)
     return values
 
 
@@ -208,22 +211,22 @@ def _source(context: click.Context, name: str) -> str:
         return "flag"
     if source is ParameterSource.ENVIRONMENT:
         parameter = next(parameter for parameter in context.command.params if parameter.name == name)
-        return "environment " + next((variable for variable in variables(context, parameter) if os.environ.get(variable)), "")
+        return "environment " + next((variable for variable in environment_variables(context, parameter) if os.environ.get(variable)), "")
     if source is ParameterSource.DEFAULT_MAP:
-        return f"config {context.meta[_FOUND + '.config']}"
-    preset = context.meta.get(_FOUND + ".preset", {}).get(name)
+        return f"config {context.meta[_META + '.config']}"
+    preset = context.meta.get(_META + ".preset", {}).get(name)
     return f"preset {preset}" if preset else "default"
 
 
-def variables(context: click.Context, parameter: click.Parameter) -> list[str]:
-    """The environment variables that an option is read from, the first that is set."""
-    option = key(parameter).upper()
-    own = "_".join(["FSV2V", *_path(context), option]).upper().replace("-", "_")
+def environment_variables(context: click.Context, parameter: click.Parameter) -> list[str]:
+    """The environment variables of an option; the first one that is set counts."""
+    option = option_key(parameter).upper()
+    own = "_".join(["FSV2V", *_command_names(context), option]).upper().replace("-", "_")
     return [variable for variable in (own, f"FSV2V_{option}") if variable.removeprefix("FSV2V_") not in _RESERVED]
 
 
-def _path(context: click.Context) -> list[str]:
-    """The names below the root: ["clip", "pack"]."""
+def _command_names(context: click.Context) -> list[str]:
+    """The names of the command without the program's: ["clip", "pack"]."""
     names: list[str] = []
     while context.parent is not None:
         names.insert(0, context.info_name or "")
@@ -231,5 +234,5 @@ def _path(context: click.Context) -> list[str]:
     return names
 
 
-def _name(key: str) -> str:
-    return key.replace("-", "_")
+def _underscored(name: str) -> str:
+    return name.replace("-", "_")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from fsv2v_cli import console, prepare
+from fsv2v_cli import console
+from fsv2v_cli.console_reporter import ConsoleReporter
 from fsv2v_cli.options import PATH, Run, command, common_options, device_option, out_option, overwrite_option, path_option
-from fsv2v_cli.spans import span
+from fsv2v_cli.spans import parse_span
 
 
 @command("predict")
@@ -15,9 +16,9 @@ from fsv2v_cli.spans import span
 @path_option("--model", metavar="MODEL", required=True, help="A model of `fsv2v train --preset future-street`, or the folder of its run.")
 @click.option(
     "--observed", metavar="START:STOP",
-    help="The part of CLIP that is observed; the future begins with frame STOP. Either may be left out; negative ones count from the end.",
+    help="The observed frames of CLIP; the future begins with frame STOP. Either may be left out; negative numbers count from the end.",
 )  # fmt: skip
-@out_option("The clip of the future.", required=True, metavar="NAME.clip")
+@out_option("The clip with the predicted label maps.", required=True, metavar="NAME.clip")
 @device_option
 @overwrite_option
 @common_options
@@ -37,8 +38,8 @@ def predict(clip: str, frames: int, model: str, observed: str | None, device: st
     choose_device(device)  # fail before the model is loaded
     with console.progress("predict", frames, "frames") as bar:
         outcome = fsv2v.predict(
-            clip, run.out, frames=frames, model=model, observed=span(observed), device=device, overwrite=run.overwrite,
-            reporter=prepare.ConsoleReporter(bar.move),
+            clip, run.out, frames=frames, model=model, observed=parse_span(observed), device=device, overwrite=run.overwrite,
+            reporter=ConsoleReporter(bar.move),
         )  # fmt: skip
     record = {"clip": str(run.out), "layer": "segment", "status": outcome.status, "frames": outcome.frames}
     console.emit({**record, "seconds": round(outcome.seconds, 3), "reason": ""} if run.json else run.out)

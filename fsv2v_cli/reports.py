@@ -1,4 +1,4 @@
-"""The per-clip stages over all inputs of a command: progress, a report for each input, and the exit code."""
+"""Run a per-clip stage over all inputs of a command, with progress, a report for each input, and the exit code."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer: str) -> int:
-    """Run the per-clip stage at the import path `function` over all inputs, report each, and return the exit code.
+    """Run the per-clip stage at the import path `function` over all inputs, print a report for each, and return the exit code.
 
-    `layer` names the result in the reports of failed inputs.
+    layer: the layer in the reports of failed inputs.
     """
     from stages.runner import ClipTask, exit_code
     from stages.runner import run_over_clips as stream
@@ -28,56 +28,56 @@ def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer:
     total = inputs.total
     in_shard = None if total is None else len(range(run.shard[0], total, run.shard[1]))
     failures: set[int] = set()
-    with progress(layer, in_shard, "clips") as bar, _failure_list(run.failures, inputs.null) as listed:
-        steps = _ClipSteps(bar)
-        reports = stream(task, inputs, run.jobs, run.shard, run.engine, run.keep_going, steps.step, run.address)
+    with progress(layer, in_shard, "clips") as bar, _failure_list(run.failures, inputs.null) as failure_list:
+        clip_progress = _ClipProgress(bar)
+        reports = stream(task, inputs, run.jobs, run.shard, run.engine, run.keep_going, clip_progress.step, run.address)
         with only_data_on_stdout(), contextlib.closing(reports):
             for report in reports:
-                steps.finished(report)
+                clip_progress.finish(report)
                 if report.status == "failed":
                     failures.add(report.exit_code)
-                    listed.add(report.source)
+                    failure_list.add(report.source)
                 print_report(report, run.json)
-        if run.shard[1] == 1 and (run.keep_going or not failures):  # otherwise inputs remain untried, and the old list must stay
-            listed.complete()
+        if run.shard[1] == 1 and (run.keep_going or not failures):  # otherwise some inputs were not tried, and the old list is kept
+            failure_list.complete()
     return exit_code(failures)
 
 
 @contextlib.contextmanager
 def _failure_list(path: str | None, null: bool) -> Iterator[FailureList]:
-    """The file of --failures, or the null device without the option."""
+    """The list of failed inputs in the file of --failures, or in the null device without the option."""
     from stages.runner import FailureList
 
-    with contextlib.closing(FailureList(path or os.devnull, b"\0" if null else b"\n")) as listed:
-        yield listed
+    with contextlib.closing(FailureList(path or os.devnull, b"\0" if null else b"\n")) as failure_list:
+        yield failure_list
 
 
-class _ClipSteps:
-    """Moves a bar that counts clips, including the finished share of those in progress."""
+class _ClipProgress:
+    """Moves a bar that counts clips. Clips in progress count by the share of their frames that are finished."""
 
     def __init__(self, bar: Bar) -> None:
-        self._bar, self._done, self._frames, self._begun = bar, 0, 0, time.monotonic()
-        self._parts: dict[str, Step] = {}
+        self._bar, self._done, self._frames, self._start_time = bar, 0, 0, time.monotonic()
+        self._latest: dict[str, Step] = {}  # of each clip in progress
 
     def step(self, step: Step) -> None:
-        before = self._parts.get(step.source)
-        self._frames += max(0, step.read - (before.read if before else 0))
-        self._parts[step.source] = step
+        previous = self._latest.get(step.source)
+        self._frames += max(0, step.read - (previous.read if previous else 0))
+        self._latest[step.source] = step
         self._show()
 
-    def finished(self, report: Report) -> None:
+    def finish(self, report: Report) -> None:
         self._done += 1
-        self._parts.pop(report.source, None)
+        self._latest.pop(report.source, None)
         self._show()
 
     def _show(self) -> None:
-        parts = sum(min(0.99, step.read / max(1, step.frames)) for step in self._parts.values())
-        rate = self._frames / max(1e-3, time.monotonic() - self._begun)
-        self._bar.move(self._done + parts, **({"frames/s": round(rate, 1)} if rate else {}))
+        in_progress = sum(min(0.99, step.read / max(1, step.frames)) for step in self._latest.values())
+        rate = self._frames / max(1e-3, time.monotonic() - self._start_time)
+        self._bar.move(self._done + in_progress, **({"frames/s": round(rate, 1)} if rate else {}))
 
 
 def print_report(report: Report, as_json: bool) -> None:
-    """Print the result of one input: its path or record on stdout; errors and warnings on stderr."""
+    """Print the result of one input: its path or, as JSON, its report on stdout; errors and warnings on stderr."""
     if as_json:
         emit(report.json())
     elif report.status != "failed":
@@ -87,15 +87,15 @@ def print_report(report: Report, as_json: bool) -> None:
         if debugging() and report.traceback:
             print_traceback(report.traceback)
         return
-    warn_of(report.clip, report.notes)
+    warn_about(report.clip, report.notes)
     detail(f"{report.clip}: {report.layer} {report.status}, {report.frames} frames in {report.seconds:.1f} s")
 
 
 _shown_once: set[str] = set()
 
 
-def warn_of(name: str, notes: Mapping[str, Any]) -> None:
-    """Print the warnings among a stage's notes about `name`; those of "once" only the first time."""
+def warn_about(name: str, notes: Mapping[str, Any]) -> None:
+    """Print the warnings in a stage's `notes`: "warnings" are about the input `name`; each of "once" is printed only the first time."""
     for text in notes.get("warnings", ()):
         warning(add_prefix(f"{name}: ", text))
     for text in notes.get("once", ()):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from fsv2v_cli.options import Inputs, Run, backend_option, clip_stage, command, device_option, inputs_argument, path_option
+from fsv2v_cli.options import Inputs, Run, backend_option, clip_stage_options, command, device_option, inputs_argument, path_option
 from fsv2v_cli.reports import run_over_clips
 
 
 @command("segment")
 @inputs_argument
 @backend_option(
-    "segment", "The labeller; person: a mask of people; labels: import of --labels. auto: labels if --labels is given, else street."
+    "segment", "The labeller. person: masks of people; labels: label maps of --labels. auto: labels if --labels is given, else street."
 )
 @path_option("--model", metavar="NAME", help="A checkpoint of --backend segformer: a name on the hub, or a folder.")
 @path_option("--labels", metavar="PATH", help="Label maps to import: a folder with one image per frame.")
@@ -19,10 +19,10 @@ from fsv2v_cli.reports import run_over_clips
 @click.option("--map", "edits", multiple=True, metavar="LABEL=LABEL", help="Turn one label into another: tree=building. May be repeated.")
 @click.option(
     "--smoothing", type=click.FloatRange(0), default=1.0, show_default=True,
-    help="Weight of the previous frame, warped along the optical flow, against flicker; 0: none.",
+    help="Against flicker: weight of the previous frame, which is warped along the optical flow; 0: none.",
 )  # fmt: skip
 @device_option
-@clip_stage
+@clip_stage_options
 def segment(
     inputs: Inputs, backend: str, model: str | None, labels: str | None, table: str, edits: tuple[str, ...], smoothing: float,
     device: str, run: Run,

@@ -9,7 +9,7 @@ import click
 
 
 class Sides(NamedTuple):
-    """Two sides in pixels, in the order in which the option has them."""
+    """Two sides in pixels, in the order of the option: HxW or WxH."""
 
     first: int
     second: int
@@ -19,7 +19,7 @@ class Sides(NamedTuple):
 
 
 class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """AxB -> Sides; with `squares` also A. Each side lies in `sides`."""
+    """AxB, or with `squares` also A, which stands for AxA. sides: the allowed values of a side; example: for the error message."""
 
     name = "size"
 
@@ -31,8 +31,8 @@ class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
             return value
         match = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value))
         if match is None or not (match[2] or self.squares):
-            self.fail(f"{value!r} is no size such as {self.example}.", param, ctx)
+            self.fail(f"{value!r} is not a size such as {self.example}.", param, ctx)
         size = Sides(int(match[1]), int(match[2] or match[1]))
         if not all(side in self.sides for side in size):
-            self.fail(f"{value!r} is no size with sides from {self.sides[0]} to {self.sides[-1]}.", param, ctx)
+            self.fail(f"{value!r} is not a size with sides from {self.sides[0]} to {self.sides[-1]}.", param, ctx)
         return size

@@ -1,4 +1,4 @@
-"""fsv2v evaluate study and evaluate score: which of two methods people prefer."""
+"""fsv2v evaluate study and fsv2v evaluate score: which of two methods people prefer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fsv2v_cli.console import aligned, emit, events, note, warning
+from fsv2v_cli.console import align_columns, emit, events, note, warning
 from fsv2v_cli.options import PATH, Inputs, Run, command, common_options, inputs_argument, out_option, overwrite_option, path_option
 
 if TYPE_CHECKING:
@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 @out_option("The folder of the web page.", required=True)
 @path_option(
     "--key", metavar="FILE",
-    help="The file for the key, which identifies the videos; it must be outside of the page's folder. Default: OUT.key.json.",
+    help="The file for the key, which tells which method made which video. It must be outside of the page's folder. Default: OUT.key.json.",
 )  # fmt: skip
-@path_option("--reference", default="", metavar="R", help="A folder with the true or driving videos, shown above the two.")
+@path_option(
+    "--reference", default="", metavar="R", help="A folder with the true or driving videos, each of which is shown above the two videos."
+)
 @click.option(
     "--question", default="", metavar="TEXT",
     help="The question. Default: which one looks more like a video captured by a real camera, as in vid2vid.",
 )  # fmt: skip
 @click.option(
     "--catch", type=click.IntRange(0), default=3, show_default=True,
-    help="Catch questions for each worker: a video against a broken copy of it.",
+    help="Number of catch questions for each worker: they show a video and a broken copy of it.",
 )  # fmt: skip
 @click.option(
     "--per-worker", type=click.IntRange(0), default=0, show_default=True,
@@ -48,27 +50,33 @@ def study(
 ) -> None:  # fmt: skip
     """Make a web page that asks people which of two methods' videos they prefer.
 
-    A and B are folders with a video, a clip or a folder of images for each name, of equal length. Order and sides differ between workers;
-    the address may name the worker (?worker=NAME). Nothing in the page's folder reveals the methods, and it works from any web server or
-    from the disk. Its path is printed.
+    A and B are folders of videos, clips or folders of images; both have the same names, and videos of one name have the same length. The
+    order of questions and of the two videos is random. The page's address may contain the worker's name (?worker=NAME). Nothing in the
+    page's folder reveals the methods, and it works from any web server or from the disk. Its path is printed.
     """
     from stages.evaluate.study import StudyOptions, make_study
 
     options = StudyOptions(question, catch, per_worker, post, code)
     assert run.out is not None
-    place = Path(key) if key else None
+    key_path = Path(key) if key else None
     with events("study", "videos") as on_event:
-        made = make_study((first, second), reference, run.out, options, key=place, overwrite=run.overwrite, on_event=on_event)
-    record = {"clip": str(run.out), "layer": "study", "status": made.status, "frames": made.frames, "seconds": round(made.seconds, 3)}
-    counts = {"pairs": made.pairs, "catch": made.catch, "blocks": made.blocks}
-    emit({**record, "key": str(made.key), **counts, "reason": ""} if run.json else run.out)
-    note(f"Keep {made.key} off the page's folder; `fsv2v evaluate score` needs it.")
+        outcome = make_study((first, second), reference, run.out, options, key=key_path, overwrite=run.overwrite, on_event=on_event)
+    record = {
+        "clip": str(run.out),
+        "layer": "study",
+        "status": outcome.status,
+        "frames": outcome.frames,
+        "seconds": round(outcome.seconds, 3),
+    }
+    counts = {"pairs": outcome.pairs, "catch": outcome.catch, "blocks": outcome.blocks}
+    emit({**record, "key": str(outcome.key), **counts, "reason": ""} if run.json else run.out)
+    note(f"Keep {outcome.key} out of the page's folder; `fsv2v evaluate score` needs it.")
 
 
 @command("score")
 @inputs_argument
 @path_option(
-    "--key", metavar="FILE", help="The key of the study. Default: a *.key.json in this folder, beside the answers or one folder up."
+    "--key", metavar="FILE", help="The key of the study. Default: a *.key.json in this folder, in that of the answers or in its parent."
 )
 @click.option(
     "--max-failed", type=click.FloatRange(0, 1), default=0.25, show_default=True,
@@ -76,11 +84,11 @@ def study(
 )  # fmt: skip
 @common_options
 def score(inputs: Inputs, key: str | None, max_failed: float, run: Run) -> None:
-    """Print which method the answers prefer; each INPUT is the file of one worker of a study.
+    """Print which method people prefer. Each INPUT is the file with the answers of one worker of a study.
 
-    The rate is over all answers of the workers who count, with Wilson's 95 % interval, which treats answers as independent, and a bootstrap
-    interval over workers, which does not. The workers are listed below, with the share of clips on which they agree with the majority
-    of the others, the catch questions that they failed, the share of answers for video 1 and the median time of an answer.
+    The rate is over the answers of all workers who are not left out. It has Wilson's 95 % interval, which treats answers as independent,
+    and a bootstrap interval over workers, which does not. The workers are listed below, with the share of clips on which they agree with
+    the majority of the others, the catch questions that they failed, the share of answers for video 1 and the median time of an answer.
     """
     from stages.evaluate.study import score_answers
 
@@ -89,23 +97,23 @@ def score(inputs: Inputs, key: str | None, max_failed: float, run: Run) -> None:
         warning(f"{file} repeats another file's answers and is not counted")
     for worker in scores.workers:
         if worker.left_out:
-            warning(f"worker {worker.worker} is left out: failed {worker.failed} of {worker.catch} catch questions")
+            warning(f"worker {worker.worker} is left out: {worker.failed} of {worker.catch} catch questions failed")
     for line in scores.json() if run.json else tables(scores):
         emit(line)
 
 
 def tables(scores: Scores) -> list[str]:
-    """Aligned lines: the preferences in all, by clip, and the workers."""
+    """Aligned lines: the preferences over all clips and for each clip, then the workers."""
     preferences = map(_preference, (*scores.preferences, *scores.clips))
     rows = [("method", "preferred to", "clip", "rate", "95 % interval", "over workers", "answers", "workers"), *preferences]
     heading = ("worker", "counts", "answers", "agreement", "catch failed", "video 1", "seconds", "code", "file")
-    return [*aligned(rows), "", *aligned([heading, *map(_worker, scores.workers)])]
+    return [*align_columns(rows), "", *align_columns([heading, *map(_worker, scores.workers)])]
 
 
 def _preference(row: Preference) -> tuple[str, ...]:
-    over_workers = _interval(row.low_workers, row.high_workers)
+    workers_interval = _interval(row.low_workers, row.high_workers)
     counts = f"{row.preferred}/{row.answers}", str(row.workers)
-    return row.method, row.other, row.clip or "all", f"{row.rate:.3f}", _interval(row.low, row.high), over_workers, *counts
+    return row.method, row.other, row.clip or "all", f"{row.rate:.3f}", _interval(row.low, row.high), workers_interval, *counts
 
 
 def _interval(low: float | None, high: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The choice between several faces or people."""
+"""Options that choose between several faces or people."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 
 class Subject(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """several: whether all may be chosen."""
+    """A face or person. several: whether "all" is allowed."""
 
     name = "subject"
 
@@ -28,7 +28,7 @@ class Subject(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 
 def subject_option(what: str) -> Callable[[Any], Any]:
-    """--face or --person: "largest", "center", "all", or a number counted from 0, from the left, in the first frame with any."""
+    """--face or --person, by `what`: "largest", "center", "all", or a number from the left, from 0, in the first frame that shows any."""
     return click.option(
         f"--{what}", type=Subject(), default="largest", show_default=True, help=f"Which {what} to follow; N counts from 0, from the left."
     )

@@ -6,17 +6,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fsv2v_cli import console, prepare
+from fsv2v_cli import console
+from fsv2v_cli.console_reporter import ConsoleReporter
 from fsv2v_cli.hints import with_hint
-from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, path_option, seed_option
-from fsv2v_cli.spans import span
+from fsv2v_cli.options import (
+    Run,
+    base_option,
+    command,
+    common_options,
+    device_option,
+    out_option,
+    overwrite_option,
+    path_option,
+    seed_option,
+)
+from fsv2v_cli.spans import parse_span
 from fsv2v_cli.subjects import Subject
 
 if TYPE_CHECKING:
     from stages.synthesize import Outcome
 
 
-class _Reporter(prepare.ConsoleReporter):
+class _Reporter(ConsoleReporter):
     """Keeps freed memory from the first frame on: the model is loaded and prepared then."""
 
     def progress(self, done: int, total: int, **figures: float) -> None:
@@ -88,7 +99,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     help="Real frames that precede the first one, as an image, a video or a clip: the result goes on from its end.",
 )
 @path_option("--model", metavar="MODEL", help="A .safetensors file or a run's folder. Default: the shipped one for the driving layer.")
-@prepare.base_option
+@base_option
 @click.option(
     "--num-examples",
     type=click.IntRange(1),
@@ -151,7 +162,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 )  # fmt: skip
 @click.option(
     "--retarget", is_flag=True,
-    help="--examples is a film: its person keeps the own head pose and place in it, and makes the driver's expressions. The result has the "
+    help="--examples is a film: its person makes the driver's expressions, with the film's head pose and place. The result has the "
     "film's frames and the driver's sound, until one of the two ends.",
 )  # fmt: skip
 @click.option(
@@ -203,7 +214,7 @@ def synthesize(
     if out.suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v", ".clip"):
         raise UsageError(f"{out} is neither a video nor a clip", hint="End its name in .mp4, .mkv, .mov or .clip")
     options: dict[str, Any] = {
-        "num_examples": num_examples, "example_frames": span(example_frames), "select": _selection(select), "hysteresis": hysteresis,
+        "num_examples": num_examples, "example_frames": parse_span(example_frames), "select": _selection(select), "hysteresis": hysteresis,
         "crop": crop, "normalize": normalize, "strength": strength or "", "part": part or "", "motion": motion,
         "size": int(size) if size.isdecimal() else size, "paste": paste, "retarget": retarget, "show": show, "compare": compare,
         "appearance": appearance or "",

@@ -7,14 +7,25 @@ from typing import Any
 
 import click
 
-from fsv2v_cli import console, prepare
-from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, path_option, seed_option
+from fsv2v_cli import console
+from fsv2v_cli.console_reporter import ConsoleReporter
+from fsv2v_cli.options import (
+    Run,
+    command,
+    common_options,
+    device_option,
+    out_option,
+    overwrite_option,
+    path_option,
+    perceptual_option,
+    seed_option,
+)
 
 METHODS = ("weights", "encoder", "concat", "adain", "spade")
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """90s, 25m, 3h or 2h30m, in seconds."""
+    """90s, 25m, 3h or 2h30m -> seconds."""
 
     name = "duration"
 
@@ -33,18 +44,20 @@ class Duration(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     "--preset", default="face-256", show_default=True, metavar="NAME|FILE.toml",
     help="The recipe: network, losses and schedule. face-256, pose-256, street-256, another of examples/recipes, or a file of your own.",
 )  # fmt: skip
-@out_option("The folder of the run. The same command again resumes it.", required=True)
+@out_option("The folder of the run. Repeat the command to resume the run.", required=True)
 @click.option("--budget", type=Duration(), metavar="TIME", help="Fit the schedule into a time such as 25m or 3h on this machine.")
 @click.option("--steps", "--budget-steps", "steps", type=click.IntRange(1), help="Fit the schedule into this many steps.")
 @path_option(
     "--from",
     "start",
     metavar="MODEL",
-    help="Start from this model (same forms as synthesize --model) and skip the phases at smaller sizes.",
+    help="Start from this model (given as for synthesize --model) and skip the phases at smaller sizes.",
 )
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Overrides the learning rate of the recipe.")
 @click.option(
-    "--max-examples", type=click.IntRange(1, 32), help="Largest number of examples K; overrides the recipe. K is drawn from 1 to this."
+    "--max-examples",
+    type=click.IntRange(1, 32),
+    help="Largest number of examples; overrides the recipe. Each batch has a random number from 1 to this.",
 )
 @click.option(
     "--attention", type=click.Choice(["pixel", "compact"]), help="Attention to every pixel of the examples, or to a compact set of bases."
@@ -66,10 +79,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 @click.option("--compile", "compile_", is_flag=True, help="Use torch.compile: minutes of compiling, then faster steps.")
 @click.option("--prefetch", type=click.IntRange(1), default=2, show_default=True, help="Number of threads that prepare batches.")
 @click.option("--bfloat16/--float32", "bfloat16", default=True, show_default=True, help="Mixed precision, or full.")
-@prepare.perceptual_option
-@path_option(
-    "--flow-model", metavar="FILE.onnx", help="A network that supervises the optical flow, instead of DIS, as for `fsv2v clip flow`."
-)
+@perceptual_option
+@path_option("--flow-model", metavar="FILE.onnx", help="A network that supervises the optical flow, instead of DIS; see `fsv2v clip flow`.")
 @click.option("--log-every", type=click.IntRange(1), default=20, show_default=True, help="Steps between rows of log.ndjson.")
 @click.option("--save-every", type=click.FloatRange(0), default=240, show_default=True, help="Seconds between saved states.")
 @click.option("--tensorboard", is_flag=True, help="Also write curves for TensorBoard.")
@@ -83,7 +94,7 @@ def train(
     compile_: bool, prefetch: int, bfloat16: bool, perceptual: str, flow_model: str | None, log_every: int, save_every: float,
     tensorboard: bool, seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
-    """Train a model on a dataset of faces, bodies or streets, whichever the preset is for.
+    """Train a model on a dataset of faces, bodies or streets. The preset has to be for the same kind.
 
     The run's folder holds config.json, log.ndjson, sample sheets, snapshots for inference and states for resuming. Repeat the command to
     resume a stopped run exactly, even after kill -9. If training diverges, it returns to its last good state. On several GPUs or machines:
@@ -92,8 +103,7 @@ def train(
     from dataclasses import replace
     from pathlib import Path
 
-    from fsv2v.models import model_path
-    from fsv2v.models import perceptual as resolve_perceptual
+    from fsv2v.models import choose_perceptual, model_path
     from stages.train import ComputeSettings, LoggingSettings, TrainOptions, read_recipe
     from stages.train import train as fit
 
@@ -106,7 +116,7 @@ def train(
         name: value for name, value in (("attention", attention), ("method", method)) if value is not None
     }
     changes["generator"] = recipe.generator.with_values(**generator_overrides)
-    changes["perceptual"] = resolve_perceptual(perceptual, recipe.perceptual, prepare.ConsoleReporter())
+    changes["perceptual"] = choose_perceptual(perceptual, recipe.perceptual, ConsoleReporter())
     config = replace(recipe, bfloat16=bfloat16, seed=seed, budget=budget, **changes).with_batch_scale(batch_scale)
     if steps is not None:
         config = config.with_steps(steps)
@@ -126,7 +136,7 @@ def train(
             if "pictures" in row:
                 rate = row["pictures"] / max(row["seconds"], 1e-9)
                 values: dict[str, float] = {"T": row["frames"], "size": row["size"], "pictures/s": rate, "MB": row["memory_mb"]}
-                values |= {name: row[name] for name in ("l1", "perceptual") if name in row}  # a recipe may leave out either
+                values |= {name: row[name] for name in ("l1", "perceptual") if name in row}  # a recipe may leave out one of them
                 bar.move(row["step"], row["steps"], **values)
 
         snapshot = fit(config, options, run.out, overwrite=run.overwrite, event=on_row)

@@ -14,7 +14,7 @@ from fsv2v_cli.options import Run, common_options, group
 def weights() -> None:
     """List, fetch and verify weight files.
 
-    They are looked for beside the program, in the folder that FSV2V_WEIGHTS_MIRROR names, and in the cache (FSV2V_WEIGHTS).
+    They are searched for in the program's own folder, in the folder of the variable FSV2V_WEIGHTS_MIRROR, and in the cache (FSV2V_WEIGHTS).
     """
 
 
@@ -96,5 +96,5 @@ def verify(names: tuple[str, ...], run: Run) -> int:
         if problem:
             error(f"{name}: {problem}")
     if failed:
-        note("fsv2v weights fetch NAME replaces a damaged file of the cache")
+        note("fsv2v weights fetch NAME replaces a damaged file in the cache")
     return MissingRequirement.exit_code if failed else 0

@@ -167,7 +167,7 @@ def test_label_maps_are_enlarged_and_reduced_in_place(tmp_path: Path) -> None:
 
     from stages.conditions.labels import CAMVID
     from stages.segment.backends.labels import read_label_map
-    from stages.segment.extract import largest
+    from stages.segment.extract import most_probable_labels
 
     ids = np.random.default_rng(0).integers(0, 11, (HEIGHT, WIDTH)).astype(np.uint8)
     Image.fromarray(ids).save(tmp_path / "ids.png")
@@ -176,7 +176,7 @@ def test_label_maps_are_enlarged_and_reduced_in_place(tmp_path: Path) -> None:
     Image.fromarray(ids.repeat(3, axis=0).repeat(3, axis=1)).save(tmp_path / "ids.png")
     assert np.array_equal(read_label_map(tmp_path / "ids.png", CAMVID, WIDTH, HEIGHT), ids)
     share = blob(*PLACE, spread=8).astype(np.float32) / 255
-    found = largest(np.stack([1 - share, share]), 4 * WIDTH, 4 * HEIGHT)
+    found = most_probable_labels(np.stack([1 - share, share]), 4 * WIDTH, 4 * HEIGHT)
     assert centre(found) == pytest.approx(4 * (np.array(PLACE) + 0.5) - 0.5, abs=0.15)
 
 

@@ -49,11 +49,11 @@ def test_without_locks_everything_is_made_and_no_lock_stays(no_locks, tmp_path):
 def test_without_locks_weights_are_fetched(no_locks, tmp_path):
     import hashlib
 
-    from weights.fetching import Wanted, download
+    from weights.fetching import RemoteFile, download
 
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / "a.bin").write_bytes(b"weights")
-    wanted = Wanted("a.bin", (hashlib.sha256(b"weights").hexdigest(),))
+    wanted = RemoteFile("a.bin", (hashlib.sha256(b"weights").hexdigest(),))
     got = download(wanted, [(tmp_path / "mirror" / "a.bin").as_uri()], tmp_path / "cache")
     assert got.read_bytes() == b"weights"
 
@@ -70,11 +70,11 @@ def test_without_renaming_over_files_and_folders_are_replaced_all_the_same(no_re
 def test_without_renaming_over_weights_that_are_damaged_are_fetched_again(no_renaming_over, tmp_path):
     import hashlib
 
-    from weights.fetching import Wanted, download
+    from weights.fetching import RemoteFile, download
 
     (tmp_path / "good.bin").write_bytes(b"weights")
     (tmp_path / "a.bin").write_bytes(b"damaged")
-    wanted = Wanted("a.bin", (hashlib.sha256(b"weights").hexdigest(),))
+    wanted = RemoteFile("a.bin", (hashlib.sha256(b"weights").hexdigest(),))
     assert download(wanted, [(tmp_path / "good.bin").as_uri()], tmp_path).read_bytes() == b"weights"
 
 

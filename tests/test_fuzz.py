@@ -13,7 +13,7 @@ from pathlib import Path
 
 import fuzz as tool
 import pytest
-from fuzz_mutations import mutated
+from fuzz_mutations import mutate
 from fuzz_readers import READERS
 
 from stages.errors import InputError
@@ -123,13 +123,13 @@ def test_a_read_that_hangs_is_a_fault(read: Callable[[Path], None], monkeypatch:
 
 def test_a_reader_that_cannot_read_sound_files_tests_nothing() -> None:
     result = tool.fuzz(tool.Reader(lambda folder: {"a": b"abc"}, crash), seconds=60, reads=5)
-    assert result.reads == 0 and any("the sound files: KeyError" in fault for fault in result.faults)
+    assert result.reads == 0 and any("the valid files: KeyError" in fault for fault in result.faults)
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_the_same_seed_makes_the_same_damage(name: str, tmp_path: Path) -> None:
-    content = max(READERS[name].sound(tmp_path / "sound").items())[1]
-    one, other = ([mutated(content, draw) for _ in range(10)] for draw in (random.Random(1), random.Random(1)))
+    content = max(READERS[name].valid_files(tmp_path / "valid").items())[1]
+    one, other = ([mutate(content, draw) for _ in range(10)] for draw in (random.Random(1), random.Random(1)))
     assert one == other and len(set(one)) > 5
 
 

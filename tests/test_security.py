@@ -35,7 +35,7 @@ from stages.models import load_model
 from stages.models.files import save_model
 from stages.networks.fewshot.config import PRESETS
 from stages.networks.fewshot.generator import FewShotGenerator
-from weights.fetching import Patience, Wanted, download
+from weights.fetching import RemoteFile, RetryPolicy, download
 
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
@@ -330,7 +330,7 @@ def test_downloads(tmp_path: Path) -> None:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{served.server_port}/w"
         with pytest.raises(MissingRequirement, match="more than twice the 1000 bytes"):
-            download(Wanted("w", ("0" * 64,), 1000), [address], tmp_path, Patience(1))
+            download(RemoteFile("w", ("0" * 64,), 1000), [address], tmp_path, RetryPolicy(1))
         served.shutdown()
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 4 << 20
 

@@ -54,7 +54,7 @@ def sounding(tmp_path_factory: pytest.TempPathFactory) -> tuple[tool.Seen, Path,
     """What is seen of a video with sound, its clip, and its truth."""
     folder = tmp_path_factory.mktemp("sounding")
     truth = KINDS["sound that starts late"].make(Bench(folder, (64, 48), 10), folder / "late.mov")
-    return (*tool.through_fsv2v(folder / "late.mov", folder), truth)
+    return (*tool.read_by_fsv2v(folder / "late.mov", folder), truth)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def sounding(tmp_path_factory: pytest.TempPathFactory) -> tuple[tool.Seen, Path,
         ("frames", lambda truth: {"numbers": truth.numbers[1:]}),
         ("times", lambda truth: {"times": (*truth.times[:-1], truth.times[-1] + Fraction(1, 1000))}),
         ("colour", lambda truth: {"patches": truth.patches + [0, 4, 0]}),
-        ("turned", lambda truth: {"turn": 2}),
+        ("turned", lambda truth: {"orientation": 2}),
         ("shape", lambda truth: {"size": (48, 64)}),
     ],
 )
@@ -76,13 +76,13 @@ def test_another_truth_gives_another_verdict_in_its_column_alone(column, wrong, 
 
 def test_sound_that_is_more_than_half_a_frame_off_is_a_fault(sounding, tmp_path: Path) -> None:
     _, clip, truth = sounding
-    found = tool.way_out(clip, replace(truth, sound=truth.sound - Fraction(1, 49)), tmp_path)
+    found = tool.compare_export(clip, replace(truth, sound=truth.sound - Fraction(1, 49)), tmp_path)
     assert found == {"out": "ok", "sound": "+0.020 s"}
 
 
 def test_a_wrong_cell_is_shown_and_makes_the_exit_code_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     sound = KINDS["WebP"]
-    wrong = Kind(lambda bench, path: replace(sound.make(bench, path), turn=3), sound.file, sound.encoder)
+    wrong = Kind(lambda bench, path: replace(sound.make(bench, path), orientation=3), sound.file, sound.encoder)
     for name, kind, code in (("WebP", sound, 0), ("WebP", wrong, 1)):
         monkeypatch.setitem(KINDS, name, kind)
         monkeypatch.setattr(sys, "argv", ["strange_videos.py", "--small", "--only", name])

@@ -1,8 +1,8 @@
-"""Makes a dlib shape predictor a third smaller, by keeping eight bits of each leaf value instead of 24.
+"""Makes the file of a dlib shape predictor a third smaller, by storing eight bits of each leaf value instead of 24.
 
-dlib writes every number as a control byte (how many bytes follow, and the sign) and that many bytes, a float as a mantissa and an exponent;
-low zero bytes of a mantissa are not written. The file stays one that dlib reads. A cascade adds up hundreds of leaves, so an error of at
-most 0.4 % in each, with random sign, does not show.
+dlib writes a number as a control byte, which holds the number of bytes that follow and the sign, and these bytes. A float is a mantissa and
+an exponent, and low zero bytes of the mantissa are not written. dlib can read the smaller file. A prediction adds up hundreds of leaf
+values, so errors of at most 0.4 % in each, with random signs, do not matter.
 """
 
 from __future__ import annotations
@@ -17,81 +17,81 @@ class _Rewriter:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._at = 0
+        self._position = 0
         self.out = bytearray()
 
-    def integer(self) -> int:
+    def copy_integer(self) -> int:
         """Copy one integer and return it."""
-        start = self._at
-        value = self._take()
-        self.out += self._data[start : self._at]
+        start = self._position
+        value = self._read_number()
+        self.out += self._data[start : self._position]
         return value
 
-    def real(self) -> None:
+    def copy_float(self) -> None:
         """Copy one float unchanged."""
-        self.integer()
-        self.integer()
+        self.copy_integer()
+        self.copy_integer()
 
-    def rounded(self) -> None:
+    def copy_rounded_float(self) -> None:
         """Copy one float with its mantissa rounded to LEAF_BITS."""
-        mantissa, exponent = self._take(), self._take()
+        mantissa, exponent = self._read_number(), self._read_number()
         excess = max(abs(mantissa).bit_length() - LEAF_BITS, 0)
         mantissa, exponent = (abs(mantissa) + (1 << excess >> 1) >> excess) * (1 if mantissa >= 0 else -1), exponent + excess
         while mantissa and mantissa & 0xFF == 0:
             mantissa, exponent = mantissa >> 8, exponent + 8
-        self._put(mantissa)
-        self._put(exponent)
+        self._write_number(mantissa)
+        self._write_number(exponent)
 
-    def many(self, copy: Callable[[], object]) -> None:
-        """Copy a vector: its length, then its items."""
-        for _ in range(self.integer()):
+    def copy_vector(self, copy: Callable[[], object]) -> None:
+        """Copy a vector: its length, then its items, each with `copy`."""
+        for _ in range(self.copy_integer()):
             copy()
 
-    def matrix(self, copy: Callable[[], object]) -> None:
-        """Copy a matrix: minus its rows, minus its columns, then its items."""
-        for _ in range(self.integer() * self.integer()):
+    def copy_matrix(self, copy: Callable[[], object]) -> None:
+        """Copy a matrix: the negative numbers of its rows and columns, then its items, each with `copy`."""
+        for _ in range(self.copy_integer() * self.copy_integer()):
             copy()
 
     def finish(self) -> bytes:
-        """The bytes written. Raises ValueError when input is left, which no predictor of the known version has."""
-        if self._at != len(self._data):
+        """The written bytes. Raises ValueError if input is left, because then the file is not a predictor of version 1."""
+        if self._position != len(self._data):
             raise ValueError("this is not a dlib shape predictor of version 1")
         return bytes(self.out)
 
-    def _take(self) -> int:
-        control = self._data[self._at]
-        end = self._at + 1 + (control & 0x0F)
-        value = int.from_bytes(self._data[self._at + 1 : end], "little")
-        self._at = end
+    def _read_number(self) -> int:
+        control = self._data[self._position]
+        end = self._position + 1 + (control & 0x0F)
+        value = int.from_bytes(self._data[self._position + 1 : end], "little")
+        self._position = end
         return -value if control & 0x80 else value
 
-    def _put(self, value: int) -> None:
+    def _write_number(self, value: int) -> None:
         size = max(1, (abs(value).bit_length() + 7) // 8)
         self.out.append(size | (0x80 if value < 0 else 0))
         self.out += abs(value).to_bytes(size, "little")
 
 
 def compact(predictor: bytes) -> bytes:
-    """The bytes of a predictor file with short leaf values. Raises ValueError when it is not a predictor."""
+    """The bytes of a predictor's file with shorter leaf values. Raises ValueError if the input is not such a file."""
     file = _Rewriter(predictor)
 
-    def split() -> None:
-        file.integer()
-        file.integer()
-        file.real()
+    def copy_split() -> None:
+        file.copy_integer()
+        file.copy_integer()
+        file.copy_float()
 
-    def tree() -> None:
-        file.many(split)
-        file.many(lambda: file.matrix(file.rounded))
+    def copy_tree() -> None:
+        file.copy_vector(copy_split)
+        file.copy_vector(lambda: file.copy_matrix(file.copy_rounded_float))
 
-    def delta() -> None:
-        file.real()
-        file.real()
+    def copy_delta() -> None:
+        file.copy_float()
+        file.copy_float()
 
-    if file.integer() != 1:
+    if file.copy_integer() != 1:
         raise ValueError("this is not a dlib shape predictor of version 1")
-    file.matrix(file.real)
-    file.many(lambda: file.many(tree))
-    file.many(lambda: file.many(file.integer))
-    file.many(lambda: file.many(delta))
+    file.copy_matrix(file.copy_float)
+    file.copy_vector(lambda: file.copy_vector(copy_tree))
+    file.copy_vector(lambda: file.copy_vector(file.copy_integer))
+    file.copy_vector(lambda: file.copy_vector(copy_delta))
     return file.finish()

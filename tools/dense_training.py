@@ -1,4 +1,4 @@
-"""The loop that trains the small dense networks, and the colour jitter of their images. See `stages.networks.dense`."""
+"""The training loop of the small dense networks (see `stages.networks.dense`), and the colour jitter of their images."""
 
 from __future__ import annotations
 
@@ -25,16 +25,20 @@ log = logging.getLogger(__name__)
 
 def color_jitter(picture: NDArray[Any], random: np.random.Generator) -> NDArray[np.uint8]:
     """Random contrast, brightness, saturation and tint."""
-    value = picture.astype(np.float32)
-    grey = value.mean(axis=2, keepdims=True)
-    value = grey + (value - grey) * random.uniform(0.5, 1.5)
-    value = (value - 128) * random.uniform(0.7, 1.3) + 128 + random.uniform(-30, 30) + random.uniform(-10, 10, 3)
-    return np.asarray(np.clip(value, 0, 255)).astype(np.uint8)
+    values = picture.astype(np.float32)
+    grey = values.mean(axis=2, keepdims=True)
+    values = grey + (values - grey) * random.uniform(0.5, 1.5)
+    values = (values - 128) * random.uniform(0.7, 1.3) + 128 + random.uniform(-30, 30) + random.uniform(-10, 10, 3)
+    return np.asarray(np.clip(values, 0, 255)).astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How a small network is trained. encoder_rate: the learning rate of the pretrained part, as a share of `rate`."""
+    """The schedule of a training.
+
+    rate: largest learning rate; encoder_rate: that of the pretrained encoder, as a factor of `rate`; decay: weight decay; warm_up: steps in
+    which the rate rises; average: decay of the moving average of the weights; save_seconds: seconds between two saved states.
+    """
 
     steps: int
     rate: float = 1e-3
@@ -52,9 +56,10 @@ def fit(
     recipe: Fit,
     state_file: Path,
 ) -> DenseNet:
-    """Train on `batch(step)` = (pictures, the further arguments of `loss`) and return the exponential moving average of the weights.
+    """Train a network and return the exponential moving average of its weights.
 
-    The state is saved every few minutes; the same call resumes from there.
+    batch: step -> (pictures, further arguments of `loss` after the outputs). The state is saved every few minutes; the same call resumes
+    from it.
     """
     encoder = list(network.features.parameters())
     rest = [parameter for name, parameter in network.named_parameters() if not name.startswith("features.")]
@@ -71,7 +76,7 @@ def fit(
         schedule.load_state_dict(state["schedule"])
         first = state["step"]
     channels_last(network.train())
-    saved, seen = time.monotonic(), 0.0
+    saved, total_loss = time.monotonic(), 0.0
     for step, (pictures, *targets) in map_in_thread(batch, range(first, recipe.steps)):
         with torch.autocast("cpu", torch.bfloat16):
             outputs = network(pictures.contiguous(memory_format=torch.channels_last))
@@ -81,11 +86,11 @@ def fit(
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
         schedule.step()
-        _follow(average, network, min(recipe.average, (1 + step) / (10 + step)))
-        seen += float(value.detach())
+        _update_average(average, network, min(recipe.average, (1 + step) / (10 + step)))
+        total_loss += float(value.detach())
         if (step + 1) % 50 == 0:
-            log.info("step %d loss %.4f", step + 1, seen / 50)
-            seen = 0.0
+            log.info("step %d loss %.4f", step + 1, total_loss / 50)
+            total_loss = 0.0
         if time.monotonic() - saved > recipe.save_seconds or step + 1 == recipe.steps:
             state = {"network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
             partial = state_file.with_suffix(".partial")
@@ -96,15 +101,16 @@ def fit(
 
 
 def _rate(step: int, recipe: Fit) -> float:
+    """The learning rate of a step, as a factor of the largest: a linear warm-up, then a cosine."""
     if step < recipe.warm_up:
         return (step + 1) / recipe.warm_up
     return 0.5 * (1 + math.cos(math.pi * min(1.0, step / recipe.steps)))
 
 
-def _follow(average: DenseNet, network: DenseNet, keep: float) -> None:
+def _update_average(average: DenseNet, network: DenseNet, decay: float) -> None:
     with torch.no_grad():
-        for ours, theirs in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-            if ours.is_floating_point():
-                ours.lerp_(theirs, 1 - keep)
+        for mean, current in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(current, 1 - decay)
             else:
-                ours.copy_(theirs)
+                mean.copy_(current)

@@ -1,17 +1,17 @@
-"""Read files of strangers that were damaged at random: whatever they hold, a reader answers with a result or a sentence.
+"""Read untrusted files that were damaged at random. Whatever they contain, a reader must return a result or raise an error with a sentence.
 
     python tools/fuzz.py --minutes 10 [--reads 1000000] [--reader NAME ...] [--seed 0] [--keep FOLDER]
 
-Each reader begins with sound files. A read changes one of them, in its bytes or in its values, or makes a new one from the same grammar
-(`fuzz_mutations.py`), and gives it to the reader (`fuzz_readers.py`). Reads are done in a process of their own. Faults are
+Each reader has valid files. For a read, one of them is changed in its bytes or in its values, or replaced by a new one of the same format
+(`fuzz_mutations.py`), and the reader (`fuzz_readers.py`) reads it in another process. Faults are
 
-- exceptions other than those of stages/errors.py, and Python's warnings, which show a user lines of code;
-- a process that dies, by a signal or by itself;
-- reads that take longer than `HANG` seconds, or more than `MEMORY` bytes of memory, even where the reader answers with a sentence;
+- exceptions other than those of stages/errors.py, and Python's warnings, which print lines of code;
+- a process that is killed by a signal or exits;
+- reads that take longer than `HANG` seconds or more than `MEMORY` bytes of memory, even if the reader then raises a correct error;
 - files that are written, moved or removed outside the folder of the read.
 
-Each kind of fault is reported once, and its files are put into the folder of --keep. With --reads a reader stops after that number of
-reads, or after its share of the minutes, whichever is first.
+Each kind of fault is reported once, and its files are written to the folder of --keep. With --reads a reader stops after that number of
+reads or after its share of the minutes, whichever comes first.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from typing import Any
 
 import cv2
 import torch
-from fuzz_mutations import mutated
-from fuzz_reader import Files, Reader, all_of
+from fuzz_mutations import mutate
+from fuzz_reader import Files, Reader, read_files
 from fuzz_readers import READERS
 
 ROOT = Path(__file__).resolve().parents[1]
 HANG = 10.0
 MEMORY = 1 << 30
 ADDRESSES = 4 * MEMORY
-"""What a read may ask for; more is refused by the system, so that a fault does not take the machine down."""
-FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Bytes that a read can allocate. The system refuses more, so that a fault does not use up the memory of the machine."""
+RAM_FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 fork = multiprocessing.get_context("fork")
 
 
@@ -58,121 +58,121 @@ class Hang(BaseException):
 
 @dataclass
 class Result:
-    """What became of the reads of one reader."""
+    """Counts and faults of one reader."""
 
     reads: int = 0
     refused: int = 0
     seconds: float = 0.0
     faults: dict[str, Files] = field(default_factory=dict)
-    """What happened and where -> the files that made it happen first."""
+    """Description of a fault -> the files that caused it first."""
 
 
 def fuzz(reader: Reader, seconds: float, reads: int | None = None, seed: int = 0) -> Result:
-    """Change and read until `seconds` are over or a number of `reads` is done."""
-    result, begun = Result(), time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=FAST) as place:
-        sound = reader.sound(Path(place, "sound"))
-        shutil.rmtree(Path(place, "sound"), ignore_errors=True)
-        life = 0
-        while time.monotonic() - begun < seconds and (reads is None or result.reads < reads):
-            shutil.rmtree(Path(place, "read"), ignore_errors=True)
-            work, before = _Reads(reader, sound, Path(place), random.Random(f"{seed} {life}")), result.reads
-            _watch(work, begun + seconds, None if reads is None else reads - result.reads, result)
-            life += 1
-            if result.reads == before:  # not even sound files can be read
+    """Change and read files for a number of seconds, or until a number of `reads` is done."""
+    result, started = Result(), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=RAM_FOLDER) as folder:
+        valid = reader.valid_files(Path(folder, "valid"))
+        shutil.rmtree(Path(folder, "valid"), ignore_errors=True)
+        run = 0
+        while time.monotonic() - started < seconds and (reads is None or result.reads < reads):
+            shutil.rmtree(Path(folder, "read"), ignore_errors=True)
+            work, before = _Reads(reader, valid, Path(folder), random.Random(f"{seed} {run}")), result.reads
+            _watch(work, started + seconds, None if reads is None else reads - result.reads, result)
+            run += 1
+            if result.reads == before:  # not even the valid files can be read
                 break
-    result.seconds = time.monotonic() - begun
+    result.seconds = time.monotonic() - started
     return result
 
 
 def _watch(work: _Reads, end: float, reads: int | None, result: Result) -> None:
-    """Let a process read until it is done, or dead, or hangs in code that no signal interrupts."""
+    """Run the reads in another process until it is done or dies, or kill it if it hangs in code that no signal interrupts."""
     counts = fork.RawArray("q", 2)
-    here, there = fork.Pipe(duplex=False)
-    process = fork.Process(target=work.run, args=(end, reads, counts, there))
+    receiver, sender = fork.Pipe(duplex=False)
+    process = fork.Process(target=work.run, args=(end, reads, counts, sender))
     process.start()
-    there.close()
+    sender.close()
     seen, since, fault = 0, time.monotonic(), ""
     with contextlib.suppress(EOFError):
         while not fault:
-            if here.poll(0.1):
-                said, files = here.recv()
-                result.faults.setdefault(said, files)
+            if receiver.poll(0.1):
+                reported, files = receiver.recv()
+                result.faults.setdefault(reported, files)
             if counts[0] != seen:
                 seen, since = counts[0], time.monotonic()
             elif time.monotonic() - since > HANG + 2:
                 process.kill()
-                fault = _too_long()
+                fault = _hang_fault()
     process.join()
     if process.exitcode and not fault:
         fault = f"died of {signal.Signals(-process.exitcode).name}" if process.exitcode < 0 else f"left with {process.exitcode}"
     if fault:
-        result.faults.setdefault(fault, all_of(work.folder))
+        result.faults.setdefault(fault, read_files(work.folder))
     result.reads += counts[0]
     result.refused += counts[1]
 
 
-def _too_long() -> str:
+def _hang_fault() -> str:
     return f"took longer than {HANG:g} s"
 
 
 class _Reads:
-    """The reads of one process. Its folder holds the files of the read that is going on."""
+    """The reads of one process. `folder` contains the files of the current read."""
 
-    def __init__(self, reader: Reader, sound: Files, place: Path, draw: random.Random) -> None:
-        self.reader, self.sound, self.place, self.draw = reader, sound, place, draw
-        self.folder = place / "read"
-        self.changeable = [name for name in sound if name.endswith(reader.only)]
-        self.tops = {name.split("/")[0] for name in sound}
+    def __init__(self, reader: Reader, valid: Files, parent: Path, rng: random.Random) -> None:
+        self.reader, self.valid, self.parent, self.rng = reader, valid, parent, rng
+        self.folder = parent / "read"
+        self.changeable = [name for name in valid if name.endswith(reader.only)]
+        self.top_names = {name.split("/")[0] for name in valid}
         self.written: list[str] = []
 
     def run(self, end: float, reads: int | None, counts: Any, pipe: Connection) -> None:
-        """counts: the numbers of reads and of refusals so far; `pipe` takes (fault, files)."""
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 1)
-            os.dup2(nowhere.fileno(), 2)  # libraries written in C complain of each damaged file
-            sys.stdout = sys.stderr = nowhere
+        """counts: the numbers of reads and of refusals so far; pipe: receives (fault, files)."""
+        with open(os.devnull, "w") as null_device:
+            os.dup2(null_device.fileno(), 1)
+            os.dup2(null_device.fileno(), 2)  # libraries written in C print messages about each damaged file
+            sys.stdout = sys.stderr = null_device
             try:
                 self._prepare()
             except Exception as error:
-                pipe.send((f"the sound files: {_described(error)}: {error}", self.sound))
+                pipe.send((f"the valid files: {_describe(error)}: {error}", self.valid))
                 sys.exit(1)
             last = ""
             while time.monotonic() < end and (reads is None or counts[0] < reads):
-                name = self.draw.choice(self.changeable)
+                name = self.rng.choice(self.changeable)
                 if last not in ("", name):
-                    self._write(last, self.sound[last])
-                content = mutated(self.sound[name], self.draw)
+                    self._write(last, self.valid[last])
+                content = mutate(self.valid[name], self.rng)
                 self._write(name, content)
                 last = name
                 counts[0] += 1
                 refused, fault = self._read()
                 counts[1] += refused
                 if fault:
-                    pipe.send((fault, {**self.sound, name: content}))
+                    pipe.send((fault, {**self.valid, name: content}))
                 self._clear()
-                if fault.startswith("took"):  # the memory, or a thread, may still be taken
+                if fault.startswith("took"):  # the memory, or a thread, may still be in use
                     return
 
     def _prepare(self) -> None:
         signal.signal(signal.SIGALRM, _hang)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         faulthandler.disable()
-        torch.set_num_threads(1)  # the threads of the parent are not here
+        torch.set_num_threads(1)  # a forked process does not have the threads of its parent
         cv2.setNumThreads(0)
         sys.dont_write_bytecode = True
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", DeprecationWarning)
-        self._lay_out()
-        self.reader.read(self.folder)  # what it imports counts neither as time nor as memory of a read
+        self._write_valid()
+        self.reader.read(self.folder)  # a first read, so that imports do not count as time and memory of another
         self._clear()
         soft, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (_address_space() + ADDRESSES, hard))
-        self.most = _peak() + MEMORY
+        self.max_peak = _peak_memory() + MEMORY
         sys.addaudithook(self._audit)
 
     def _read(self) -> tuple[bool, str]:
-        """Whether the files were refused; and the fault, if there is one."""
+        """(whether the files were refused, the fault or "")."""
         refused, fault = False, ""
         self.written.clear()
         self.watching = True
@@ -181,29 +181,29 @@ class _Reads:
             self.reader.read(self.folder)
         except self.reader.refusals as error:
             refused = True
-            fault = _of_memory(error)
+            fault = _memory_fault(error)
         except Hang:
-            fault = _too_long()
+            fault = _hang_fault()
         except Exception as error:
-            fault = _of_memory(error) or _described(error)
+            fault = _memory_fault(error) or _describe(error)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             self.watching = False
-        if strays := [*self.written, *(name for name in os.listdir(self.place) if name != "read")]:
+        if strays := [*self.written, *(name for name in os.listdir(self.parent) if name != "read")]:
             fault = f"wrote outside its folder: {sorted(set(strays))}"
-        if not fault and _peak() > self.most:
+        if not fault and _peak_memory() > self.max_peak:
             fault = f"took more than {MEMORY >> 20} MiB of memory"
         return refused, fault
 
     watching = False
 
-    def _audit(self, event: str, given: tuple[Any, ...]) -> None:
-        """Python tells of each file that is opened, moved or removed."""
+    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Python calls this for each file that is opened, moved or removed."""
         if self.watching and event in CHANGES:
-            self.written += [path for path in CHANGES[event](given) if not _is_in(path, self.folder)]
+            self.written += [path for path in CHANGES[event](arguments) if not _is_in(path, self.folder)]
 
-    def _lay_out(self) -> None:
-        for name, content in self.sound.items():
+    def _write_valid(self) -> None:
+        for name, content in self.valid.items():
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             self._write(name, content)
 
@@ -212,40 +212,50 @@ class _Reads:
             file.write(content)
 
     def _clear(self) -> None:
-        """Take away what a read has written."""
-        for name in os.listdir(self.place):
+        """Remove what a read has written."""
+        for name in os.listdir(self.parent):
             if name != "read":
-                _remove(self.place / name)
-        if set(os.listdir(self.folder)) != self.tops:
+                _remove(self.parent / name)
+        if set(os.listdir(self.folder)) != self.top_names:
             shutil.rmtree(self.folder)
-            self._lay_out()
+            self._write_valid()
 
 
 def _hang(number: int, frame: FrameType | None) -> None:
     raise Hang
 
 
-def _opened(given: tuple[Any, ...]) -> Iterator[Any]:
-    path, _, flags = given
+def _written_path(arguments: tuple[Any, ...]) -> Iterator[Any]:
+    """The path of an event `open`, if the file is opened for writing."""
+    path, _, flags = arguments
     if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
         yield path
 
 
 def _paths(count: int) -> Callable[[tuple[Any, ...]], Sequence[Any]]:
-    """The paths of an event that has a descriptor of a folder behind them, or two; those that are relative to one are left out."""
-    return lambda given: given[:count] if all(number in (None, -1) for number in given[count:] if not isinstance(number, bool)) else ()
+    """A function from the arguments of an audit event to its paths, which are the first `count`.
+
+    The further arguments are descriptors of folders, to which the paths are relative. Events with descriptors are left out.
+    """
+
+    def paths(arguments: tuple[Any, ...]) -> Sequence[Any]:
+        descriptors = [number for number in arguments[count:] if not isinstance(number, bool)]
+        return arguments[:count] if all(number in (None, -1) for number in descriptors) else ()
+
+    return paths
 
 
 CHANGES: dict[str, Callable[[tuple[Any, ...]], Any]] = {
-    "open": _opened,
-    "os.mkdir": lambda given: _paths(1)((given[0], given[2])),
+    "open": _written_path,
+    "os.mkdir": lambda arguments: _paths(1)((arguments[0], arguments[2])),
     "os.rename": _paths(2),
     "os.link": _paths(2),
-    "os.symlink": lambda given: _paths(1)((given[1], given[2])),
+    "os.symlink": lambda arguments: _paths(1)((arguments[1], arguments[2])),
     "os.remove": _paths(1),
     "os.rmdir": _paths(1),
-    "os.truncate": lambda given: given[:1],
+    "os.truncate": lambda arguments: arguments[:1],
 }
+"""Audit event that changes files -> a function from its arguments to the changed paths."""
 
 
 def _is_in(path: Any, folder: Path) -> bool:
@@ -258,22 +268,23 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _described(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
+    """The type of an error and where it was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     own = next((frame for frame in reversed(frames) if frame.filename.startswith((f"{ROOT}/stages", f"{ROOT}/fsv2v_cli"))), frames[0])
     return f"{type(error).__name__} at {Path(own.filename).name}:{own.lineno}, in {frames[-1].name}"
 
 
-def _of_memory(error: BaseException | None) -> str:
-    """What a read asked for in vain is a fault, too, whatever the reader made of it."""
+def _memory_fault(error: BaseException | None) -> str:
+    """The fault of a read that tried to allocate too much memory, even if the reader turned the MemoryError into another error; else ""."""
     while error is not None:
         if isinstance(error, MemoryError):
-            return f"asked for more than {ADDRESSES >> 20} MiB: {_described(error)}"
+            return f"asked for more than {ADDRESSES >> 20} MiB: {_describe(error)}"
         error = error.__cause__ or error.__context__
     return ""
 
 
-def _peak() -> int:
+def _peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -284,27 +295,27 @@ def _address_space() -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=1.0, help="for all readers together")
-    parser.add_argument("--reads", type=int, help="of each reader at most")
+    parser.add_argument("--reads", type=int, help="largest number of reads of each reader")
     parser.add_argument("--reader", action="append", choices=READERS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path)
-    asked = parser.parse_args()
-    names, faults, begun = asked.reader or list(READERS), 0, time.monotonic()
+    parser.add_argument("--keep", type=Path, help="folder for the files of the faults")
+    arguments = parser.parse_args()
+    names, faults, started = arguments.reader or list(READERS), 0, time.monotonic()
     print(f"{'reader':18} {'reads':>9} {'refused':>9} {'faults':>7} {'seconds':>8}", flush=True)
     for index, name in enumerate(names):
-        left = (60 * asked.minutes - (time.monotonic() - begun)) / (len(names) - index)
-        result = fuzz(READERS[name], left, asked.reads, asked.seed)
+        seconds = (60 * arguments.minutes - (time.monotonic() - started)) / (len(names) - index)
+        result = fuzz(READERS[name], seconds, arguments.reads, arguments.seed)
         print(f"{name:18} {result.reads:9} {result.refused:9} {len(result.faults):7} {result.seconds:8.1f}", flush=True)
         for number, (fault, files) in enumerate(result.faults.items()):
             faults += 1
             print(f"    {fault}", flush=True)
-            for path, content in files.items() if asked.keep else ():
-                place = asked.keep / name.replace(" ", "-") / str(number) / path
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(content)
+            for path, content in files.items() if arguments.keep else ():
+                kept = arguments.keep / name.replace(" ", "-") / str(number) / path
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                kept.write_bytes(content)
     sys.exit(1 if faults else 0)
 
 
 if __name__ == "__main__":
-    sys.modules["fuzz"] = sys.modules["__main__"]  # which fuzz_readers imports
+    sys.modules["fuzz"] = sys.modules["__main__"]  # fuzz_readers imports it
     main()

@@ -1,4 +1,4 @@
-"""What the fuzzer reads: a reader of fsv2v, and the sound files that are changed for it."""
+"""A reader of fsv2v that the fuzzer tests, with the valid files that are changed for it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 from stages.errors import Fsv2vError
 
 Files = dict[str, bytes]
-"""Name in the folder of a read -> content."""
+"""Path in the folder of a read -> content."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """sound: the files that changes start from; read: reads the folder that holds them; only: name endings of what is changed; refusals:
-    the errors that a read may end with."""
+    """valid_files: called with a folder that does not exist, in which it may make files; returns valid files. read: reads the folder that
+    contains them. only: endings of the names of files that are changed. refusals: the errors that a read may raise."""
 
-    sound: Callable[[Path], Files]
+    valid_files: Callable[[Path], Files]
     read: Callable[[Path], object]
     only: tuple[str, ...] = ("",)
     refusals: tuple[type[Exception], ...] = (Fsv2vError,)
 
 
-def all_of(folder: Path) -> Files:
-    """Every file below a folder."""
+def read_files(folder: Path) -> Files:
+    """All files below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

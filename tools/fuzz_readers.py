@@ -1,4 +1,4 @@
-"""The readers of files of strangers, each with the sound files that its reads start from."""
+"""The readers of untrusted files, each with valid files that the fuzzer changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from fuzz_reader import Files, Reader, all_of
+from fuzz_reader import Files, Reader, read_files
 from PIL import Image
 
 from fsv2v_cli.main import cli
@@ -43,7 +43,7 @@ from stages.evaluate.set_statistics import SetStatistics
 from stages.evaluate.statistics import Statistics
 from stages.evaluate.study import score_answers
 from stages.evaluate.study.key import Key, Question
-from stages.evaluate.study.site import _study_in
+from stages.evaluate.study.site import _existing_study
 from stages.models import load_model
 from stages.models.dense import load_dense, save_dense
 from stages.models.files import Base, save_delta, save_model
@@ -62,17 +62,17 @@ from stages.train.state import RunFolder
 TINY = PRESETS["tiny"]
 
 
-def _one(name: str, content: bytes) -> Callable[[Path], Files]:
+def _single_file(name: str, content: bytes) -> Callable[[Path], Files]:
     return lambda folder: {name: content}
 
 
-def _made(write: Callable[[Path], object]) -> Callable[[Path], Files]:
-    """What a function writes into a folder."""
+def _written_by(write: Callable[[Path], object]) -> Callable[[Path], Files]:
+    """The files that a function writes into a folder."""
 
     def files(folder: Path) -> Files:
         folder.mkdir()
         write(folder)
-        return all_of(folder)
+        return read_files(folder)
 
     return files
 
@@ -94,25 +94,25 @@ FACE = np.ones((3, 1, 68, 3), np.float32)
 
 # Clips
 
-MADE = Producer("test", "any", {"size": 3}, {"w": "0"}, 1)
+PRODUCER = Producer("test", "any", {"size": 3}, {"w": "0"}, 1)
 
 
 def _clip(folder: Path) -> Clip:
     clip = create_clip(folder / "a.clip", iter(np.zeros((3, 16, 16, 3), np.uint8)), fps=Fraction(25), storage="png")
-    with clip.writing("landmarks", MADE, {"frames": clip.frames_digest()}) as layer:
+    with clip.writing("landmarks", PRODUCER, {"frames": clip.frames_digest()}) as layer:
         layer.arrays(points=FACE, iris=np.ones((3, 1, 10, 3), np.float32))
-    with clip.writing("poses", MADE, {}, {"skeleton": "BODY_25"}) as layer:
+    with clip.writing("poses", PRODUCER, {}, {"skeleton": "BODY_25"}) as layer:
         layer.arrays(
             keypoints=np.ones((3, 1, 25, 3), np.float32), boxes=np.ones((3, 1, 4), np.float32), track_id=np.zeros((3, 1), np.int32),
             hand_left=np.ones((3, 1, 21, 3), np.float32),
         )  # fmt: skip
-    with clip.writing("segment", MADE, {}, CAMVID.meta()) as layer:
+    with clip.writing("segment", PRODUCER, {}, CAMVID.meta()) as layer:
         for _ in range(3):
             layer.image(np.zeros((16, 16), np.uint8))
-    with clip.writing("instances", MADE, {}, {"ids": [0, 1001, 24001]}) as layer:
+    with clip.writing("instances", PRODUCER, {}, {"ids": [0, 1001, 24001]}) as layer:
         for _ in range(3):
             layer.image(np.ones((16, 16), np.uint8))
-    with clip.writing("flow", MADE, {}) as layer:
+    with clip.writing("flow", PRODUCER, {}) as layer:
         for _ in range(3):
             layer.image(np.zeros((16, 16, 2), np.float32))
     return clip
@@ -122,7 +122,7 @@ VIEW = View.scaled(16, 16, 16, 16)
 
 
 def _use(clip: Clip) -> None:
-    """As the commands do that are given a clip."""
+    """Read a clip in all the ways in which commands read it."""
     json.dumps(describe(clip), allow_nan=False)
     clip.audio()
     next(clip.frames())
@@ -138,11 +138,11 @@ def _read_clip(folder: Path) -> None:
     validate(folder / "a.clip")
     clip = open_clip(folder / "a.clip")
     _use(clip)
-    clip.needs("landmarks", MADE, {"frames": clip.frames_digest()})
+    clip.needs("landmarks", PRODUCER, {"frames": clip.frames_digest()})
 
 
 def _video_clip(folder: Path) -> None:
-    """Frames by reference, and sound."""
+    """A clip that refers to the frames and the sound of a video."""
     video = str(folder / "v.mkv")
     tone = ["-f", "lavfi", "-i", "testsrc=s=16x16:r=25:d=0.12", "-f", "lavfi", "-i", "sine=d=0.12", "-pix_fmt", "yuv420p", video]
     subprocess.run([executable(), "-v", "error", *tone], check=True)
@@ -165,7 +165,7 @@ def _read_packed(folder: Path) -> None:
 
 
 def _read_masks(folder: Path) -> None:
-    """Label maps, instances and DensePose pictures for the frames of a clip that is there."""
+    """Add label maps, instances and DensePose pictures to a clip. Raises an error if one of them is refused."""
     clip = create_clip(folder / "out" / "a.clip", iter(np.zeros((1, 6, 8, 3), np.uint8)), fps=Fraction(25))
     refused = None
     for kind, labels in (("segment", "camvid"), ("instances", ""), ("densepose", "")):
@@ -204,7 +204,7 @@ def _run(folder: Path) -> None:
         run.save_state(step, {"step": step, "weights": torch.ones(3), "rng": [1, 2]}, [20, 40])
 
 
-def _go_on(folder: Path) -> None:
+def _resume(folder: Path) -> None:
     run = RunFolder(folder)
     run.planned_lengths(CONFIG)
     run.claim(CONFIG, "data", overwrite=False)
@@ -226,8 +226,8 @@ ROW = {
 def _dataset(folder: Path) -> None:
     _clip(folder)
     rows = {name: {**ROW, "id": name, "subject": name} for name in ("anna-1", "bob")}
-    about = {"kind": "landmarks", "task": "face", "parameters": DatasetOptions().with_kind("landmarks").to_json(), "labels": CAMVID.meta()}
-    index.write_index(folder, about, rows, {"anna-1": "train", "bob": "val"})
+    header = {"kind": "landmarks", "task": "face", "parameters": DatasetOptions().with_kind("landmarks").to_json(), "labels": CAMVID.meta()}
+    index.write_index(folder, header, rows, {"anna-1": "train", "bob": "val"})
 
 
 UNCHANGED = Colours(np.ones(3), 0.0)
@@ -239,7 +239,7 @@ def _train_on(folder: Path) -> None:
 
 
 def _extend(folder: Path) -> None:
-    """As build-dataset does with a dataset that is there."""
+    """Read a dataset as build-dataset does when it adds clips to it."""
     header = index.header_to_continue(folder, overwrite=False)
     if not (rows := index.read_rows(folder)):
         return
@@ -264,9 +264,9 @@ def _statistics(folder: Path) -> None:
 
 def _part(folder: Path) -> None:
     scores = [Score(f"{name}.mp4", "b.mp4", "psnr", "dB", "higher", 30.0, 2, 1.0, series=(30.0, 30.0)) for name in "ac"]
-    sides = {("", "squeezenet"): SetStatistics(STATISTICS, STATISTICS)}
+    statistics = {("", "squeezenet"): SetStatistics(STATISTICS, STATISTICS)}
     pairs = (("a.mp4", "b.mp4"), ("c.mp4", "b.mp4"))
-    partial_result.PartialResult(("psnr", "fid"), ((0, 1),), "w", pairs, scores, sides, {"": 2}, {("", "fid"): "too few"}).save(
+    partial_result.PartialResult(("psnr", "fid"), ((0, 1),), "w", pairs, scores, statistics, {"": 2}, {("", "fid"): "too few"}).save(
         folder / "p.npz"
     )
 
@@ -278,11 +278,11 @@ def _merge(folder: Path) -> None:
 
 
 def _cached(folder: Path) -> None:
-    """A damaged entry is told of, not refused."""
-    told: list[str] = []
-    Cache(str(folder), told.append).read(folder / "s.npz")
-    if told:
-        raise Fsv2vError(told[0])
+    """Read a cache entry. A damaged entry is only warned of; here the warning becomes an error, which counts as a refusal."""
+    warnings: list[str] = []
+    Cache(str(folder), warnings.append).read(folder / "s.npz")
+    if warnings:
+        raise Fsv2vError(warnings[0])
 
 
 KEY = Key(
@@ -312,7 +312,7 @@ def _score(folder: Path) -> None:
 PAGE = b'<html>\n<script id="study" type="application/json">{"study": "s", "ask": "?", "blocks": [["q"]]}</script></html>'
 
 
-# What the command line reads
+# Files that the command line reads
 
 SETTINGS = """
 jobs = 2
@@ -350,14 +350,14 @@ steps = 20
 
 
 def _configure(folder: Path) -> None:
-    """Every option of the commands, as it comes out of a configuration file."""
+    """Let each command read its options from a configuration file."""
     for command in ("train", "evaluate b.mp4", "synthesize", "segment a.mp4", "build-dataset a.clip", "finetune"):
         cli.main([*command.split(), "--config", str(folder / "c.toml"), "--dry-run"], prog_name="fsv2v", standalone_mode=False)
 
 
-def _list(folder: Path) -> None:
-    """Paths on stdin, in both forms."""
-    before = sys.stdin
+def _read_list(folder: Path) -> None:
+    """Read paths on stdin, separated by line breaks and by NUL."""
+    stdin = sys.stdin
     try:
         for separator in (b"\n", b"\0"):
             with open(folder / "list") as sys.stdin:
@@ -365,10 +365,10 @@ def _list(folder: Path) -> None:
                 paths = list(paths_on_stdin(separator))
                 assert count is not None and len(paths) <= count and all(paths)
     finally:
-        sys.stdin = before
+        sys.stdin = stdin
 
 
-# The table
+# The table of readers
 
 BODY = [float(value) for value in range(1, 76)]
 PEOPLE = {"people": [{"person_id": [-1], "pose_keypoints_2d": BODY, "hand_left_keypoints_2d": [], "face_keypoints_2d": [0.5] * 210}] * 2}
@@ -386,29 +386,31 @@ COLOURS = np.array(CAMVID.palette, np.uint8)[IDS]
 
 
 def _flow(form: FlowForm) -> Reader:
-    return Reader(_one(f"a.{form}", flow_bytes(FLOW, form)), lambda folder: read_flow(folder / f"a.{form}"))
+    return Reader(_single_file(f"a.{form}", flow_bytes(FLOW, form)), lambda folder: read_flow(folder / f"a.{form}"))
 
 
 def _image(name: str, content: bytes) -> Reader:
-    return Reader(_one(name, content), lambda folder: read_image(folder / name))
+    return Reader(_single_file(name, content), lambda folder: read_image(folder / name))
 
 
 READERS: dict[str, Reader] = {
-    "clip": Reader(_made(_clip), _read_clip, ("clip.json", "layer.json", ".npz", ".png")),
-    "clip of a video": Reader(_made(_video_clip), _read_video, ("layer.json",)),
+    "clip": Reader(_written_by(_clip), _read_clip, ("clip.json", "layer.json", ".npz", ".png")),
+    "clip of a video": Reader(_written_by(_video_clip), _read_video, ("layer.json",)),
     "packed clip": Reader(lambda folder: {"a.zip": pack(_clip(folder).path, folder / "a.zip").read_bytes()}, _read_packed),
-    "openpose": Reader(_one("000000_keypoints.json", _json(PEOPLE)), lambda folder: read_openpose([folder / "000000_keypoints.json"])),
-    "coco": Reader(_one("coco.json", _json(COCO)), lambda folder: read_coco(folder / "coco.json")),
-    "coco results": Reader(_one("coco.json", _json(RESULTS)), lambda folder: read_coco(folder / "coco.json", 9, (640, 480))),
-    "landmarks": Reader(_one("000000.json", _json(PAIRS)), lambda folder: read_landmarks([folder / "000000.json"], (256, 256))),
+    "openpose": Reader(
+        _single_file("000000_keypoints.json", _json(PEOPLE)), lambda folder: read_openpose([folder / "000000_keypoints.json"])
+    ),
+    "coco": Reader(_single_file("coco.json", _json(COCO)), lambda folder: read_coco(folder / "coco.json")),
+    "coco results": Reader(_single_file("coco.json", _json(RESULTS)), lambda folder: read_coco(folder / "coco.json", 9, (640, 480))),
+    "landmarks": Reader(_single_file("000000.json", _json(PAIRS)), lambda folder: read_landmarks([folder / "000000.json"], (256, 256))),
     "landmarks as text": Reader(
-        _one("000000.txt", "\n".join(f"{x},{y}" for x, y in PAIRS).encode()),
+        _single_file("000000.txt", "\n".join(f"{x},{y}" for x, y in PAIRS).encode()),
         lambda folder: read_landmarks([folder / "000000.txt"], (256, 256)),
     ),
-    "label map": Reader(_one("000000.png", _picture("png", IDS)), lambda folder: read_labels(folder / "000000.png")),
-    "label colours": Reader(_one("a.png", _picture("png", COLOURS)), lambda folder: read_label_map(folder / "a.png", CAMVID, 8, 6)),
+    "label map": Reader(_single_file("000000.png", _picture("png", IDS)), lambda folder: read_labels(folder / "000000.png")),
+    "label colours": Reader(_single_file("a.png", _picture("png", COLOURS)), lambda folder: read_label_map(folder / "a.png", CAMVID, 8, 6)),
     "label table": Reader(
-        _one("t.json", _json([{"name": "sky", "color": [0, 9, 99]}, {"name": "road", "color": [1, 1, 1]}])),
+        _single_file("t.json", _json([{"name": "sky", "color": [0, 9, 99]}, {"name": "road", "color": [1, 1, 1]}])),
         lambda folder: find_table(str(folder / "t.json")).indices(IDS % 2),
     ),
     "masks": Reader(
@@ -431,24 +433,26 @@ READERS: dict[str, Reader] = {
     "flo": _flow("flo"),
     "flow png": _flow("png"),
     "flow npz": _flow("npz"),
-    "recipe": Reader(_one("r.toml", (RECIPES / "face-256.toml").read_bytes()), lambda folder: read_recipe(str(folder / "r.toml"))),
-    "settings": Reader(_one("c.toml", SETTINGS.encode()), _configure, refusals=(Fsv2vError, click.ClickException)),
-    "list of paths": Reader(_one("list", b"\xef\xbb\xbfa.mp4\r\nb c.mp4\n\n\xc3\xa9.png\0x"), _list),
-    "dataset to train on": Reader(_made(_dataset), _train_on, ("dataset.json", "clips.ndjson")),
-    "dataset to extend": Reader(_made(_dataset), _extend, ("dataset.json", "clips.ndjson")),
-    "subjects": Reader(_one("who.tsv", b"anna-1\tanna\nanna-2\tanna\nbob\tbob\n"), lambda folder: read_subjects(str(folder / "who.tsv"))),
+    "recipe": Reader(_single_file("r.toml", (RECIPES / "face-256.toml").read_bytes()), lambda folder: read_recipe(str(folder / "r.toml"))),
+    "settings": Reader(_single_file("c.toml", SETTINGS.encode()), _configure, refusals=(Fsv2vError, click.ClickException)),
+    "list of paths": Reader(_single_file("list", b"\xef\xbb\xbfa.mp4\r\nb c.mp4\n\n\xc3\xa9.png\0x"), _read_list),
+    "dataset to train on": Reader(_written_by(_dataset), _train_on, ("dataset.json", "clips.ndjson")),
+    "dataset to extend": Reader(_written_by(_dataset), _extend, ("dataset.json", "clips.ndjson")),
+    "subjects": Reader(
+        _single_file("who.tsv", b"anna-1\tanna\nanna-2\tanna\nbob\tbob\n"), lambda folder: read_subjects(str(folder / "who.tsv"))
+    ),
     "model": Reader(
-        _made(lambda folder: save_model(folder / "m.safetensors", _tiny().state_dict(), TINY, {})),
+        _written_by(lambda folder: save_model(folder / "m.safetensors", _tiny().state_dict(), TINY, {})),
         lambda folder: load_model(folder / "m.safetensors"),
     ),
-    "finetuned model": Reader(_made(_delta), lambda folder: load_model(folder / "m.safetensors"), ("m.safetensors",)),
+    "finetuned model": Reader(_written_by(_delta), lambda folder: load_model(folder / "m.safetensors"), ("m.safetensors",)),
     "small network": Reader(
-        _made(lambda folder: save_dense(folder / "d.safetensors", DenseNet(DenseConfig(2, width=8)), {"labels": ["a"]})),
+        _written_by(lambda folder: save_dense(folder / "d.safetensors", DenseNet(DenseConfig(2, width=8)), {"labels": ["a"]})),
         lambda folder: load_dense(folder / "d.safetensors", "cpu"),
     ),
-    "run": Reader(_made(_run), _go_on),
-    "study": Reader(_made(_study), _score),
-    "study page": Reader(_one("index.html", PAGE), lambda folder: _study_in(folder)),
-    "part": Reader(_made(_part), _merge),
-    "statistics": Reader(_made(_statistics), _cached),
+    "run": Reader(_written_by(_run), _resume),
+    "study": Reader(_written_by(_study), _score),
+    "study page": Reader(_single_file("index.html", PAGE), lambda folder: _existing_study(folder)),
+    "part": Reader(_written_by(_part), _merge),
+    "statistics": Reader(_written_by(_statistics), _cached),
 }

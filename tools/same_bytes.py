@@ -1,9 +1,10 @@
-"""Whether two checkouts make the same files: every stage runs in both, on the same inputs, and what it wrote is compared byte by byte.
+"""Checks whether two checkouts write the same files: every stage runs in both on the same inputs, and the outputs are compared byte by
+byte.
 
     python tools/same_bytes.py OLD NEW [--video talk.mp4] [--frames 24]
 
-OLD and NEW are folders that hold the source. Without --video a portrait sways before the camera. Layers, videos, snapshots, models and
-figures are compared; what tells the time of the run (seconds, dates) is left out. The exit code is 1 when anything differs.
+OLD and NEW are folders with the source. Without --video the input is a drawn video of a portrait that sways. Layers, videos, snapshots,
+models and figures are compared, without the times of the run, such as seconds and dates. The exit code is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -20,17 +21,18 @@ from pathlib import Path
 from typing import Any
 
 TIMES = {"seconds", "wall", "time", "date", "created", "per_second", "rate", "version", "elapsed", "hours"}
-"""Keys of JSON that tell when something ran, or how fast."""
-SPEEDS = {"speed.ndjson"}
-"""Files that hold nothing else."""
+"""Keys in JSON for the date or the speed of a run; their values are not compared."""
+NOT_COMPARED = {"speed.ndjson"}
+"""Files that contain only such values."""
 
 
 def main() -> int:
-    asked = _arguments()
+    arguments = _arguments()
     with tempfile.TemporaryDirectory(prefix="same-bytes-") as folder:
-        video = asked.video.resolve() if asked.video else _swaying_portrait(asked.old, Path(folder) / "talk.mp4")
-        made = [_make(source.resolve(), Path(folder) / name, video, asked.frames) for name, source in (("a", asked.old), ("b", asked.new))]
-    return _compare(*made)
+        video = arguments.video.resolve() if arguments.video else _write_swaying_portrait(arguments.old, Path(folder) / "talk.mp4")
+        sources = {"a": arguments.old.resolve(), "b": arguments.new.resolve()}
+        digests = [_run_commands(source, Path(folder) / name, video, arguments.frames) for name, source in sources.items()]
+    return _compare(*digests)
 
 
 def _arguments() -> argparse.Namespace:
@@ -38,11 +40,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("old", type=Path)
     parser.add_argument("new", type=Path)
     parser.add_argument("--video", type=Path, help="a video of a face")
-    parser.add_argument("--frames", type=int, default=24, help="frames of it that are used")
+    parser.add_argument("--frames", type=int, default=24, help="number of its frames that are used in each of two clips")
     return parser.parse_args()
 
 
-def _swaying_portrait(source: Path, path: Path) -> Path:
+def _write_swaying_portrait(source: Path, path: Path) -> Path:
     code = (
         "import sys; from tests.conftest import swaying_face, write_video; from pathlib import Path; "
         "write_video(Path(sys.argv[1]), swaying_face(60))"
@@ -55,8 +57,8 @@ def _environment(source: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
 
 
-def _make(source: Path, folder: Path, video: Path, frames: int) -> dict[str, str]:
-    """Everything that the commands of the checkout `source` write: name -> digest."""
+def _run_commands(source: Path, folder: Path, video: Path, frames: int) -> dict[str, str]:
+    """Run the commands of the checkout `source` in a folder. Returns path -> digest for all files that they write."""
     folder.mkdir()
     (folder / "stdout").mkdir()
 
@@ -73,11 +75,11 @@ def _make(source: Path, folder: Path, video: Path, frames: int) -> dict[str, str
     images = sorted((folder / "frames").rglob("*.png"))
     talk, other = "talk.clip", "other.clip"
     for name, part in ((talk, images[:frames]), (other, images[frames : 2 * frames])):
-        parted = folder / name.removesuffix(".clip")
-        parted.mkdir()
+        images_folder = folder / name.removesuffix(".clip")
+        images_folder.mkdir()
         for image in part:
-            image.rename(parted / image.name)
-        run(name, "clip", "import", parted, "-o", name)
+            image.rename(images_folder / image.name)
+        run(name, "clip", "import", images_folder, "-o", name)
     run("sketch", "extract-sketch", talk, other, "--backend", "dlib")
     run("poses", "extract-poses", talk, "--backend", "small")
     run("segment", "segment", talk)
@@ -95,18 +97,18 @@ def _make(source: Path, folder: Path, video: Path, frames: int) -> dict[str, str
 
 def _digest(path: Path, source: Path) -> str:
     content = path.read_bytes().replace(os.fsencode(source), b"SOURCE")
-    if path.name in SPEEDS or path.suffix == ".pt":  # states hold the clock of the run
+    if path.name in NOT_COMPARED or path.suffix == ".pt":  # states contain times of the run
         return ""
     try:
         text = content.decode()
-        content = "\n".join(json.dumps(_timeless(json.loads(line))) for line in _documents(text)).encode()
+        content = "\n".join(json.dumps(_without_times(json.loads(line))) for line in _documents(text)).encode()
     except ValueError:
         content = re.sub(rb'"(seconds|elapsed)": ?[0-9.e-]+', b"", content)  # in the headers of models and videos
     return hashlib.sha256(content).hexdigest()
 
 
 def _documents(text: str) -> list[str]:
-    """The JSON texts of a file: the whole, or each line."""
+    """The JSON documents of a file: the whole file, or each line."""
     try:
         json.loads(text)
     except ValueError:
@@ -114,15 +116,16 @@ def _documents(text: str) -> list[str]:
     return [text]
 
 
-def _timeless(value: Any) -> Any:
+def _without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _timeless(part) for key, part in value.items() if key not in TIMES}
+        return {key: _without_times(part) for key, part in value.items() if key not in TIMES}
     if isinstance(value, list):
-        return [_timeless(part) for part in value]
+        return [_without_times(part) for part in value]
     return value
 
 
 def _compare(old: dict[str, str], new: dict[str, str]) -> int:
+    """Print the differences, and return the exit code."""
     differing = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
     for name in differing:
         print("differs" if name in old and name in new else "only in OLD" if name in old else "only in NEW", name)

@@ -1,12 +1,11 @@
-"""Strange but legal videos and pictures, whose truth is known by construction, read by fsv2v and written again.
+"""Lets fsv2v read and export strange but valid videos and pictures, and compares the results with the ground truth.
 
     python tools/strange_videos.py [--out FOLDER] [--only NAME ...] [--small]
 
-Prints a table: a row for each file, a column for each thing that is checked, a verdict in each cell: `ok`, the deviation, or the refusal
-where that is the documented behaviour. `frames` to `shape` compare what fsv2v reads with the construction, `others` the other ways to read
-the same file with the first, `ffprobe` what ffprobe finds (where one is on PATH) with the construction, `out` and `sound` the video that
-fsv2v exports, as plain ffmpeg decodes it. The exit code is 1 when any cell is wrong.
-The files are those of tools/strange_files.py.
+Prints a table with a row for each file of tools/strange_files.py. A cell is `ok`, a deviation, or the refusal if the file has to be
+refused. The columns `frames` to `shape` compare what fsv2v reads with the ground truth; `others` compares the other ways in which fsv2v
+reads the file with the first; `ffprobe` compares what ffprobe finds, if it is on PATH, with the ground truth; `out` and `sound` compare the
+video that fsv2v exports, decoded by ffmpeg, with the ground truth. The exit code is 1 if any cell is wrong.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from strange_files import BACK, KINDS, TURNS, Bench, Truth, number_of, patches_of
+from strange_files import INVERSE, KINDS, ORIENTATIONS, Bench, Truth, number_of, patches_of
 
 from stages.clip import as_clip
 from stages.clip.exporters import export
@@ -34,12 +33,12 @@ from stages.clip.importers import import_clips
 from stages.errors import InputError
 from stages.evaluate.frame_source import open_frame_source
 
-# What was seen, and the verdict
+# What a reader found, and the verdict
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a reader found."""
+    """The frames that a reader found, and their times in seconds."""
 
     frames: Sequence[np.ndarray]
     times: Sequence[Fraction]
@@ -51,82 +50,82 @@ OK = "ok"
 
 
 def compare(seen: Seen, truth: Truth) -> Verdicts:
-    """A verdict for each of frames, times, colour, turned and shape."""
-    shown = (seen.frames[0].shape[1], seen.frames[0].shape[0])
-    turns = [turn_of(frame, truth.patches) for frame in seen.frames]
-    upright = [TURNS[BACK[turn]](frame) for turn, frame in zip(turns, seen.frames, strict=True)]
+    """A verdict for each of the columns frames, times, colour, turned and shape."""
+    size = (seen.frames[0].shape[1], seen.frames[0].shape[0])
+    orientations = [orientation_of(frame, truth.patches) for frame in seen.frames]
+    upright = [ORIENTATIONS[INVERSE[orientation]](frame) for orientation, frame in zip(orientations, seen.frames, strict=True)]
     numbers = tuple(map(number_of, upright))
-    off = max(float(np.abs(patches_of(frame) - truth.patches).max()) for frame in upright)
-    apart = max((abs(a - b) for a, b in zip(seen.times, truth.times, strict=False)), default=Fraction(0))
-    wrong = next((turn for turn in turns if turn != truth.turn), None)
+    colour_error = max(float(np.abs(patches_of(frame) - truth.patches).max()) for frame in upright)
+    time_error = max((abs(a - b) for a, b in zip(seen.times, truth.times, strict=False)), default=Fraction(0))
+    wrong = next((orientation for orientation in orientations if orientation != truth.orientation), None)
     return {
         "frames": OK if numbers == truth.numbers else f"{len(numbers)}, not {len(truth.numbers)}: {' '.join(map(str, numbers))[:60]}",
-        "times": OK if len(seen.times) == len(truth.times) and apart <= truth.tick else f"{float(apart):.4f} s off",
-        "colour": OK if off <= truth.within else f"{off:.0f} levels off",
-        "turned": OK if wrong is None else f"as EXIF {wrong}, not {truth.turn}",
-        "shape": OK if shown == truth.size else f"{shown[0]}x{shown[1]}, not {truth.size[0]}x{truth.size[1]}",
+        "times": OK if len(seen.times) == len(truth.times) and time_error <= truth.tick else f"{float(time_error):.4f} s off",
+        "colour": OK if colour_error <= truth.tolerance else f"{colour_error:.0f} levels off",
+        "turned": OK if wrong is None else f"as EXIF {wrong}, not {truth.orientation}",
+        "shape": OK if size == truth.size else f"{size[0]}x{size[1]}, not {truth.size[0]}x{truth.size[1]}",
     }
 
 
-def turn_of(frame: np.ndarray, patches: np.ndarray) -> int:
-    """The turn after which the corners of an upright frame lie as they do in this one."""
-    return min(TURNS, key=lambda turn: np.abs(patches_of(TURNS[BACK[turn]](frame)) - patches).sum())
+def orientation_of(frame: np.ndarray, patches: np.ndarray) -> int:
+    """The EXIF orientation that turns an upright frame with these patches into this frame."""
+    return min(ORIENTATIONS, key=lambda number: np.abs(patches_of(ORIENTATIONS[INVERSE[number]](frame)) - patches).sum())
 
 
 # Readers
 
 
-def through_fsv2v(path: Path, folder: Path) -> tuple[Seen, Path]:
-    """What `fsv2v clip import` makes of a file, and where the clip lies."""
+def read_by_fsv2v(path: Path, folder: Path) -> tuple[Seen, Path]:
+    """Import a file with fsv2v. Returns the frames and the path of the clip."""
     clip = import_clips(path, folder / "first")[0]
     times = [clip.timestamps.seconds(n) if clip.timestamps else n / clip.fps for n in range(clip.num_frames)]
     return Seen(list(clip.frames()), times), clip.path
 
 
-def other_ways(path: Path, clip: Path, folder: Path, seen: Seen) -> str:
-    """Whether single frames, frames kept as PNG, and evaluate's reader give the very same frames."""
+def compare_other_readers(path: Path, clip: Path, folder: Path, seen: Seen) -> str:
+    """Verdict: whether reading single frames, frames stored as PNG, and the reader of `evaluate` give the same pixels."""
     single = as_clip(clip)
-    ways: dict[str, Callable[[], Iterator[np.ndarray]]] = {
+    readers: dict[str, Callable[[], Iterator[np.ndarray]]] = {
         "single frames": lambda: (single.frame(index) for index in {0, len(seen.frames) // 2, len(seen.frames) - 1}),
-        "kept as PNG": lambda: as_clip(path, folder / "png", frames="png").frames(),
+        "stored as PNG": lambda: as_clip(path, folder / "png", frames="png").frames(),
         "evaluate": lambda: open_frame_source(str(path)).frames(),
     }
-    for name, way in ways.items():
-        wanted = seen.frames
+    for name, read in readers.items():
+        expected = seen.frames
         if name == "single frames":
-            wanted = [seen.frames[index] for index in {0, len(seen.frames) // 2, len(seen.frames) - 1}]
-        found = list(way())
-        if len(found) != len(wanted):
+            expected = [seen.frames[index] for index in {0, len(seen.frames) // 2, len(seen.frames) - 1}]
+        found = list(read())
+        if len(found) != len(expected):
             return f"{name}: {len(found)} frames"
-        if not all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True)):
+        if not all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True)):
             return f"{name}: other pixels"
     return OK
 
 
-def by_ffprobe(path: Path, truth: Truth) -> str:
-    """Whether ffprobe finds the number of frames, their times and their size; empty without ffprobe."""
+def compare_ffprobe(path: Path, truth: Truth) -> str:
+    """Verdict: whether ffprobe finds the same number of frames, their times and their size; "-" without ffprobe."""
     if not shutil.which("ffprobe") or not truth.probed:
         return "-"
-    shown = "stream=width,height:stream_side_data=rotation:frame=best_effort_timestamp_time"
-    command = ["ffprobe", "-v", "error", "-select_streams", "V:0", "-show_frames", "-show_streams", "-show_entries", shown, "-of", "json"]
+    entries = "stream=width,height:stream_side_data=rotation:frame=best_effort_timestamp_time"
+    command = ["ffprobe", "-v", "error", "-select_streams", "V:0", "-show_frames", "-show_streams", "-show_entries", entries, "-of", "json"]
     found = json.loads(subprocess.run([*command, path], capture_output=True, check=True).stdout)
     stream = found["streams"][0]
     size = (stream["width"], stream["height"])
-    turned = next((entry["rotation"] for entry in stream.get("side_data_list", []) if "rotation" in entry), 0)
-    size = size[::-1] if turned % 180 else size
+    rotation = next((entry["rotation"] for entry in stream.get("side_data_list", []) if "rotation" in entry), 0)
+    size = size[::-1] if rotation % 180 else size
     times = [Fraction(frame["best_effort_timestamp_time"]) for frame in found["frames"] if "best_effort_timestamp_time" in frame]
     if len(found["frames"]) != len(truth.numbers):
         return f"{len(found['frames'])} frames"
-    if len(times) < len(truth.times):  # as of an AVI with B-frames
+    if len(times) < len(truth.times):  # ffprobe finds no times in an AVI with B-frames
         return OK if size == truth.size else f"{size[0]}x{size[1]}"
-    apart = max(abs(time - times[0] - wanted) for time, wanted in zip(times, truth.times, strict=True))
-    if apart > truth.tick + Fraction(1, 10**6):
-        return f"{float(apart):.4f} s off"
+    error = max(abs(time - times[0] - expected) for time, expected in zip(times, truth.times, strict=True))
+    if error > truth.tick + Fraction(1, 10**6):
+        return f"{float(error):.4f} s off"
     return OK if size == truth.size else f"{size[0]}x{size[1]}"
 
 
-def plainly(path: Path) -> tuple[Seen, Fraction, str]:
-    """What plain ffmpeg decodes, the time of the first frame, and the colour tags."""
+def read_by_ffmpeg(path: Path) -> tuple[Seen, Fraction, str]:
+    """(the frames that ffmpeg decodes, the time of the first frame, the colour metadata)."""
     command = [executable(), "-hide_banner", "-nostdin", "-copyts", "-i", str(path), "-map", "0:v:0", "-fps_mode", "passthrough"]
     command += ["-vf", "showinfo,scale=flags=bicubic+accurate_rnd+full_chroma_int", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"]
     done = subprocess.run(command, capture_output=True, check=True)
@@ -138,8 +137,8 @@ def plainly(path: Path) -> tuple[Seen, Fraction, str]:
     return Seen(list(frames), [time - times[0] for time in times]), times[0], tags
 
 
-def click_in(path: Path) -> Fraction | None:
-    """The time of the first loud sample of the first sound, in the time of the file; None without sound."""
+def click_time(path: Path) -> Fraction | None:
+    """The time in the file of the first loud sample of the first sound; None without sound."""
     command = [executable(), "-hide_banner", "-nostdin", "-copyts", "-i", str(path), "-map", "0:a:0?", "-af", "ashowinfo", "-ac", "1"]
     done = subprocess.run([*command, "-ar", "48000", "-f", "s16le", "-"], capture_output=True, check=False)
     first = re.search(rb"^\[Parsed_ashowinfo.*? pts_time:(-?[\d.]+)", done.stderr, re.M)
@@ -147,28 +146,30 @@ def click_in(path: Path) -> Fraction | None:
     return Fraction(first[1].decode()) + Fraction(int(loud[0]), 48000) if first and loud.size else None
 
 
-def way_out(clip: Path, truth: Truth, folder: Path) -> Verdicts:
-    """What plain ffmpeg finds in the video that fsv2v exports: at a constant rate, with tags, its sound within half a frame.
+def compare_export(clip: Path, truth: Truth, folder: Path) -> Verdicts:
+    """Verdicts on the video that fsv2v exports: a constant rate, the colour metadata, and the sound within half a frame.
 
-    H.264 at fsv2v's quality may cost a grey level more.
+    H.264 at fsv2v's quality may change colours by one more grey level.
     """
     path = export(as_clip(clip), "frames", folder / "out.mp4")
-    seen, first, tags = plainly(path)
+    seen, first, tags = read_by_ffmpeg(path)
     fps = as_clip(clip).fps
-    constant = replace(truth, times=tuple(n / fps for n in range(len(truth.numbers))), tick=Fraction(1, 10_000), within=truth.within + 1)
+    constant = replace(
+        truth, times=tuple(n / fps for n in range(len(truth.numbers))), tick=Fraction(1, 10_000), tolerance=truth.tolerance + 1
+    )
     found = [f"{name} {verdict}" for name, verdict in compare(seen, constant).items() if verdict != OK]
-    usual = "bt709" if truth.size[1] >= 720 else "smpte170m"
-    if tags != f"color_range:tv color_space:{usual} color_primaries:{usual} color_trc:{usual}":
+    expected = "bt709" if truth.size[1] >= 720 else "smpte170m"
+    if tags != f"color_range:tv color_space:{expected} color_primaries:{expected} color_trc:{expected}":
         found.append(f"tags {tags}")
-    return {"out": "; ".join(found) or OK, "sound": _in_time(path, first, truth, fps)}
+    return {"out": "; ".join(found) or OK, "sound": _compare_sound(path, first, truth, fps)}
 
 
-def _in_time(path: Path, first: Fraction, truth: Truth, fps: Fraction) -> str:
-    click = click_in(path)
+def _compare_sound(path: Path, first: Fraction, truth: Truth, fps: Fraction) -> str:
+    click = click_time(path)
     if click is None or truth.sound is None:
         return "-" if click is truth.sound else "none" if click is None else "sound from nowhere"
-    apart = click - first - truth.sound
-    return OK if abs(apart) <= 1 / (2 * fps) else f"{float(apart):+.3f} s"
+    error = click - first - truth.sound
+    return OK if abs(error) <= 1 / (2 * fps) else f"{float(error):+.3f} s"
 
 
 # The table
@@ -185,49 +186,49 @@ def _encoders() -> str:
 
 
 def verdicts(name: str, folder: Path, small: bool = False, only_read: bool = False) -> Verdicts:
-    """Make the file of this name in `folder`, read it, with `only_read` in one way and without writing it again, and judge.
+    """Make a file of KINDS in `folder`, and check how fsv2v reads and exports it.
 
-    The only verdict where the encoder is missing says so.
+    only_read: read it in one way and do not export it. If ffmpeg lacks the encoder, the only verdict says so.
     """
-    made = KINDS[name]
-    if not has_encoder(made.encoder):
-        return {"frames": f"no encoder {made.encoder}"}
+    strange = KINDS[name]
+    if not has_encoder(strange.encoder):
+        return {"frames": f"no encoder {strange.encoder}"}
     folder.mkdir(parents=True, exist_ok=True)
     bench = Bench(folder, (64, 48), 10) if small else Bench(folder)
-    truth = made.make(bench, folder / made.file)
-    return judge(folder / made.file, truth, folder, only_read)
+    truth = strange.make(bench, folder / strange.file)
+    return check_file(folder / strange.file, truth, folder, only_read)
 
 
-def judge(path: Path, truth: Truth, folder: Path, only_read: bool = False) -> Verdicts:
-    """Read a file and compare with its truth."""
+def check_file(path: Path, truth: Truth, folder: Path, only_read: bool = False) -> Verdicts:
+    """The verdicts on a file."""
     try:
-        seen, clip = through_fsv2v(path, folder)
+        seen, clip = read_by_fsv2v(path, folder)
     except InputError as error:
         return {"frames": f"refused: {error}" if truth.refused and truth.refused in str(error) else f"wrongly refused: {error}"}
     if truth.refused:
         return {"frames": f"not refused: {len(seen.frames)} frames"}
     if only_read:
         return compare(seen, truth)
-    found = {**compare(seen, truth), "others": other_ways(path, clip, folder, seen), "ffprobe": by_ffprobe(path, truth)}
-    return {**found, **way_out(clip, truth, folder)}
+    found = {**compare(seen, truth), "others": compare_other_readers(path, clip, folder, seen), "ffprobe": compare_ffprobe(path, truth)}
+    return {**found, **compare_export(clip, truth, folder)}
 
 
 def is_right(verdict: str) -> bool:
-    """Whether a cell tells of no fault."""
+    """Whether a cell reports no fault."""
     return verdict in (OK, "-") or verdict.startswith(("refused: ", "no encoder "))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="keep the files here")
-    parser.add_argument("--only", nargs="+", choices=KINDS, metavar="NAME", help="these kinds of files alone")
+    parser.add_argument("--only", nargs="+", choices=KINDS, metavar="NAME", help="check only these files")
     parser.add_argument("--small", action="store_true", help="ten frames of 64 x 48 pixels")
-    asked = parser.parse_args()
-    names, wrong = asked.only or list(KINDS), 0
+    arguments = parser.parse_args()
+    names, wrong = arguments.only or list(KINDS), 0
     print(f"{'file':40}", *(f"{column:7}" for column in COLUMNS))
-    with tempfile.TemporaryDirectory(prefix="strange-") as place:
+    with tempfile.TemporaryDirectory(prefix="strange-") as temporary:
         for name in names:
-            found = verdicts(name, (asked.out or Path(place)) / re.sub(r"\W+", "-", name).strip("-"), asked.small)
+            found = verdicts(name, (arguments.out or Path(temporary)) / re.sub(r"\W+", "-", name).strip("-"), arguments.small)
             wrong += sum(not is_right(verdict) for verdict in found.values())
             print(f"{name:40}", *(f"{found.get(column, ''):7}" for column in COLUMNS), flush=True)
     if not shutil.which("ffprobe"):

@@ -1,8 +1,8 @@
 """Trains the shipped 68-point predictor of the dlib backend: `python tools/train_predictor.py --help`.
 
-The targets are what the MediaPipe backend finds in the frames of permitted clips; the boxes are those of dlib's own detector, as at run
-time, or jittered ones. Every face is also shown mirrored and rotated. Persons named in tools/held_out_people.py are never trained on; the
-table that is written at the end measures the error on them.
+The targets are the landmarks of the MediaPipe backend in the frames of clips whose licence permits training. The boxes are those of dlib's
+detector, as in use, or random ones. Each face is also shown mirrored and rotated. The people in tools/held_out_people.py are left out; the
+table that is printed at the end contains the error on them.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ log = logging.getLogger("train_predictor")
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that shapes the predictor; the file is about cascades * trees * 2**depth * 560 bytes.
+    """How the predictor is trained. Its file has about cascades * trees * 2**depth * 560 bytes.
 
-    views: how each labelled frame is shown; for each view the largest rotation in degrees.
+    views: each labelled frame is used once for each of these largest rotations, in degrees; stretch, gamma: standard deviations of the
+    logarithms of the random stretch and gamma. The other fields are options of dlib.
     """
 
     frames_per_clip: int = 56
@@ -59,7 +60,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Sample:
-    """grey: uint8 [SIDE, SIDE]; points: [68, 2] in it; box: a dlib rectangle."""
+    """grey: the patch, uint8 [SIDE, SIDE]; points: the landmarks [68, 2] in it; box: a dlib rectangle."""
 
     grey: NDArray[np.uint8]
     points: NDArray[np.float32]
@@ -67,7 +68,7 @@ class Sample:
 
 
 def clips_of(data: Path) -> Iterator[tuple[str, Path]]:
-    """(person, file) of every face clip that a shipped weight may be trained on."""
+    """(person, file) of each face clip whose licence permits training shipped weights."""
     with open(data / "SOURCES.tsv", newline="", encoding="utf-8") as table:
         for row in csv.DictReader(table, delimiter="\t"):
             if row["file"].startswith("faces/") and row["may_train_shipped_weights"] == "yes":
@@ -75,7 +76,7 @@ def clips_of(data: Path) -> Iterator[tuple[str, Path]]:
 
 
 def labelled_frames(video: Path, count: int) -> Iterator[tuple[NDArray[np.uint8], Face]]:
-    """About `count` frames spread evenly over `video`, each with the largest face that MediaPipe tracks in it."""
+    """About `count` frames at even distances in `video`, each with the largest face that MediaPipe detects in it."""
     detector = MediapipeFaces(str(registry.path("face_landmarker.task")))
     step = max(1, (probe(video).num_frames or count) // count)
     for index, frame in enumerate(read_frames(video, 0, None)):
@@ -85,70 +86,71 @@ def labelled_frames(video: Path, count: int) -> Iterator[tuple[NDArray[np.uint8]
             yield frame, Face(largest.box, largest.points[:LANDMARKS])
 
 
-def _deformed(
+def _deform(
     frame: NDArray[np.uint8], points: NDArray[np.float32], degrees: float, stretch: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """The frame and points [68, 2] rotated around the face and made wider or narrower, as if of another person."""
+    """Rotate the frame and the points [68, 2] around the face, and make the face wider or narrower, like that of another person."""
     square = square_of_points(points)
-    turn = np.asarray(cv2.getRotationMatrix2D((square.x, square.y), degrees, 1.0), np.float32)
-    turn[:, :2] *= np.exp([stretch, -stretch])
-    turn[:, 2] = np.array([square.x, square.y]) - turn[:, :2] @ [square.x, square.y]
+    matrix = np.asarray(cv2.getRotationMatrix2D((square.x, square.y), degrees, 1.0), np.float32)
+    matrix[:, :2] *= np.exp([stretch, -stretch])
+    matrix[:, 2] = np.array([square.x, square.y]) - matrix[:, :2] @ [square.x, square.y]
     height, width = frame.shape[:2]
-    turned = cv2.warpAffine(frame, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(turned, np.uint8), points @ turn[:, :2].T + turn[:, 2]
+    deformed = cv2.warpAffine(frame, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(deformed, np.uint8), points @ matrix[:, :2].T + matrix[:, 2]
 
 
-def _relit(grey: NDArray[np.uint8], gamma: float) -> NDArray[np.uint8]:
+def _change_gamma(grey: NDArray[np.uint8], gamma: float) -> NDArray[np.uint8]:
     return np.asarray(255 * (grey / 255) ** gamma, np.uint8)
 
 
-def _mirrored(grey: NDArray[np.uint8], points: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def _mirror(grey: NDArray[np.uint8], points: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     return np.ascontiguousarray(grey[:, ::-1]), (np.array([SIDE - 1, 0]) + points[MIRROR] * np.array([-1, 1])).astype(np.float32)
 
 
-def _jittered(square: Square, random: np.random.Generator) -> Square:
+def _jitter(square: Square, random: np.random.Generator) -> Square:
+    """A square with a random shift and scale."""
     x, y, scale = random.normal(size=3)
     return replace(
         square, x=square.x + 0.05 * square.side * x, y=square.y + 0.05 * square.side * y, side=square.side * float(np.exp(0.08 * scale))
     )
 
 
-def _box(grey: NDArray[np.uint8], points: NDArray[np.float32], random: np.random.Generator, detector: Any) -> Any:
-    """dlib's own box in half of the cases where it finds the face, else a jittered one."""
+def _choose_box(grey: NDArray[np.uint8], points: NDArray[np.float32], random: np.random.Generator, detector: Any) -> Any:
+    """The box of dlib's detector in half of the cases in which it finds the face, else a random one."""
     truth = square_of_points(points)
     if random.random() < 0.5:
         for box in detector(grey, 0):
             if abs(box.center().x - truth.x) + abs(box.center().y - truth.y) < truth.side / 3:
                 return box
-    return rectangle_of(_jittered(truth, random))
+    return rectangle_of(_jitter(truth, random))
 
 
 def samples_of(video: Path, recipe: Recipe, random: np.random.Generator, detector: Any) -> Iterator[Sample]:
-    """Each labelled frame in each view of the recipe, as it is and mirrored."""
+    """Two samples for each labelled frame and each entry of `recipe.views`: one as it is and one mirrored."""
     for frame, face in labelled_frames(video, recipe.frames_per_clip):
-        for most_degrees in recipe.views:
-            degrees, stretch = random.uniform(-most_degrees, most_degrees), recipe.stretch * random.normal()
-            turned, target = _deformed(frame, face.points[:, :2], degrees, stretch)
-            patch = cut_patch(turned, _jittered(square_of_points(target), random))
-            shape = patch.to_patch(target)
-            lit = _relit(patch.grey, float(np.exp(recipe.gamma * random.normal())))
-            for grey, goal in ((lit, shape), _mirrored(lit, shape)):
-                yield Sample(grey, goal, _box(grey, goal, random, detector))
+        for max_degrees in recipe.views:
+            degrees, stretch = random.uniform(-max_degrees, max_degrees), recipe.stretch * random.normal()
+            deformed, target = _deform(frame, face.points[:, :2], degrees, stretch)
+            patch = cut_patch(deformed, _jitter(square_of_points(target), random))
+            points = patch.to_patch(target)
+            image = _change_gamma(patch.grey, float(np.exp(recipe.gamma * random.normal())))
+            for grey, truth in ((image, points), _mirror(image, points)):
+                yield Sample(grey, truth, _choose_box(grey, truth, random, detector))
 
 
-def _object(sample: Sample) -> Any:
+def _dlib_detection(sample: Sample) -> Any:
     return dlib.full_object_detection(sample.box, [dlib.point(round(float(x)), round(float(y))) for x, y in sample.points])
 
 
 def train(samples: list[Sample], recipe: Recipe, out: Path) -> None:
-    """Fits the predictor to `samples` on one thread (so that it is reproducible) and writes it to `out`."""
+    """Train the predictor on one thread, so that the result is reproducible, and write it to `out`."""
     options = dlib.shape_predictor_training_options()
     options.cascade_depth, options.num_trees_per_cascade_level, options.tree_depth = recipe.cascades, recipe.trees, recipe.depth
     options.feature_pool_size, options.num_test_splits = recipe.features, recipe.test_splits
     options.oversampling_amount, options.nu = recipe.oversampling, recipe.nu
     options.feature_pool_region_padding = recipe.padding
     options.random_seed, options.num_threads, options.be_verbose = str(recipe.seed), 1, False
-    predictor = dlib.train_shape_predictor([s.grey for s in samples], [[_object(s)] for s in samples], options)
+    predictor = dlib.train_shape_predictor([s.grey for s in samples], [[_dlib_detection(s)] for s in samples], options)
     partial = out.with_name(f".{out.name}.tmp")
     predictor.save(str(partial))
     partial.write_bytes(compact(partial.read_bytes()))
@@ -156,7 +158,10 @@ def train(samples: list[Sample], recipe: Recipe, out: Path) -> None:
 
 
 def measure(video: Path, weights: Path, recipe: Recipe) -> tuple[list[float], int]:
-    """(errors, missed): mean distance from MediaPipe's 68 points over that of the eye centres, per frame; frames where dlib saw no face."""
+    """(errors, number of frames in which dlib detected no face).
+
+    An error is the mean distance of a frame's landmarks from those of MediaPipe, in units of the distance between the eye centres.
+    """
     errors, missed = [], 0
     for frame, face in labelled_frames(video, recipe.frames_per_clip):
         found = DlibFaces(str(weights))(frame)
@@ -170,16 +175,16 @@ def measure(video: Path, weights: Path, recipe: Recipe) -> tuple[list[float], in
 
 
 def report(data: Path, weights: Path, recipe: Recipe) -> dict[str, Any]:
-    """The error table on the held-out persons, as plain data."""
+    """The table of errors on the held-out people, for JSON."""
     rows: list[dict[str, Any]] = []
-    everything: list[float] = []
+    all_errors: list[float] = []
     for person, video in clips_of(data):
         if person in held_out_people.FACES:
             errors, missed = measure(video, weights, recipe)
-            everything += errors
+            all_errors += errors
             median = round(100 * float(np.median(errors)), 2) if errors else None
             rows.append({"person": person, "clip": video.stem, "frames": len(errors), "missed": missed, "median_percent": median})
-    percent = (100 * np.percentile(everything, [25, 50, 75, 95])).round(2).tolist()
+    percent = (100 * np.percentile(all_errors, [25, 50, 75, 95])).round(2).tolist()
     quantiles = dict(zip(("p25", "median", "p75", "p95"), percent, strict=True))
     return {"overall_percent": quantiles, "bytes": weights.stat().st_size, "clips": rows}
 
@@ -188,7 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with SOURCES.tsv and faces/")
     parser.add_argument("--out", type=Path, default=Path("weights/face_68_fsv2v.dat"))
-    parser.add_argument("--measure-only", action="store_true", help="only measure --out on the held-out persons")
+    parser.add_argument("--measure-only", action="store_true", help="only measure --out on the held-out people")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe = Recipe()

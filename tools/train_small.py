@@ -1,8 +1,8 @@
 """Trains and measures the shipped pose network: `python tools/train_small.py --help`.
 
-The targets are what the MediaPipe backend finds in permitted clips. Each labelled person is cut out with a wide border and kept together
-with the mask of who is a person there; a sample shows it turned, scaled, shifted, mirrored, in another light, now and then with other
-colours, before another background, and half hidden. Clips named in tools/held_out_people.py are never trained on.
+The targets are the keypoints of MediaPipe in clips whose licence permits training. Each person is cut out with a wide border, together with
+a mask of all people in it. A sample is such a patch, rotated, scaled, shifted, mirrored and with random light; some have other colours or
+another background, or are partly hidden. The clips in tools/held_out_people.py are left out.
 """
 
 from __future__ import annotations
@@ -40,18 +40,24 @@ from stages.tracking.windows import cut_window
 from weights import registry
 
 NOT_PERMITTED = ("lia_taichi_driving1", "lia_ted_driving1", "lia_ted_driving2", "lia_ted_driving3")
-"""Clips whose licence forbids training; they also measure the network on unseen people."""
+"""Clips whose licence forbids training. The network is measured on them, too, because their people are unseen."""
 PATCH_SIDE = 384
-_SURE, _ABSENT = 0.5, 0.1
+_MIN_VISIBLE, _MAX_ABSENT = 0.5, 0.1
+"""MediaPipe's visibility above which a point counts as visible, and below which it counts as absent."""
 MIN_SIZE = 0.4
-"""Diagonal of a person's box, as a share of the image's height."""
+"""Smallest diagonal of a person's box, as a share of the image's height."""
 
 log = logging.getLogger("train_small")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that shapes the network. spread: standard deviation of a peak, in cells of the heat map."""
+    """How the network is trained.
+
+    people_step: every N-th frame of full-body clips is used; face_frames: frames of each face clip; width: channels of the decoder; spread:
+    standard deviation of a peak, in cells of the heat map; turn: twice the standard deviation of the rotation, in degrees; stretch: that of
+    the random stretch; empty: share of samples without people; smallest, largest: range of the random scale.
+    """
 
     people_step: int = 3
     face_frames: int = 8
@@ -70,7 +76,8 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Patches:
-    """images [N, S, S, 3] uint8 RGB, masks [N, S, S] uint8 (255 on persons), keypoints [N, 25, 3] in the patch with visibility."""
+    """pictures [N, S, S, 3] uint8 RGB; masks [N, S, S] uint8, 255 on people; keypoints [N, 25, 3]: x, y in pixels of the patch,
+    visibility."""
 
     pictures: NDArray[np.uint8]
     masks: NDArray[np.uint8]
@@ -78,7 +85,7 @@ class Patches:
 
 
 def clips_of(data: Path) -> Iterator[tuple[str, Path]]:
-    """(people or faces, file) of every clip that the network may be trained on, held-out ones not among them."""
+    """("people" or "faces", file) of each clip whose licence permits training, without the held-out ones."""
     with open(data / "SOURCES.tsv", newline="", encoding="utf-8") as table:
         for row in csv.DictReader(table, delimiter="\t"):
             part, path = row["file"].split("/")[0], data / row["file"]
@@ -88,10 +95,11 @@ def clips_of(data: Path) -> Iterator[tuple[str, Path]]:
 
 
 class MaskedPoses:
-    """MediaPipe's people in the frames of one clip: keypoints [25, 3], where the confidence is the raw visibility, and their masks."""
+    """Called with the frames of a clip in order; returns (keypoints [25, 3], mask) of each person that MediaPipe detects. The third value
+    of a keypoint is MediaPipe's visibility."""
 
     def __init__(self) -> None:
-        self._task = VisionTask(_create, lambda result: bool(result.pose_landmarks))
+        self._task = VisionTask(_create_landmarker, lambda result: bool(result.pose_landmarks))
 
     def __call__(self, frame: NDArray[np.uint8]) -> list[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
         height, width = frame.shape[:2]
@@ -104,7 +112,7 @@ class MaskedPoses:
         return persons
 
 
-def _create(vision: Any) -> Any:
+def _create_landmarker(vision: Any) -> Any:
     from mediapipe.tasks.python import BaseOptions
 
     options = vision.PoseLandmarkerOptions(
@@ -117,7 +125,7 @@ def _create(vision: Any) -> Any:
 
 
 def patches_of(part: str, video: Path, recipe: Recipe) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]]:
-    """(image, mask, keypoints) of the people of one clip who are sufficiently visible."""
+    """(image, mask, keypoints) of the people in a clip who are large and have at least six visible points."""
     detect = MaskedPoses()
     step = recipe.people_step if part == "people" else 4
     count = probe(video).num_frames if part == "people" else recipe.face_frames * step
@@ -125,25 +133,25 @@ def patches_of(part: str, video: Path, recipe: Recipe) -> Iterator[tuple[NDArray
         persons = detect(frame)
         if index % step:
             continue
-        everybody = np.max([mask for _, mask in persons], axis=0) if persons else None
+        mask_of_all = np.max([mask for _, mask in persons], axis=0) if persons else None
         for keypoints, _ in persons:
-            seen = keypoints[keypoints[:, 2] > _SURE]
-            if len(seen) >= 6 and everybody is not None and _large(seen, frame):
-                yield _patch(frame, everybody, keypoints)
+            visible = keypoints[keypoints[:, 2] > _MIN_VISIBLE]
+            if len(visible) >= 6 and mask_of_all is not None and _is_large(visible, frame):
+                yield _cut_patch(frame, mask_of_all, keypoints)
 
 
-def _large(seen: NDArray[np.float32], frame: NDArray[np.uint8]) -> bool:
-    """Whether a detection is as large as the subject of a clip, unlike chairs, which are sometimes detected as people."""
-    box = box_of_points(seen)
+def _is_large(visible: NDArray[np.float32], frame: NDArray[np.uint8]) -> bool:
+    """Whether a detection is as large as the subject of a clip. Smaller detections are sometimes chairs."""
+    box = box_of_points(visible)
     return bool(np.linalg.norm(box[2:] - box[:2]) > MIN_SIZE * frame.shape[0])
 
 
-def _patch(frame: NDArray[np.uint8], mask: NDArray[np.uint8], keypoints: NDArray[np.float32]) -> tuple[Any, Any, NDArray[np.float32]]:
-    """A square around a person, of twice the size."""
+def _cut_patch(frame: NDArray[np.uint8], mask: NDArray[np.uint8], keypoints: NDArray[np.float32]) -> tuple[Any, Any, NDArray[np.float32]]:
+    """(image, mask, keypoints) of a square around a person, of about twice the person's size."""
     inside = (keypoints[:, :2] >= 0).all(1) & (keypoints[:, 0] < frame.shape[1]) & (keypoints[:, 1] < frame.shape[0])
     keypoints = keypoints.copy()
     keypoints[~inside, 2] = 0
-    box = box_of_points(keypoints[keypoints[:, 2] > _SURE])
+    box = box_of_points(keypoints[keypoints[:, 2] > _MIN_VISIBLE])
     side = 1.9 * float(np.max(box[2:] - box[:2]))
     scale, centre = PATCH_SIDE / side, (box[:2] + box[2:]) / 2
     left, top = map(float, centre - side / 2)
@@ -153,13 +161,13 @@ def _patch(frame: NDArray[np.uint8], mask: NDArray[np.uint8], keypoints: NDArray
 
 
 def collect(data: Path, recipe: Recipe, cache: Path) -> Patches:
-    """All patches, cached in the file `cache`."""
+    """The patches of all clips. They are read from the file `cache`, or made and written to it."""
     if not cache.exists():
         found = []
         for part, video in clips_of(data):
-            mine = list(patches_of(part, video, recipe))
-            log.info("%s: %d persons", video.name, len(mine))
-            found += mine
+            in_clip = list(patches_of(part, video, recipe))
+            log.info("%s: %d persons", video.name, len(in_clip))
+            found += in_clip
         pictures, masks, keypoints = (np.stack(column) for column in zip(*found, strict=True))
         with cache.open("wb") as file:
             np.savez(file, pictures=pictures, masks=masks, keypoints=keypoints)
@@ -168,7 +176,7 @@ def collect(data: Path, recipe: Recipe, cache: Path) -> Patches:
 
 
 def empty_scenes(data: Path) -> Iterator[NDArray[np.uint8]]:
-    """Some frames of the permitted clips of streets, without people."""
+    """Some frames without people, from clips of streets whose licence permits training."""
     for name in ("udacity_highway", "udacity_traffic", "autonomousvehicle_driving"):
         for index, frame in enumerate(read_frames(data / "streets" / f"{name}.mp4", 0, None)):
             if index % 18 == 0:
@@ -180,7 +188,8 @@ POINTS = tuple(index for index, parts in enumerate(MEDIAPIPE_33.body) if parts)
 
 
 class Views:
-    """step -> a batch: images [B, 3, H, W], where each point is [B, N, cells + 1] (the last: nowhere), weights [B, N]."""
+    """step -> a batch: images [B, 3, H, W]; distributions [B, N, cells + 1] of each point, whose last value is for absence; weights [B,
+    N]."""
 
     def __init__(self, patches: Patches, scenes: list[NDArray[np.uint8]], recipe: Recipe) -> None:
         self.patches, self.scenes, self.recipe = patches, scenes, recipe
@@ -188,8 +197,8 @@ class Views:
     def __call__(self, step: int) -> tuple[Tensor, ...]:
         random = np.random.default_rng([self.recipe.seed, step])
         columns = zip(*(self.view(int(random.integers(len(self.patches.pictures))), random) for _ in range(self.recipe.batch)), strict=True)
-        pictures, places, weights = (np.stack(column) for column in columns)
-        return image_tensor(pictures), torch.from_numpy(places), torch.from_numpy(weights)
+        pictures, distributions, weights = (np.stack(column) for column in columns)
+        return image_tensor(pictures), torch.from_numpy(distributions), torch.from_numpy(weights)
 
     def view(self, index: int, random: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
         if random.random() < self.recipe.empty:
@@ -198,12 +207,12 @@ class Views:
         mask = self.patches.masks[index]
         picture = self.patches.pictures[index]
         if random.random() < 0.5:
-            picture = np.where(mask[..., None] > 127, _hue_shifted(picture, random), picture)
+            picture = np.where(mask[..., None] > 127, _shift_hue(picture, random), picture)
         matrix = self._matrix(keypoints, random)
         cut = np.asarray(cv2.warpAffine(picture, matrix, INPUT, flags=cv2.INTER_AREA), np.uint8)
         share = cv2.warpAffine(mask, matrix, INPUT, flags=cv2.INTER_AREA)[..., None].astype(np.float32) / 255
         if random.random() < 0.4:
-            cut = self._dressed(cut, share * np.float32(random.uniform(0.2, 0.7)), random)
+            cut = self._change_clothes(cut, share * np.float32(random.uniform(0.2, 0.7)), random)
         if random.random() < 0.65:
             cut = (share * cut + (1 - share) * self._texture(random, *INPUT)).astype(np.uint8)
         keypoints[:, :2] = keypoints[:, :2] @ matrix[:, :2].T + matrix[:, 2]
@@ -211,12 +220,12 @@ class Views:
         if random.random() < 0.3:
             hidden = self._hide(cut, keypoints, random)
         if random.random() < 0.5:
-            cut, keypoints, hidden = np.ascontiguousarray(cut[:, ::-1]), _mirrored(keypoints), hidden[MIRROR]
-        places, weights = targets(keypoints, self.recipe.spread)
-        return _blurred(color_jitter(cut, random), random), places, weights * ~hidden[list(POINTS)]
+            cut, keypoints, hidden = np.ascontiguousarray(cut[:, ::-1]), _mirror(keypoints), hidden[MIRROR]
+        distributions, weights = targets(keypoints, self.recipe.spread)
+        return _degrade(color_jitter(cut, random), random), distributions, weights * ~hidden[list(POINTS)]
 
     def _empty(self, random: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
-        """A view without people: a part of a street, or a texture."""
+        """A sample without people: a part of a street, or a texture."""
         picture = self._texture(random, *INPUT)
         if random.random() < 0.6:
             scene = self.scenes[random.integers(len(self.scenes))]
@@ -224,12 +233,13 @@ class Views:
             scale = float(random.uniform(0.3, 1.0)) * min(height / INPUT[1], width / INPUT[0])
             corner = (float(random.uniform(0, width - scale * INPUT[0])), float(random.uniform(0, height - scale * INPUT[1])))
             picture = cut_window(scene, corner, scale, INPUT)
-        places, weights = targets(np.zeros((len(NAMES), 3), np.float32), self.recipe.spread)
-        return _blurred(color_jitter(picture, random), random), places, weights
+        distributions, weights = targets(np.zeros((len(NAMES), 3), np.float32), self.recipe.spread)
+        return _degrade(color_jitter(picture, random), random), distributions, weights
 
     def _matrix(self, keypoints: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float64]:
-        """Patch -> input. A quarter of the people are much smaller than in a tracked box, as in a search."""
-        box = box_of_points(keypoints[keypoints[:, 2] > _SURE])
+        """The matrix from pixels of the patch to pixels of the input. A quarter of the people are much smaller than in a tracked window, as
+        they are in a search."""
+        box = box_of_points(keypoints[keypoints[:, 2] > _MIN_VISIBLE])
         fitting = FILL * min(INPUT[0] / max(box[2] - box[0], 1), INPUT[1] / max(box[3] - box[1], 1))
         small = random.random() < 0.25
         scale = fitting * float(random.uniform(self.recipe.smallest, 0.8) if small else random.uniform(0.75, self.recipe.largest))
@@ -237,10 +247,10 @@ class Views:
         matrix = cv2.getRotationMatrix2D(tuple(map(float, centre)), float(random.normal() * self.recipe.turn / 2), scale)
         shift = random.uniform(-1, 1, 2) * np.array(INPUT) * (0.28 if small else 0.12)
         matrix[:, 2] += np.array(INPUT) / 2 + shift - centre
-        return _stretched(np.asarray(matrix), self.recipe.stretch, random)
+        return _stretch(np.asarray(matrix), self.recipe.stretch, random)
 
     def _texture(self, random: np.random.Generator, width: int, height: int) -> NDArray[np.uint8]:
-        """An enlarged part of an image without people."""
+        """An enlarged part of a patch, without people."""
         for _ in range(8):
             other, side = int(random.integers(len(self.patches.pictures))), int(random.integers(48, 200))
             x, y = random.integers(0, PATCH_SIDE - side, 2)
@@ -250,14 +260,14 @@ class Views:
                     return color_jitter(np.asarray(cv2.resize(piece, (width, height)), np.uint8), random)
         return np.broadcast_to(random.integers(0, 255, (1, 1, 3), dtype=np.uint8), (height, width, 3))
 
-    def _dressed(self, picture: NDArray[np.uint8], share: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.uint8]:
-        """The person in other clothes, with light and shadow kept; share [H, W, 1]: their opacity."""
+    def _change_clothes(self, picture: NDArray[np.uint8], share: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.uint8]:
+        """Give the person other clothes with the same light and shadow. share [H, W, 1]: opacity of the clothes."""
         shade = picture.mean(2, keepdims=True) / max(float((picture.mean(2, keepdims=True) * share).sum() / max(share.sum(), 1)), 20.0)
-        stuff = self._texture(random, *INPUT) * shade
-        return np.asarray(((1 - share) * picture + share * stuff).clip(0, 255), np.uint8)
+        clothes = self._texture(random, *INPUT) * shade
+        return np.asarray(((1 - share) * picture + share * clothes).clip(0, 255), np.uint8)
 
     def _hide(self, picture: NDArray[Any], keypoints: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.bool_]:
-        """Draw an occluder over the person, in place; returns True for hidden points."""
+        """Draw an occluder over the person, in place. Returns a mask of the hidden points."""
         width, height = (random.uniform(0.15, 0.5, 2) * INPUT).astype(int)
         x, y = (random.uniform(-0.1, 0.9, 2) * INPUT).astype(int).clip(0)
         area = picture[y : y + height, x : x + width]
@@ -268,53 +278,53 @@ class Views:
 
 
 def targets(keypoints: NDArray[np.float32], spread: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """keypoints [25, 3] in the input -> distributions [N, cells + 1] over the places of the map and nowhere, weights [N].
+    """Keypoints [25, 3] in pixels of the input -> (distributions [N, cells + 1] over the cells of the map and absence, weights [N]).
 
-    Points outside the input or surely not there are nowhere; those that the teacher only guesses weigh nothing.
+    Points outside the input or with a low visibility are absent. Points of medium visibility, which MediaPipe only guesses, have weight 0.
     """
     columns, rows = INPUT[0] // STRIDE, INPUT[1] // STRIDE
     chosen = keypoints[list(POINTS)]
     x, y = chosen[:, 0] / STRIDE, chosen[:, 1] / STRIDE
     inside = (x > -0.5) & (x < columns - 0.5) & (y > -0.5) & (y < rows - 0.5)
-    there, absent = inside & (chosen[:, 2] > _SURE), ~inside | (chosen[:, 2] < _ABSENT)
+    present, absent = inside & (chosen[:, 2] > _MIN_VISIBLE), ~inside | (chosen[:, 2] < _MAX_ABSENT)
     across = np.exp(-0.5 * ((np.arange(columns) - x[:, None]) / spread) ** 2)
     down = np.exp(-0.5 * ((np.arange(rows) - y[:, None]) / spread) ** 2)
     peaks = (down[:, :, None] * across[:, None, :]).reshape(len(chosen), -1)
     peaks = peaks / np.maximum(peaks.sum(1, keepdims=True), 1e-9)
-    places = np.concatenate([peaks * there[:, None], ~there[:, None]], axis=1)
-    return places.astype(np.float32), (there + 0.5 * absent).astype(np.float32)
+    distributions = np.concatenate([peaks * present[:, None], ~present[:, None]], axis=1)
+    return distributions.astype(np.float32), (present + 0.5 * absent).astype(np.float32)
 
 
-def loss(outputs: Tensor, places: Tensor, weights: Tensor) -> Tensor:
-    """Cross-entropy of where each point is, nowhere being one of the places; outputs [B, N, h, w]."""
+def loss(outputs: Tensor, distributions: Tensor, weights: Tensor) -> Tensor:
+    """Weighted cross-entropy over the cells of the map and absence, whose logit is 0. outputs: logits [B, N, h, w]."""
     logits = torch.cat([outputs.flatten(2), outputs.new_zeros(*outputs.shape[:2], 1)], 2)
-    return -((places * logits.log_softmax(2)).sum(2) * weights).sum() / weights.sum()
+    return -((distributions * logits.log_softmax(2)).sum(2) * weights).sum() / weights.sum()
 
 
-def _stretched(matrix: NDArray[np.float64], strength: float, random: np.random.Generator) -> NDArray[np.float64]:
-    """The view of a broader or slimmer, leaning person: an affine map around the middle of the input."""
+def _stretch(matrix: NDArray[np.float64], strength: float, random: np.random.Generator) -> NDArray[np.float64]:
+    """The matrix with a random stretch and shear around the centre of the input, so that people look broader, slimmer or leaning."""
     wide, lean = float(np.exp(strength * random.normal())), strength * random.normal()
     change = np.array([[wide, lean], [0, 1 / wide]])
-    middle = np.array(INPUT) / 2
-    return np.column_stack([change @ matrix[:, :2], change @ (matrix[:, 2] - middle) + middle])
+    centre = np.array(INPUT) / 2
+    return np.column_stack([change @ matrix[:, :2], change @ (matrix[:, 2] - centre) + centre])
 
 
-def _mirrored(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
+def _mirror(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
     mirrored = keypoints[MIRROR]
     mirrored[:, 0] = INPUT[0] - 1 - mirrored[:, 0]
     return mirrored
 
 
-def _hue_shifted(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    turned = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)
-    turned[..., 0] = (turned[..., 0].astype(int) + random.integers(0, 180)) % 180
-    return np.asarray(cv2.cvtColor(turned, cv2.COLOR_HSV2RGB), np.uint8)
+def _shift_hue(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+    hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0].astype(int) + random.integers(0, 180)) % 180
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
 
 
-def _blurred(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+def _degrade(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
     """Degrade half of the images, by lower resolution, blur or lossy compression."""
     if random.random() < 0.3:
-        small = cv2.resize(picture, None, fx=1 / (less := float(random.uniform(1.5, 4))), fy=1 / less, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(picture, None, fx=1 / (factor := float(random.uniform(1.5, 4))), fy=1 / factor, interpolation=cv2.INTER_AREA)
         picture = np.asarray(cv2.resize(small, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR), np.uint8)
     if random.random() < 0.2:
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), float(random.uniform(0.4, 1.6))), np.uint8)
@@ -325,7 +335,8 @@ def _blurred(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray
 
 
 def train(data: Path, recipe: Recipe, out: Path, start: Path | None = None) -> None:
-    """Train on the permitted clips, from the network in `start` if there is one, and write it to `out`; patches and state lie beside it."""
+    """Train the network, from that in `start` if given, and write it to `out`. The patches and the state of the training are saved beside
+    it."""
     torch.manual_seed(recipe.seed)
     patches = collect(data, recipe, out.with_suffix(".patches.npz"))
     network = DenseNet(DenseConfig(len(POINTS), stride=STRIDE, width=recipe.width))
@@ -339,39 +350,42 @@ def train(data: Path, recipe: Recipe, out: Path, start: Path | None = None) -> N
 
 
 def measure(video: Path, weights: Path, within: float = 0.1) -> dict[str, Any]:
-    """How well the network agrees with MediaPipe's largest person in `video`: the share of points (PCK) that lie nearer than `within` of
-    the trunk's length, over points of which MediaPipe is sure, in frames that show the trunk; a person who is not found has none."""
+    """How well the network agrees with MediaPipe in `video`.
+
+    pck: the share of MediaPipe's visible points from which the network's points are closer than `within` times the length of the trunk.
+    Only the person with the longest trunk is compared. A person whom the network misses has no close points.
+    """
     teacher, network = MaskedPoses(), SmallPoses(weights, "cpu")
     near, points, frames, missed, errors = 0, 0, 0, 0, []
     for frame in read_frames(video, 0, None):
         persons, found = [person for person, _ in teacher(frame)], network(frame)
-        persons = [person for person in persons if _trunk(person) > 0]
+        persons = [person for person in persons if _trunk_length(person) > 0]
         if not persons:
             continue
-        truth = max(persons, key=_trunk)
+        truth = max(persons, key=_trunk_length)
         inside = (truth[:, :2] > 0).all(1) & (truth[:, 0] < frame.shape[1] - 1) & (truth[:, 1] < frame.shape[0] - 1)
-        sure = inside & (truth[:, 2] > _SURE)
+        visible = inside & (truth[:, 2] > _MIN_VISIBLE)
         frames += 1
-        points += int(sure.sum())
+        points += int(visible.sum())
         if not found:
             missed += 1
             continue
-        ours = found[0].points
-        distance = np.linalg.norm(ours[:, :2] - truth[:, :2], axis=1) / _trunk(truth)
-        near += int((sure & (ours[:, 2] > 0) & (distance < within)).sum())
-        errors += distance[sure & (ours[:, 2] > 0)].tolist()
+        predicted = found[0].points
+        distance = np.linalg.norm(predicted[:, :2] - truth[:, :2], axis=1) / _trunk_length(truth)
+        near += int((visible & (predicted[:, 2] > 0) & (distance < within)).sum())
+        errors += distance[visible & (predicted[:, 2] > 0)].tolist()
     pck = round(near / points, 3) if points else None
     return {"clip": video.stem, "frames": frames, "missed": missed, "pck": pck, "median": round(float(np.median(errors or [0])), 4)}
 
 
-def _trunk(keypoints: NDArray[np.float32]) -> float:
+def _trunk_length(keypoints: NDArray[np.float32]) -> float:
     """Distance from neck to mid-hip in pixels; 0 when one is absent."""
     ends = keypoints[[NECK, MID_HIP]]
-    return float(np.linalg.norm(ends[0, :2] - ends[1, :2])) if (ends[:, 2] > _SURE).all() else 0.0
+    return float(np.linalg.norm(ends[0, :2] - ends[1, :2])) if (ends[:, 2] > _MIN_VISIBLE).all() else 0.0
 
 
 def measured_clips(data: Path) -> list[Path]:
-    """Full-body clips of people whom the network has never seen: held-out ones, and those whose licence forbids training."""
+    """Full-body clips of unseen people: the held-out ones, and those whose licence forbids training."""
     return [data / "people" / f"{stem}.mp4" for stem in (*held_out_people.BODIES, *NOT_PERMITTED)]
 
 
@@ -379,10 +393,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with SOURCES.tsv, people/ and faces/")
     parser.add_argument("--out", type=Path, default=Path("weights/pose_small_fsv2v.safetensors"))
-    parser.add_argument("--measure-only", action="store_true", help="only measure --out on persons it has not seen")
+    parser.add_argument("--measure-only", action="store_true", help="only measure --out on unseen people")
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--rate", type=float, default=Recipe.rate)
-    parser.add_argument("--start", type=Path, help="go on with this network instead of ImageNet's encoder")
+    parser.add_argument("--start", type=Path, help="start from this network instead of the ImageNet encoder")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if not arguments.measure_only:

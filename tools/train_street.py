@@ -1,6 +1,6 @@
 """Trains and measures the shipped street segmenter: `python tools/train_street.py --help`.
 
-The images are CamVid's key frames (11 labels and void). The licence of the labels allows research only, and so does the network's.
+The images are CamVid's key frames, with 11 labels and void. The licence of the labels, and so of the network, allows research only.
 """
 
 from __future__ import annotations
@@ -31,18 +31,22 @@ from stages.networks.common.images import image_tensor
 from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.features.squeezenet import WEIGHTS as SQUEEZENET
 from stages.segment.backends.street import StreetLabels
-from stages.segment.extract import largest
+from stages.segment.extract import most_probable_labels
 from weights import registry
 
 LABELS = 11
-"""CamVid's labels without void."""
+"""Number of CamVid's labels without void."""
 
 log = logging.getLogger("train_street")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that shapes the network. rare: exponent of a label's share that its weight in the loss is divided by."""
+    """How the network is trained.
+
+    side: side of the crops in pixels; rare: a label's weight in the loss is its share of the pixels to the power of -rare; smallest,
+    largest: range of the random scale.
+    """
 
     steps: int = 3600
     batch: int = 8
@@ -56,7 +60,7 @@ class Recipe:
 
 
 def read_pairs(folder: Path, part: str) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """(image [H, W, 3] RGB, ids [H, W]) of `part`, which lies in folder/part and folder/partannot."""
+    """(image [H, W, 3] RGB, ids [H, W]) of each key frame in folder/PART and folder/PARTannot."""
     pairs, pictures = [], by_name(list_images(folder / part))
     for annotation in sorted((folder / f"{part}annot").glob("*.png")):
         picture = pictures[annotation.stem]
@@ -65,7 +69,7 @@ def read_pairs(folder: Path, part: str) -> list[tuple[NDArray[np.uint8], NDArray
 
 
 class Crops:
-    """step -> a batch of random crops: (images [B, 3, S, S], ids [B, S, S] int64, 255 where unknown)."""
+    """step -> a batch of random crops: (images [B, 3, S, S], ids [B, S, S] int64, 255 for void)."""
 
     def __init__(self, pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]], recipe: Recipe) -> None:
         self.pairs, self.recipe = pairs, recipe
@@ -80,9 +84,9 @@ class Crops:
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         recipe, (height, width) = self.recipe, ids.shape
         scale = float(np.exp(random.uniform(np.log(recipe.smallest), np.log(recipe.largest))))
-        place = [random.uniform(min(0, size * scale - recipe.side), max(0, size * scale - recipe.side)) for size in (width, height)]
+        corner = [random.uniform(min(0, size * scale - recipe.side), max(0, size * scale - recipe.side)) for size in (width, height)]
         mirror = random.random() < 0.5
-        matrix = np.array([[-scale if mirror else scale, 0, -place[0] + (width * scale if mirror else 0)], [0, scale, -place[1]]])
+        matrix = np.array([[-scale if mirror else scale, 0, -corner[0] + (width * scale if mirror else 0)], [0, scale, -corner[1]]])
         size = (recipe.side, recipe.side)
         cut = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
         labels = cv2.warpAffine(ids, matrix, size, flags=cv2.INTER_NEAREST, borderValue=255)
@@ -90,13 +94,14 @@ class Crops:
 
 
 def label_weights(pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]], rare: float) -> Tensor:
+    """The weight of each label in the loss, larger for rare labels; the mean over all pixels is 1."""
     counts = sum((np.bincount(ids.ravel(), minlength=256)[:LABELS] for _, ids in pairs), np.zeros(LABELS))
     weights = torch.from_numpy((counts / counts.sum()) ** -rare).float()
     return weights / (weights * torch.from_numpy(counts / counts.sum()).float()).sum()
 
 
 def train(folder: Path, recipe: Recipe, out: Path) -> None:
-    """Train on folder/train and write the network to `out`; its state lies beside it until the end."""
+    """Train on folder/train and write the network to `out`. The state of the training is saved beside it."""
     torch.manual_seed(recipe.seed)
     pairs = read_pairs(folder, "train")
     weights = label_weights(pairs, recipe.rare)
@@ -115,19 +120,19 @@ def train(folder: Path, recipe: Recipe, out: Path) -> None:
 
 
 def measure(folder: Path, weights: Path, part: str = "val") -> dict[str, Any]:
-    """Pixel accuracy, and intersection over union of each label, over all images of `part`; void does not count."""
+    """Pixel accuracy, and intersection over union of each label, over all images of `part`. Void is left out."""
     network = StreetLabels(weights, "cpu")
     confusion = np.zeros((LABELS, LABELS), np.int64)
     for picture, ids in read_pairs(folder, part):
-        known = ids < LABELS
-        found = largest(network(picture), ids.shape[1], ids.shape[0])
-        confusion += np.bincount(ids[known].astype(np.int64) * LABELS + found[known], minlength=LABELS**2).reshape(LABELS, LABELS)
+        labelled = ids < LABELS
+        found = most_probable_labels(network(picture), ids.shape[1], ids.shape[0])
+        confusion += np.bincount(ids[labelled].astype(np.int64) * LABELS + found[labelled], minlength=LABELS**2).reshape(LABELS, LABELS)
     overlap = np.diag(confusion) / np.maximum(confusion.sum(0) + confusion.sum(1) - np.diag(confusion), 1)
-    there = confusion.sum(1) > 0
+    present = confusion.sum(1) > 0
     return {
         "pixel_accuracy": round(float(np.diag(confusion).sum() / confusion.sum()), 4),
-        "mean_iou": round(float(overlap[there].mean()), 4),
-        "iou": {name: round(float(value), 3) for name, value, seen in zip(CAMVID.names, overlap, there, strict=False) if seen},
+        "mean_iou": round(float(overlap[present].mean()), 4),
+        "iou": {name: round(float(value), 3) for name, value, exists in zip(CAMVID.names, overlap, present, strict=False) if exists},
     }
 
 

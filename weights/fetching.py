@@ -1,8 +1,8 @@
 """Atomic downloads: a file appears only when it is complete and checked.
 
-The bytes stream into `.NAME.part` in the target folder; a broken transfer goes on where it stopped, in this attempt or in a later run.
-The file gets its name only when its sha256 is right. One process at a time fetches a file; others wait for it and use what it got.
-A file whose address ends in .bz2, unlike its name, is unpacked; the sha256 is that of the unpacked file.
+The bytes are written to `.NAME.part` in the target folder. A transfer that breaks off is continued by a later attempt or a later run. The
+file gets its name only after its sha256 has been checked. One process at a time fetches a file; others wait and use the fetched file.
+If the address ends in .bz2 and the name does not, the file is unpacked; the sha256 is that of the unpacked file.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ PACKED = ".bz2"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A file to download: its name, the accepted sha256 and its size in bytes (for display; the hash decides)."""
+class RemoteFile:
+    """A file to download: its name, the accepted sha256 hashes, and its approximate size in bytes."""
 
     name: str
     sha256: tuple[str, ...]
@@ -35,27 +35,30 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Patience:
-    """Limits of a download: a transfer fails after `timeout` s without data; attempts are `pause` s apart, doubled each time."""
+class RetryPolicy:
+    """How often a download is attempted.
+
+    timeout: seconds without data after which an attempt fails; pause: seconds before the second attempt, doubled before each further one.
+    """
 
     attempts: int = 5
     timeout: float = 20.0
     pause: float = 1.0
 
 
-PATIENT = Patience()
+DEFAULT_RETRIES = RetryPolicy()
 
 
-class _Broken(Exception):
-    """The transfer failed in a way that another attempt may repair."""
+class _TransferError(Exception):
+    """The transfer failed; another attempt may succeed."""
 
 
-class _Refused(Exception):
-    """No connection, no such file, or another file: no further attempts at this address."""
+class _AddressError(Exception):
+    """The address cannot be reached, does not have the file, or has a different file; it is not tried again."""
 
 
 def sha256_of(file: Path) -> str:
-    """Hex sha256 of a file, read in blocks."""
+    """The sha256 of a file in hexadecimal digits."""
     digest = hashlib.sha256()
     with open(file, "rb") as stream:
         while block := stream.read(_BLOCK):
@@ -64,61 +67,66 @@ def sha256_of(file: Path) -> str:
 
 
 def download(
-    wanted: Wanted,
+    file: RemoteFile,
     addresses: list[str],
     folder: Path,
-    patience: Patience = PATIENT,
+    retries: RetryPolicy = DEFAULT_RETRIES,
     on_bytes: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Download `wanted` from the first of `addresses` that has it into `folder` and return its path.
+    """Download a file from the first of `addresses` that has it into `folder`, and return its path.
 
-    Raises MissingRequirement with the reason of each address when none serves it, or when the folder cannot be written.
+    on_bytes: called with the number of bytes so far and in total. Raises MissingRequirement, with a reason for each address, when none has
+    the file, and when the folder cannot be written.
     """
-    target = folder / wanted.name
+    target = folder / file.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _only_one(folder / f".{wanted.name}.lock"):
-            if target.is_file() and sha256_of(target) in wanted.sha256:
+        with _lock(folder / f".{file.name}.lock"):
+            if target.is_file() and sha256_of(target) in file.sha256:
                 return target
-            return _from_any(wanted, addresses, target, patience, on_bytes)
+            return _download_from_any(file, addresses, target, retries, on_bytes)
     except OSError as error:
-        raise MissingRequirement(f"{wanted.name} cannot be written to {folder}: {error.strerror or error}") from error
+        raise MissingRequirement(f"{file.name} cannot be written to {folder}: {error.strerror or error}") from error
 
 
-def _from_any(wanted: Wanted, addresses: list[str], target: Path, patience: Patience, on_bytes: Callable[[int, int], None] | None) -> Path:
+def _download_from_any(
+    file: RemoteFile, addresses: list[str], target: Path, retries: RetryPolicy, on_bytes: Callable[[int, int], None] | None
+) -> Path:
     reasons = []
     for address in addresses:
         try:
-            return _from_one(wanted, address, target, patience, on_bytes)
-        except (_Refused, _Broken) as reason:
+            return _download_from(file, address, target, retries, on_bytes)
+        except (_AddressError, _TransferError) as reason:
             reasons.append(f"{address}: {reason}")
-    raise MissingRequirement(f"{wanted.name} could not be fetched ({'; '.join(reasons)})")
+    raise MissingRequirement(f"{file.name} could not be fetched ({'; '.join(reasons)})")
 
 
-def _from_one(wanted: Wanted, address: str, target: Path, patience: Patience, on_bytes: Callable[[int, int], None] | None) -> Path:
-    packed = address.endswith(PACKED) and not wanted.name.endswith(PACKED)
-    part = target.with_name(f".{wanted.name}{PACKED if packed else ''}.part")
-    for attempt in range(patience.attempts):
+def _download_from(file: RemoteFile, address: str, target: Path, retries: RetryPolicy, on_bytes: Callable[[int, int], None] | None) -> Path:
+    packed = address.endswith(PACKED) and not file.name.endswith(PACKED)
+    part = target.with_name(f".{file.name}{PACKED if packed else ''}.part")
+    for attempt in range(retries.attempts):
         if attempt:
-            time.sleep(patience.pause * 2 ** (attempt - 1))
+            time.sleep(retries.pause * 2 ** (attempt - 1))
         resumed = part.is_file() and part.stat().st_size > 0
         try:
-            _transfer(address, part, patience.timeout, wanted.bytes, on_bytes)
-            whole = _unpacked(part, target, wanted.bytes) if packed else part
-            _check(whole, part, wanted, resumed)
-        except _Broken as broken:
-            if attempt + 1 == patience.attempts:
-                raise _Broken(f"{broken}, after {patience.attempts} attempts") from broken
+            _transfer(address, part, retries.timeout, file.bytes, on_bytes)
+            whole = _unpack(part, target, file.bytes) if packed else part
+            _require_hash(whole, part, file, resumed)
+        except _TransferError as error:
+            if attempt + 1 == retries.attempts:
+                raise _TransferError(f"{error}, after {retries.attempts} attempts") from error
         else:
             _publish(whole, target)
             part.unlink(missing_ok=True)
             return target
-    raise _Broken("no attempt was made")
+    raise _TransferError("no attempt was made")
 
 
-def _unpacked(part: Path, target: Path, expected: int) -> Path:
-    """A hidden file beside `target` with the content of the bzip2 file `part`: as far as it can be read, and at most twice the expected
-    bytes."""
+def _unpack(part: Path, target: Path, expected: int) -> Path:
+    """Unpack the bzip2 file `part` into a hidden file beside `target`, and return that file's path.
+
+    Unpacking stops where `part` is damaged, and at about twice the `expected` bytes. The hash of the unpacked file is then wrong.
+    """
     whole, left = target.with_name(f".{target.name}.unpacked"), 2 * expected + _BLOCK
     with bz2.open(part) as source, open(whole, "wb") as stream:
         while left > 0 and (block := _next_block(source)):
@@ -130,66 +138,69 @@ def _unpacked(part: Path, target: Path, expected: int) -> Path:
 
 
 def _next_block(source: bz2.BZ2File) -> bytes:
-    """Empty at the end, and where the file is damaged: its hash will tell."""
+    """The next block; empty at the end and where the file is damaged."""
     try:
         return source.read(_BLOCK)
     except (OSError, EOFError, ValueError):
         return b""
 
 
-def _check(whole: Path, part: Path, wanted: Wanted, resumed: bool) -> None:
-    """Remove a file with the wrong hash. If it was resumed from an earlier transfer, another attempt follows."""
+def _require_hash(whole: Path, part: Path, file: RemoteFile, resumed: bool) -> None:
+    """Raise an error and remove the files if the hash is wrong. resumed: `part` contains bytes of an earlier transfer, which may be the
+    reason, so another attempt may succeed."""
     digest = sha256_of(whole)
-    if digest in wanted.sha256:
+    if digest in file.sha256:
         return
     whole.unlink()
     part.unlink(missing_ok=True)
     if resumed:
-        raise _Broken("the remains of an earlier transfer did not fit")
-    raise _Refused(f"it serves another file, with sha256 {digest}")
+        raise _TransferError("an earlier, unfinished transfer was of another file")
+    raise _AddressError(f"it serves another file, with sha256 {digest}")
 
 
 def _transfer(address: str, part: Path, timeout: float, expected: int, on_bytes: Callable[[int, int], None] | None) -> None:
-    """Append the missing bytes to `part`. Raises _Broken when the connection ends early, _Refused when the server refuses."""
-    have = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(address, headers={"User-Agent": "fsv2v", **({"Range": f"bytes={have}-"} if have else {})})
+    """Append the missing bytes to `part`. Raises _TransferError when the connection ends early, _AddressError when the server refuses."""
+    received = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(address, headers={"User-Agent": "fsv2v", **({"Range": f"bytes={received}-"} if received else {})})
     try:
-        with urllib.request.build_opener().open(request, timeout=timeout) as answer:  # urlopen would cache the first proxy
-            if answer.status != 206:
-                have = 0
-            length = int(answer.headers.get("Content-Length") or 0)
-            total = have + length if length else expected
-            with open(part, "ab" if have else "wb") as stream:
-                while block := answer.read1(_BLOCK):
+        with urllib.request.build_opener().open(request, timeout=timeout) as response:  # urlopen would cache the first proxy
+            if response.status != 206:
+                received = 0
+            length = int(response.headers.get("Content-Length") or 0)
+            total = received + length if length else expected
+            with open(part, "ab" if received else "wb") as stream:
+                while block := response.read1(_BLOCK):
                     stream.write(block)
-                    have += len(block)
-                    if expected and have > 2 * expected + _BLOCK:
-                        raise _Refused(f"it serves more than twice the {expected} bytes that are expected")
+                    received += len(block)
+                    if expected and received > 2 * expected + _BLOCK:
+                        raise _AddressError(f"it serves more than twice the {expected} bytes that are expected")
                     if on_bytes is not None:
-                        on_bytes(have, total)
+                        on_bytes(received, total)
                 stream.flush()
                 os.fsync(stream.fileno())
     except urllib.error.HTTPError as error:
-        _judge_status(error, part)
+        _raise_for_status(error, part)
     except urllib.error.URLError as error:
-        raise _Refused(f"no connection: {error.reason}") from error
+        raise _AddressError(f"no connection: {error.reason}") from error
     except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        raise _Broken(f"the transfer broke off: {error}") from error
-    if length and have < total:
-        raise _Broken(f"the transfer ended after {have} of {total} bytes")
+        raise _TransferError(f"the transfer broke off: {error}") from error
+    if length and received < total:
+        raise _TransferError(f"the transfer ended after {received} of {total} bytes")
 
 
-def _judge_status(error: urllib.error.HTTPError, part: Path) -> None:
+def _raise_for_status(error: urllib.error.HTTPError, part: Path) -> None:
+    """Raises _TransferError if another attempt may succeed, else _AddressError."""
     if error.code == 416:  # the part is at least as long as the file: start again
         part.unlink(missing_ok=True)
-        raise _Broken("the remains of an earlier transfer did not fit") from error
+        raise _TransferError("an earlier, unfinished transfer was of another file") from error
     if error.code in (408, 425, 429) or error.code >= 500:
-        raise _Broken(f"the server answered {error.code} {error.reason}") from error
-    raise _Refused(f"the server answered {error.code} {error.reason}") from error
+        raise _TransferError(f"the server answered {error.code} {error.reason}") from error
+    raise _AddressError(f"the server answered {error.code} {error.reason}") from error
 
 
 def _publish(part: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)  # a damaged one; some file systems do not rename over it
+    """Give the complete file its name."""
+    target.unlink(missing_ok=True)  # a damaged file; some file systems do not rename over it
     os.rename(part, target)
     if os.name == "posix":
         folder = os.open(target.parent, os.O_RDONLY)
@@ -200,8 +211,8 @@ def _publish(part: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _only_one(lock: Path) -> Iterator[None]:
-    """A lock for one process at a time, which ends with the process. File systems without locks have none."""
+def _lock(lock: Path) -> Iterator[None]:
+    """Hold a lock, which also ends with the process, while the block runs. Without effect where locks are not supported."""
     try:
         import fcntl
     except ImportError:

@@ -1,8 +1,8 @@
-"""The registry of weight files: shipped beside this module, in a mirror, in the cache, or fetched into the cache.
+"""The registry of weight files, which are shipped beside this module, or lie in a mirror or in the cache, or are fetched into the cache.
 
-    FSV2V_WEIGHTS          the cache folder; default: fsv2v/weights in the user's cache folder, for a user without a home folder
-                           fsv2v-UID/weights in the temporary folder
-    FSV2V_WEIGHTS_MIRROR   a folder (or the http address of one) that is searched before the public address, for closed networks
+    FSV2V_WEIGHTS          the cache folder; default: fsv2v/weights in the user's cache folder, or fsv2v-UID/weights in the temporary folder
+                           for a user without a home folder
+    FSV2V_WEIGHTS_MIRROR   a folder, or its http address, that is searched before the public address, for networks without internet access
 
 Every file is checked against the sha256 in `manifest.toml`. Callers read weights without running code: safetensors, or
 `torch.load(weights_only=True)`.
@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from stages.errors import MissingRequirement, UsageError
-from weights.fetching import PATIENT, Patience, Wanted, download, sha256_of
+from weights.fetching import DEFAULT_RETRIES, RemoteFile, RetryPolicy, download, sha256_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,7 +31,7 @@ SHIPPED = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Weight:
-    """One entry of the manifest. `sha256` lists every accepted content; `bytes` is the size of the first of them."""
+    """One entry of the manifest. sha256: the hashes of all accepted versions of the file; bytes: the size of the first version."""
 
     name: str
     what: str
@@ -44,7 +44,7 @@ class Weight:
     card: str = ""
 
     def accepts(self, digest: str) -> bool:
-        """Whether a content with this sha256 may be used. A shipped file without a recorded hash is accepted."""
+        """Whether a file with this sha256 may be used. A shipped file without a hash in the manifest is accepted."""
         return digest in self.sha256 or (self.shipped and not self.sha256)
 
 
@@ -73,17 +73,17 @@ def entry(name: str) -> Weight:
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept; the folder need not exist yet."""
-    if named := os.environ.get("FSV2V_WEIGHTS"):
-        return _expanded(named)
+    """The folder for fetched files; it need not exist yet."""
+    if folder := os.environ.get("FSV2V_WEIGHTS"):
+        return _expand_home(folder)
     return user_cache() / "weights"
 
 
 def user_cache() -> Path:
     """The folder of fsv2v in the user's cache folder; it need not exist yet."""
     variable = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
-    if named := os.environ.get(variable):
-        return Path(named) / "fsv2v"
+    if folder := os.environ.get(variable):
+        return Path(folder) / "fsv2v"
     try:
         home = Path.home()
     except RuntimeError:  # neither HOME nor an entry in the list of users, as in some containers
@@ -93,91 +93,93 @@ def user_cache() -> Path:
 
 
 def find(name: str) -> Found | None:
-    """The file on this machine, unchecked; None if it has to be fetched."""
+    """The file on this machine; None if it has to be fetched. Its hash is not checked."""
     weight = entry(name)
     if weight.shipped:
         path = SHIPPED / name
         return Found(path, "shipped") if path.is_file() else None
     mirror = _mirror()
-    if mirror and not _is_address(mirror) and (path := _expanded(mirror) / name).is_file():
+    if mirror and not _is_address(mirror) and (path := _expand_home(mirror) / name).is_file():
         return Found(path, "mirror")
     path = cache_folder() / name
     return Found(path, "cache") if path.is_file() else None
 
 
-def named(digest: str) -> str | None:
-    """The name of the entry that lists this sha256."""
+def name_of_digest(digest: str) -> str | None:
+    """The name of the file with this sha256, if it is in the manifest."""
     return next((name for name, weight in manifest().items() if digest in weight.sha256), None)
 
 
 def folders() -> list[Path]:
     """Folders with weight files on this machine: shipped, mirror (if it is a folder) and cache. They need not exist."""
     mirror = _mirror()
-    mirrors = [_expanded(mirror)] if mirror and not _is_address(mirror) else []
+    mirrors = [_expand_home(mirror)] if mirror and not _is_address(mirror) else []
     return [SHIPPED, *mirrors, cache_folder()]
 
 
 def available(name: str) -> bool:
-    """Whether the file can be used without the network."""
+    """Whether the file can be used without a download."""
     return find(name) is not None
 
 
 def path(name: str) -> Path:
-    """A checked file of this name, fetched into the cache if necessary.
+    """The path of the file, which is fetched into the cache if necessary, and whose hash is checked.
 
-    Raises MissingRequirement, with a hint, when it cannot be fetched or its content is not the expected one.
+    Raises MissingRequirement, with a hint, when it cannot be fetched or its hash is wrong.
     """
     return fetch(name)
 
 
 def sha256(name: str) -> str:
-    """The sha256 of the file that `path` returns; that of the published file if there is none on this machine."""
+    """The sha256 of the file on this machine, or of the published file if there is none on this machine."""
     found = find(name)
     if found is not None:
-        return digest(found.path)
+        return cached_sha256(found.path)
     published = entry(name).sha256
     return published[0] if published else ""
 
 
-def fetch(name: str, patience: Patience = PATIENT, on_bytes: Callable[[int, int], None] | None = None) -> Path:
-    """As `path`; `on_bytes(done, total)` is called with the progress of a download. A damaged file in the cache is fetched again."""
+def fetch(name: str, retries: RetryPolicy = DEFAULT_RETRIES, on_bytes: Callable[[int, int], None] | None = None) -> Path:
+    """As `path`. on_bytes: called with the number of bytes so far and in total. A damaged file in the cache is fetched again."""
     weight = entry(name)
     found = find(name)
-    if found is not None and weight.accepts(digest(found.path)):
+    if found is not None and weight.accepts(cached_sha256(found.path)):
         return found.path
     if found is not None and found.place != "cache":
-        raise MissingRequirement(f"{found.path} is damaged or another file: its sha256 is not in the manifest", hint=_REPAIR[found.place])
+        raise MissingRequirement(
+            f"{found.path} is damaged or another file: its sha256 is not in the manifest", hint=_REPAIR_HINTS[found.place]
+        )
     addresses = _addresses(weight)
     if not addresses:
-        raise _absent(weight, f"The weights {name} are not on this machine and have no public address")
-    wanted = Wanted(name, weight.sha256, weight.bytes)
+        raise _absence_error(weight, f"The weights {name} are not on this machine and have no public address")
+    file = RemoteFile(name, weight.sha256, weight.bytes)
     try:
-        return download(wanted, addresses, cache_folder(), patience, on_bytes)
+        return download(file, addresses, cache_folder(), retries, on_bytes)
     except MissingRequirement as problem:
-        raise _absent(weight, problem.message) from problem
+        raise _absence_error(weight, problem.message) from problem
 
 
 def problem(name: str) -> str:
-    """Verify the file by its hash. Returns a sentence about the defect, or "". Raises MissingRequirement when it is not on this machine."""
+    """Check the hash of the file. Returns a sentence about the defect, or "". Raises MissingRequirement when it is not on this machine."""
     weight = entry(name)
     found = find(name)
     if found is None:
-        raise _absent(weight, f"The weights {name} are not on this machine")
-    now = sha256_of(found.path)
+        raise _absence_error(weight, f"The weights {name} are not on this machine")
+    digest = sha256_of(found.path)
     if not weight.sha256:
-        return f"the manifest records no sha256 for it (it has {now})"
-    if now in weight.sha256:
+        return f"the manifest records no sha256 for it (it has {digest})"
+    if digest in weight.sha256:
         return ""
-    return f"its sha256 is {now} and not {' or '.join(weight.sha256)}"
+    return f"its sha256 is {digest} and not {' or '.join(weight.sha256)}"
 
 
-_REPAIR = {
+_REPAIR_HINTS = {
     "shipped": "Install fsv2v again",
-    "mirror": "Replace it in the folder that FSV2V_WEIGHTS_MIRROR names, or unset that variable",
+    "mirror": "Replace it in the folder of the variable FSV2V_WEIGHTS_MIRROR, or unset the variable",
 }
 
 
-def _expanded(folder: str) -> Path:
+def _expand_home(folder: str) -> Path:
     """Expand a leading ~, unless the home folder is unknown."""
     return Path(os.path.expanduser(folder))
 
@@ -197,18 +199,18 @@ def _addresses(weight: Weight) -> list[str]:
     return mirrored + ([weight.url] if weight.url else [])
 
 
-def _absent(weight: Weight, message: str) -> MissingRequirement:
+def _absence_error(weight: Weight, message: str) -> MissingRequirement:
     """The error for a file that is not on this machine."""
     if weight.shipped:
         return MissingRequirement(message, hint="It belongs to the package: install fsv2v again")
-    by_hand = f"put the file into {cache_folder()}, or name a folder that has it in FSV2V_WEIGHTS_MIRROR"
+    by_hand = f"put the file into {cache_folder()}, or set FSV2V_WEIGHTS_MIRROR to a folder that has it"
     if weight.url:
         return MissingRequirement(message, hint=by_hand, code="weights-absent", facts={"name": weight.name})
     return MissingRequirement(message, hint=f"To use it, {by_hand}")
 
 
-def digest(file: Path) -> str:
-    """sha256 of a file, cached while its state is unchanged. The state includes more than times, which may be whole seconds."""
+def cached_sha256(file: Path) -> str:
+    """The sha256 of a file, cached until its size, inode or times change. Times alone may have a resolution of whole seconds."""
     state = file.stat()
     return _digest_of_state(str(file), (state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns))
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The eight commands for a face in a chain on one video of a talking face, in a few minutes on two cores:
+# Runs eight commands one after another on a video of a talking face, in a few minutes on two cores:
 #
 #     examples/pipelines/all-eight.sh VIDEO OUT [MODEL]
 #
-# Steps 1 to 3 find the face, the body and the person. 4 makes a dataset of the head. 5 trains a tiny model on it, to show that training runs.
-# 6 adapts a real model (MODEL, or the shipped one) to a few frames. 7 synthesizes the video from those frames with both models. 8 compares
+# Steps 1 to 3 detect the face, the body and the person. 4 makes a dataset of the head. 5 trains a tiny model on it, to show that training works.
+# 6 adapts a full model (MODEL, or the shipped one) to a few frames. 7 synthesizes the video from those frames with both models. 8 compares
 # the results with the video and prints a table. Run it again after a crash: finished steps are skipped.
 set -euo pipefail
 

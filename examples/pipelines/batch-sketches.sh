@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Finds the face in every video below a folder and draws its sketches:
+# Detects the face in every video below a folder and draws its sketches:
 #
 #     examples/pipelines/batch-sketches.sh VIDEOS OUT [extract-sketch options, such as --jobs 4...]
 #

@@ -54,7 +54,7 @@ class Timestamps:
 
 @dataclass(frozen=True)
 class Colour:
-    """The colour space of a video in ffmpeg's names: that in the file, or else the one that players assume.
+    """The colour space of a video in ffmpeg's names: as stated in the file, or else as video players assume.
 
     Empty for RGB and full-range grey.
     """

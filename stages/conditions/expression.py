@@ -1,7 +1,7 @@
-"""The expression of one person's video put onto the face of another, who keeps the own head pose: landmarks of both, frame by frame.
+"""A face with the expression of another person, the driver, frame by frame. Its head pose does not change.
 
-The expressions of both are measured from two frames in which they are most alike: mouths that are open as far, lids and brows that are as
-far from where they are most of the time.
+The expressions of both are measured from a pair of frames in which they are most alike: the mouths are equally open, and lids and brows are
+equally far from their usual places.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ def most_alike(faces: np.ndarray, driver: np.ndarray) -> tuple[int, Array]:
     """
     seen = np.flatnonzero(faces[:, :LANDMARKS, 2].any(1))
     some, others = _spread(seen), _spread(np.arange(len(driver)))
-    (ours, turns), (theirs, their_turns) = _expressions(faces[some]), _expressions(driver)
-    apart = np.square(ours).sum(1)[:, None] + np.square(theirs[others]).sum(1) - 2 * ours @ theirs[others].T
-    best = int((apart + turns[:, None] + their_turns[others]).min(1).argmin())
-    distance = np.square(theirs - ours[best]).sum(1) + their_turns
+    (expressions, turns), (driver_expressions, driver_turns) = _expressions(faces[some]), _expressions(driver)
+    compared = driver_expressions[others]
+    distances = np.square(expressions).sum(1)[:, None] + np.square(compared).sum(1) - 2 * expressions @ compared.T
+    best = int((distances + turns[:, None] + driver_turns[others]).min(1).argmin())
+    distance = np.square(driver_expressions - expressions[best]).sum(1) + driver_turns
     chosen = distance.argsort(kind="stable")[: max(1, round(NEAREST_SHARE * len(driver)))]
     weights = np.zeros(len(driver))
     weights[chosen] = np.exp((distance[chosen[0]] - distance[chosen]) / max(distance[chosen[0]], 1e-12))

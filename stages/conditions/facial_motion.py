@@ -116,8 +116,8 @@ class FacialMotion:
     def with_expression_of(self, driver: FacialMotion, motion: Motion) -> np.ndarray:
         """These faces [T, 78, 3] in their own poses, with the expression and gaze of a driver whose face is seen in every frame.
 
-        driver: the motion of the driver for the same example. A part of strength 0 stays as it is; at strength 1 the own expression is
-        replaced. But closed eyes stay closed, because the frames do not show what is behind the lids.
+        driver: the motion of the driver for the same example. A part of strength 0 stays as it is; at strength 1 the driver's
+        expression replaces the face's own. But closed eyes stay closed, because the frames do not show what is behind the lids.
         """
         seen, kept = self._seen, np.maximum(1 - _by_landmark(motion.mouth, motion.eyes), 0)
         displacements = kept * self._displacements + driver._scaled_displacements(motion)[seen]
@@ -132,7 +132,7 @@ class FacialMotion:
         return result
 
     def _keep_closed_eyes(self, displacements: Array, motion: Motion) -> None:
-        """Change displacements [T, 68, 2] in place, so that eyes are closed as far as the own ones are."""
+        """Change displacements [T, 68, 2] in place, so that eyes are closed at least as far as in the face's own frames."""
         for _, opening in LIDS:
             own = self._gaps(opening, self._displacements).mean(1)
             closed = 1 - np.clip(own / max(SHUT * float(np.median(own)), 1e-6), 0, 1)

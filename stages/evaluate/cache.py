@@ -1,6 +1,6 @@
 """A cache of feature statistics on disk, by the content of the frames and the identity of the network.
 
-An entry is written under a hidden name and renamed, so that several runs may make the same one at once. A broken entry is made again.
+An entry is written under a hidden name and renamed, so several runs may compute the same one at once. A broken entry is computed again.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ class Cache:
 
     def path(self, **identity: str | int) -> Path:
         """The file of the entry that `identity` describes."""
-        described = json.dumps({"schema": SCHEMA, **identity}, sort_keys=True)
-        return self.folder / f"{hashlib.sha256(described.encode()).hexdigest()}.npz"
+        description = json.dumps({"schema": SCHEMA, **identity}, sort_keys=True)
+        return self.folder / f"{hashlib.sha256(description.encode()).hexdigest()}.npz"
 
     def read(self, path: Path) -> Statistics | None:
-        """The entry; None when it does not exist, or, after a warning, when it is broken."""
+        """The entry. None when it does not exist. When it is broken, warn and return None."""
         try:
             return Statistics.from_arrays(load_npz(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (*READ_ERRORS, InputError) as problem:
-            self._warn(f"the cached statistics {path} are broken and are made again ({problem})")
+            self._warn(f"the cached statistics {path} are broken and are computed again ({problem})")
             return None
 
     def write(self, path: Path, statistics: Statistics) -> None:

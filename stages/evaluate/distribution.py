@@ -1,4 +1,4 @@
-"""What a metric of distributions is: a distance between the features of all results and those of all references."""
+"""A metric of distributions: a distance between the features of all results and those of all references."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from stages.evaluate.statistics import Statistics
 class Distribution:
     """One figure of merit of a whole set of results; its name identifies the protocol.
 
-    extractor: makes the feature vectors, which metrics of one extractor share; columns: (begin, end) of those that count, None for all;
-    distance: compares the references with the results; min_samples: with fewer vectors on either side there is a reason instead of a
-    figure.
+    extractor: computes the feature vectors, once for all metrics that use it.
+    distance: called with the statistics of the references and those of the results.
+    columns: (begin, end) of the columns of the vectors that are compared, None for all.
+    min_samples: with fewer vectors of the references or of the results there is no figure, but a reason.
     """
 
     name: str
@@ -32,7 +33,7 @@ class Distribution:
     aliases: tuple[str, ...] = ()
 
     def missing(self) -> str:
-        """As `missing` of a Metric."""
+        """See `missing` of a Metric."""
         return missing_weights(self.extractor.weights)
 
     def fetch(self) -> None:
@@ -44,18 +45,18 @@ class Distribution:
         registry.path(self.extractor.weights)
 
     def too_small(self, side: int) -> str:
-        """Why frames with a shorter side of `side` pixels have no figure; "" if they have one."""
+        """Why there is no figure for frames whose shorter side has `side` pixels; "" if there is one."""
         return "" if side >= self.extractor.min_side else f"needs frames of {self.extractor.min_side} pixels a side"
 
     def too_few(self, samples: int) -> str:
-        """Why `samples` vectors have no figure; "" if they have one."""
+        """Why there is no figure for `samples` vectors; "" if there is one."""
         if samples >= self.min_samples:
             return ""
         window = self.extractor.window
         return f"needs {self.min_samples} {f'windows of {window} frames' if window > 1 else 'frames'}, there are {samples}"
 
-    def between(self, references: Statistics, results: Statistics) -> float:
-        """The figure."""
+    def compare(self, references: Statistics, results: Statistics) -> float:
+        """The distance between the compared columns of the references and of the results."""
         if self.columns:
             references, results = references.part(*self.columns), results.part(*self.columns)
         return self.distance(references, results)

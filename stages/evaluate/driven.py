@@ -1,4 +1,4 @@
-"""The driving of an evaluation: the layer that the results follow, frame by frame, at the size of the results."""
+"""The driving: the clip, video or folder that the results follow. Its points and label maps are scaled to the size of the results."""
 
 from __future__ import annotations
 
@@ -30,25 +30,26 @@ def layer_of_driving(context: EvaluationContext, kind: str) -> tuple[FrameSource
 
 
 def points_at_size(driving: FrameSource, points: Iterable[NDArray[np.float32]], width: int, height: int) -> Iterator[NDArray[np.float32]]:
-    """Points [N, 3] (x, y, confidence) in pixels of the driving -> in those of a width x height frame.
+    """Each frame's points [N, 3] (x, y, confidence), from pixels of the driving to pixels of a width x height frame.
 
-    Raises InputError for another shape.
+    Raises InputError when the aspect ratios differ.
     """
     scale = _scale(driving, width, height)
-    for source in points:
-        moved = source.copy()
-        moved[:, :2] = (source[:, :2] + 0.5) * scale - 0.5
-        yield moved
+    for original in points:
+        scaled = original.copy()
+        scaled[:, :2] = (original[:, :2] + 0.5) * scale - 0.5
+        yield scaled
 
 
 def labels_at_size(driving: FrameSource, maps: Iterable[NDArray[np.uint8]], width: int, height: int) -> Iterator[NDArray[np.uint8]]:
-    """Label maps of the driving -> [height, width]. Raises InputError for another shape."""
-    _scale(driving, width, height)
+    """Each label map of the driving, resized to [height, width]. Raises InputError when the aspect ratios differ."""
+    _scale(driving, width, height)  # checks the aspect ratio
     for ids in maps:
         yield np.asarray(cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
 def _scale(driving: FrameSource, width: int, height: int) -> NDArray[np.float32]:
+    """The factors [2] of x and y."""
     scale = np.array([width / driving.width, height / driving.height], np.float32)
     if abs(scale[0] / scale[1] - 1) > ASPECT_TOLERANCE:
         raise InputError(

@@ -11,15 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.evaluate.frame_source import Image
-from stages.evaluate.statistics import Statistics, keys_of
+from stages.evaluate.statistics import Statistics, sample_keys
 
 Values = NDArray[np.float32]
+"""Encoded frames or feature vectors."""
 BATCH = 16
 
 
 @dataclass(frozen=True)
 class FrameEncoder:
-    """The part of an extractor that sees single frames.
+    """The part of an extractor that encodes single frames.
 
     `open(device)` returns a function: frames uint8 [B, H, W, 3] -> float32 [B, ...].
     """
@@ -28,7 +29,8 @@ class FrameEncoder:
     open: Callable[[str], Callable[[NDArray[np.uint8]], Values]]
 
 
-def _itself(device: str) -> Callable[[Values], Values]:
+def _open_single_frame(device: str) -> Callable[[Values], Values]:
+    """For windows of one frame: the vector is the encoded frame."""
     return lambda window: window[0]
 
 
@@ -36,9 +38,11 @@ def _itself(device: str) -> Callable[[Values], Values]:
 class Extractor:
     """A network whose features are compared.
 
-    Frames go through `encoder`, whose output extractors share; then every window of `window` frames, `stride` frames apart, becomes one
-    vector: `open(device)` returns a function [window, ...] -> [dimensions]. `weights` is the file's name in the registry; its sha256 and
-    `name` identify the features, so features that change need another name. Frames need sides of at least `min_side` pixels.
+    encoder: encodes the frames, once for all extractors that use it.
+    window, stride: windows of `window` encoded frames begin every `stride` frames, and each becomes one vector.
+    open: `open(device)` returns a function from an encoded window [window, ...] to a vector [dimensions].
+    weights: the file's name in the registry. Its sha256 and `name` identify the features, so a change of the features needs a new name.
+    min_side: frames need sides of at least this number of pixels.
     """
 
     name: str
@@ -48,7 +52,7 @@ class Extractor:
     window: int = 1
     stride: int = 1
     min_side: int = 1
-    open: Callable[[str], Callable[[Values], Values]] = _itself
+    open: Callable[[str], Callable[[Values], Values]] = _open_single_frame
 
     def samples(self, frames: int) -> int:
         """Number of vectors of a video with `frames` frames."""
@@ -56,30 +60,30 @@ class Extractor:
 
 
 class Networks:
-    """The opened networks of extractors on a device, each opened once."""
+    """The networks of extractors on a device, each opened at its first use."""
 
     def __init__(self, device: str) -> None:
         self._device = device
         self._opened: dict[str, Callable[..., Values]] = {}
 
     def encoder(self, extractor: Extractor) -> Callable[[NDArray[np.uint8]], Values]:
-        return self._once(f"encoder {extractor.encoder.name}", extractor.encoder.open)
+        return self._open_once(f"encoder {extractor.encoder.name}", extractor.encoder.open)
 
     def vector(self, extractor: Extractor) -> Callable[[Values], Values]:
-        return self._once(f"vector {extractor.name}", extractor.open)
+        return self._open_once(f"vector {extractor.name}", extractor.open)
 
-    def _once(self, name: str, open: Callable[[str], Callable[..., Values]]) -> Callable[..., Values]:
+    def _open_once(self, name: str, open: Callable[[str], Callable[..., Values]]) -> Callable[..., Values]:
         if name not in self._opened:
             self._opened[name] = open(self._device)
         return self._opened[name]
 
 
 def extract(
-    frames: Iterable[Image], digest: str, extractors: Sequence[Extractor], networks: Networks, seen: Callable[[int], None]
+    frames: Iterable[Image], digest: str, extractors: Sequence[Extractor], networks: Networks, on_batch: Callable[[int], None]
 ) -> dict[str, Statistics]:
     """Extractor's name -> statistics of `frames`, in one pass.
 
-    `digest` identifies the frames; `seen` is called with the size of each batch.
+    `digest` identifies the frames; `on_batch` is called with the size of each batch.
     """
     encoders = {extractor.encoder.name: networks.encoder(extractor) for extractor in extractors}
     windows = [(extractor, _Windows(extractor, networks.vector(extractor))) for extractor in extractors]
@@ -90,16 +94,16 @@ def extract(
         for extractor, window in windows:
             vectors = list(window.push(encoded[extractor.encoder.name]))
             if vectors:
-                keys = keys_of(f"{extractor.name} {digest}", found[extractor.name].count, len(vectors))
+                keys = sample_keys(f"{extractor.name} {digest}", found[extractor.name].count, len(vectors))
                 found[extractor.name] += Statistics.of(np.stack(vectors), keys)
-        seen(len(batch))
-    return {name: statistics.settled() for name, statistics in found.items()}
+        on_batch(len(batch))
+    return {name: statistics.canonical() for name, statistics in found.items()}
 
 
-def of_still(image: Image, digest: str, extractor: Extractor, networks: Networks, count: int) -> Statistics:
-    """Statistics of `count` vectors of a video that shows only `image`. They are equal, so one is computed."""
+def still_statistics(image: Image, digest: str, extractor: Extractor, networks: Networks, count: int) -> Statistics:
+    """Statistics of the `count` vectors of a video that repeats `image`. The vectors are equal, so only one is computed."""
     (vector,) = extract([image] * extractor.window, digest, [extractor], networks, lambda frames: None)[extractor.name].sample
-    return Statistics.repeated(vector, keys_of(f"{extractor.name} {digest}", 0, count))
+    return Statistics.repeated(vector, sample_keys(f"{extractor.name} {digest}", 0, count))
 
 
 class _Windows:
@@ -111,9 +115,9 @@ class _Windows:
         self._count = 0
 
     def push(self, encoded: Values) -> Iterator[Values]:
-        for one in encoded:
-            self._recent.append(one)
+        for frame in encoded:
+            self._recent.append(frame)
             self._count += 1
-            past = self._count - self._extractor.window
-            if past >= 0 and past % self._extractor.stride == 0:
+            start = self._count - self._extractor.window
+            if start >= 0 and start % self._extractor.stride == 0:
                 yield self._vector(np.stack(self._recent))

@@ -1,4 +1,4 @@
-"""A source of frames to evaluate: a clip, a video, a folder of images or a single image. Nothing is written beside it."""
+"""A source of frames to evaluate: a clip, a video, a folder of images or a single image. It is only read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHAPE_TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class FrameSource:
-    """`frames()` decodes from the start, one uint8 RGB [H, W, 3] at a time; `clip` is set if the source is one."""
+    """`frames()` decodes from the start and yields one uint8 RGB [H, W, 3] at a time; `clip` is None if the source is not a clip."""
 
     path: str
     width: int
@@ -39,21 +39,21 @@ class FrameSource:
     """Frames per second; None for images."""
 
     def digest(self) -> str:
-        """Identifies the frames by the content of their files."""
-        place = Path(self.path)
+        """A sha256 of the content of the source's files."""
+        path = Path(self.path)
         if self.clip is not None:
             return self.clip.frames_digest()
-        if not place.is_dir():
-            return file_sha256(place)
-        return hashlib.sha256("\n".join(map(file_sha256, list_images(place))).encode()).hexdigest()
+        if not path.is_dir():
+            return file_sha256(path)
+        return hashlib.sha256("\n".join(map(file_sha256, list_images(path))).encode()).hexdigest()
 
 
 def stem(path: str | Path) -> str:
-    """The name without folder and suffix, by which a result finds its reference. A dot in the name of a folder begins no suffix."""
-    place = Path(path)
-    if place.is_dir() and not is_clip(place):
-        return place.name
-    return Path(place.name.removesuffix(".zip")).stem
+    """The name without folder and suffix; a result and its reference have the same. The name of a folder has no suffix, even with a dot."""
+    path = Path(path)
+    if path.is_dir() and not is_clip(path):
+        return path.name
+    return Path(path.name.removesuffix(".zip")).stem
 
 
 def is_collection(path: Path) -> bool:
@@ -62,35 +62,37 @@ def is_collection(path: Path) -> bool:
 
 
 def is_frame_source(path: Path) -> bool:
-    """Whether this entry of a folder of videos is a source of frames, judged by its kind and name; other files may lie beside them."""
+    """Whether an entry of a folder of videos is a source of frames, by its type and name. The folder may hold other files."""
     return is_clip(path) or path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def same_rate(rates: Sequence[Fraction]) -> bool:
-    """Whether frames per second are the same, however they are stored: 29.97 is 30000/1001."""
+    """Whether frames per second are the same but for rounding: 29.97 is the same as 30000/1001."""
     return max(rates) / min(rates) <= 1 + RATE_TOLERANCE
 
 
-def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether frames of these widths and heights can be compared."""
-    return math.isclose(one[0] / one[1], other[0] / other[1], rel_tol=SHAPE_TOLERANCE)
+def same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether frames of these (width, height) have about the same aspect ratio, so that they can be compared."""
+    return math.isclose(size[0] / size[1], other[0] / other[1], rel_tol=SHAPE_TOLERANCE)
 
 
 def open_frame_source(path: str) -> FrameSource:
-    """The source at a path. Raises InputError or InvalidClip when it has no frames that can be read."""
-    place = Path(path)
-    if not place.exists():
+    """Open the source at a path. Raises InputError or InvalidClip when it has no frames that can be read."""
+    file_or_folder = Path(path)
+    if not file_or_folder.exists():
         raise InputError(f"{path} does not exist")
-    if is_clip(place):
-        return _of_clip(path, open_clip(place))
-    if is_collection(place) and any(is_frame_source(entry) for entry in place.iterdir() if not entry.name.startswith(".")):
-        raise InputError(f"{path} is a folder of clips, videos or folders, not one of them", hint=f"Name what it holds: {place}/*")
-    if place.is_dir():
-        return _of_images(path, list_images(place))
-    if is_image(place):
-        return _of_animation(path) if is_animation(place) else _of_images(path, [place])
-    info = probe(place)
-    return FrameSource(path, info.width, info.height, info.num_frames, lambda: read_frames(place), fps=info.fps)
+    if is_clip(file_or_folder):
+        return _of_clip(path, open_clip(file_or_folder))
+    if is_collection(file_or_folder) and any(
+        is_frame_source(entry) for entry in file_or_folder.iterdir() if not entry.name.startswith(".")
+    ):
+        raise InputError(f"{path} is a folder of clips, videos or folders, not one of them", hint=f"Give its entries: {file_or_folder}/*")
+    if file_or_folder.is_dir():
+        return _of_images(path, list_images(file_or_folder))
+    if is_image(file_or_folder):
+        return _of_animation(path) if is_animation(file_or_folder) else _of_images(path, [file_or_folder])
+    info = probe(file_or_folder)
+    return FrameSource(path, info.width, info.height, info.num_frames, lambda: read_frames(file_or_folder), fps=info.fps)
 
 
 def _of_clip(path: str, clip: Clip) -> FrameSource:

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 DRAWS, BATCH = 10_000, 1_000
-"""Number of draws of a bootstrap, in all and at a time."""
+"""Number of draws of a bootstrap, and how many of them are computed at a time."""
 LEVEL = 0.95
 _SEED = 2019
 Interval = tuple[float, float] | tuple[None, None]
 
 
 def of_frames(values: Sequence[float]) -> Interval:
-    """The 95 % interval of the mean of figures of successive frames.
+    """The 95 % interval of the mean of the figures of successive frames.
 
     Neighbouring frames are alike, so they are drawn in circular blocks (Politis and Romano 1992) of about the square root of their number.
     The interval does not cover how other clips would differ. (None, None) for fewer than two values.
@@ -31,36 +31,37 @@ def of_clips(values: Sequence[float]) -> Interval:
 
 
 def _interval(values: NDArray[np.float64], block: int) -> Interval:
+    """Percentile bootstrap of the mean. block: number of successive values that are drawn together."""
     if len(values) < 2:
         return None, None
     sums = np.cumsum(np.concatenate([[0.0], values, values[:block]]))
-    of_blocks = sums[block : block + len(values)] - sums[: len(values)]
+    block_sums = sums[block : block + len(values)] - sums[: len(values)]
     count = max(1, round(len(values) / block))
-    draw = np.random.default_rng(_SEED)
-    means = [of_blocks[draw.integers(len(values), size=(BATCH, count))].sum(1) / (count * block) for _ in range(DRAWS // BATCH)]
+    random = np.random.default_rng(_SEED)
+    means = [block_sums[random.integers(len(values), size=(BATCH, count))].sum(1) / (count * block) for _ in range(DRAWS // BATCH)]
     low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
 def wilson(chosen: int, answers: int, level: float = LEVEL) -> tuple[float, float]:
-    """Wilson's score interval of `chosen` out of `answers` independent ones (1927): (0, 1) for none.
+    """Wilson's score interval (1927) of the share `chosen` / `answers` of independent answers; (0, 1) without answers.
 
-    The shares p for which `chosen` is within z standard deviations of p * answers, z being the normal quantile of the level.
+    It contains the shares p for which `chosen` is within z standard deviations of p * answers, z being the normal quantile of the level.
     """
     if answers == 0:
         return 0.0, 1.0
     share, z2 = chosen / answers, NormalDist().inv_cdf((1 + level) / 2) ** 2
     middle = share + z2 / (2 * answers)
-    reach = math.sqrt(z2 * (share * (1 - share) + z2 / (4 * answers)) / answers)
-    low, high = ((middle + sign * reach) / (1 + z2 / answers) for sign in (-1, 1))
+    half_width = math.sqrt(z2 * (share * (1 - share) + z2 / (4 * answers)) / answers)
+    low, high = ((middle + sign * half_width) / (1 + z2 / answers) for sign in (-1, 1))
     return (0.0 if chosen == 0 else low), (1.0 if chosen == answers else high)
 
 
-def over_workers(chosen: Sequence[int], answers: Sequence[int], level: float = LEVEL) -> tuple[float, float] | None:
-    """Percentile bootstrap of the share sum(chosen) / sum(answers), drawing workers with all their answers. None for a single worker.
+def bootstrap_workers(chosen: Sequence[int], answers: Sequence[int], level: float = LEVEL) -> tuple[float, float] | None:
+    """Percentile bootstrap of the share sum(chosen) / sum(answers) that draws workers with all their answers. None for a single worker.
 
-    chosen, answers: of each worker, answers being at least 1. The answers of one worker are correlated, which Wilson's interval ignores.
-    The draws are the same each time.
+    chosen, answers: the numbers of each worker; answers are at least 1. The answers of one worker are correlated, which Wilson's interval
+    ignores. The same numbers always give the same interval.
     """
     if len(answers) < 2:
         return None

@@ -1,4 +1,4 @@
-"""One pass over a reference and the results made after it: each frame is decoded once and shown to every metric."""
+"""One pass over a reference and its results: each frame is decoded once and given to every metric."""
 
 from __future__ import annotations
 
@@ -20,22 +20,25 @@ from stages.evaluate.motion import MIN_SIDE, FlowFinder, warp
 
 REPEATED, WARPED, FLOOR = "repeated", "warped", "floor"
 Name = int | str
-"""Names an image that is compared with the reference: the position of a result, or one of these words."""
+"""The name of an image that is compared with the reference: the position of a result, REPEATED, WARPED or FLOOR."""
 OnEvent = Callable[[Mapping[str, Any]], None]
 
 
 def ignore(event: Mapping[str, Any]) -> None:
-    """Drop an event."""
+    """An `on_event` that does nothing."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One figure of one result.
+    """The figure of one metric for one result.
 
-    value, baseline (the example image repeated), warped (the example warped to the reference, see Baselines) and floor
-    (the reference itself; None where it is perfect by definition) are means over `frames` frames, low and high the 95 % interval of
-    value; the series hold the figure of each frame. coverage is the share of the frames with something to measure in which the result
-    could be measured. `unavailable` is "" or the reason why there is no figure. `clips` is more than 1 in a mean over several results.
+    value: mean over `frames` frames; low, high: its 95 % interval.
+    baseline, warped, floor: the mean for the repeated example, for the warped example (see Baselines), and for the reference itself (None
+    where that is perfect by definition).
+    series, baseline_series, warped_series: the figure of each frame.
+    coverage: the share of the scored frames in which the result could be measured.
+    unavailable: "" or the reason why there is no figure.
+    clips: more than 1 in a mean over several results.
     """
 
     result: str
@@ -58,7 +61,7 @@ class Score:
     warped_series: tuple[float | None, ...] = field(default=(), repr=False)
 
     def json(self) -> dict[str, str | float | None]:
-        """A JSON object without infinite numbers; `unavailable` and `clips` only where they apply."""
+        """A JSON object. `unavailable` and `clips` are only in it if there is a reason, or more than one clip."""
         row: dict[str, str | float | None] = {
             "result": self.result, "metric": self.metric, "value": self.value, "low": self.low, "high": self.high, "frames": self.frames,
             "unit": self.unit, "better": self.better, "baseline": self.baseline, "warped": self.warped, "floor": self.floor,
@@ -106,11 +109,11 @@ def measure(
     example: Image | None,
     on_event: OnEvent = ignore,
 ) -> Iterator[Score]:
-    """Scores of `results`, which are all of the size in `context`, against one reference of the same length.
+    """Scores of `results`, which all have the size in `context`, against one reference of the same length.
 
-    example: the image that the baselines show, of that size, or None for the reference's first frame, which is then not scored (a single
-    frame is scored, without baselines). The reference is shrunk to the results' size by area, as the paper's protocol has it.
-    Raises InputError when the shapes differ.
+    example: the image of the baselines, of that size; None for the reference's first frame, which is then not scored. A reference of a
+    single frame is scored, without baselines. The reference is shrunk to the results' size by area, as in the paper's protocol.
+    Raises InputError when the aspect ratios differ.
     """
     skipped = 1 if example is None and reference.num_frames > 1 else 0
     reasons = {metric.name: metric.unavailable(context, reference.num_frames) for metric in metrics}
@@ -119,7 +122,7 @@ def measure(
     tallies: dict[str, dict[Name, Tally]] = {metric.name: defaultdict(Tally) for metric in metrics}
 
     def prepare(frames: tuple[Image, ...]) -> tuple[Image, dict[Name, Image]]:
-        """(truth, the images that the metrics compare with it). Runs in a thread, since the baselines take as long as some metrics."""
+        """(truth, the images that are compared with it). Runs in another thread, because the baselines take as long as some metrics."""
         nonlocal baselines
         truth = fit(frames[0], context.width, context.height)
         if skipped:
@@ -131,7 +134,7 @@ def measure(
         for metric in metrics:
             if metric.name in scorers:
                 candidates = {**compared, FLOOR: truth} if metric.floor else compared
-                _score(scorers[metric.name], truth, candidates, tallies[metric.name], index >= skipped)
+                _add_frame(scorers[metric.name], truth, candidates, tallies[metric.name], index >= skipped)
         context.cache.forget_all_but(baselines.example if baselines else None)
         on_event({"done": index + 1, "total": reference.num_frames})
     for metric in metrics:
@@ -140,30 +143,31 @@ def measure(
             tally.series = list(metric.finish(scorers[metric.name], tally.series))
     for position, result in enumerate(results):
         for metric in metrics:
-            yield _result(result, reference, metric, tallies[metric.name], position, reasons[metric.name])
+            yield _make_score(result, reference, metric, tallies[metric.name], position, reasons[metric.name])
 
 
 class Baselines:
-    """Results without any method: the example itself, and the example warped to the truth.
+    """Two videos that are scored for comparison: the example repeated, and the example warped to each frame of the truth.
 
-    The warp is the optical flow from the truth to the example. It sees the truth, as no method can, but has only the example's pixels.
+    The example is warped along the optical flow from the truth to the example. This uses the truth, which no method knows, but only pixels
+    of the example.
     """
 
     def __init__(self, example: Image) -> None:
         self.example, self._flow = example, FlowFinder()
 
     def __call__(self, truth: Image) -> dict[Name, Image]:
-        """For a frame of the truth, uint8 RGB [H, W, 3] as the example is; frames that are too small for optical flow have no WARPED
-        baseline."""
-        moved: dict[Name, Image] = {WARPED: self.warped(truth)} if min(truth.shape[:2]) >= MIN_SIDE else {}
-        return {REPEATED: self.example, **moved}
+        """The baselines of a frame of the truth, uint8 RGB [H, W, 3] as the example. Frames too small for optical flow have no WARPED."""
+        warped: dict[Name, Image] = {WARPED: self.warped(truth)} if min(truth.shape[:2]) >= MIN_SIDE else {}
+        return {REPEATED: self.example, **warped}
 
     def warped(self, truth: Image) -> Image:
         """The example, warped to this frame of the truth."""
         return np.rint(warp(self.example, self._flow(truth, self.example))).astype(np.uint8)
 
 
-def _score(scorer: Scorer, truth: Image, candidates: Mapping[Name, Image], tallies: Mapping[Name, Tally], counts: bool) -> None:
+def _add_frame(scorer: Scorer, truth: Image, candidates: Mapping[Name, Image], tallies: Mapping[Name, Tally], counts: bool) -> None:
+    """Score the candidates of a frame and add the values to their tallies. counts: whether the frame is scored at all."""
     values = scorer(truth, list(candidates.values()))
     for position, name in enumerate(candidates):
         if values is None or not counts:
@@ -172,41 +176,41 @@ def _score(scorer: Scorer, truth: Image, candidates: Mapping[Name, Image], talli
             tallies[name].add(values[position])
 
 
-def _result(
+def _make_score(
     result: FrameSource, reference: FrameSource, metric: Metric, tallies: Mapping[Name, Tally], position: int, reason: str
 ) -> Score:
-    own, repeated, warped = tallies[position], tallies[REPEATED], tallies[WARPED]
-    low, high = intervals.of_frames(own.finite)
+    tally, repeated, warped = tallies[position], tallies[REPEATED], tallies[WARPED]
+    low, high = intervals.of_frames(tally.finite)
     return Score(
         result=result.path,
         reference=reference.path,
         metric=metric.name,
         unit=metric.unit,
         better=metric.better,
-        value=own.mean,
-        frames=len(own.finite),
-        coverage=own.coverage,
+        value=tally.mean,
+        frames=len(tally.finite),
+        coverage=tally.coverage,
         baseline=repeated.mean,
         warped=warped.mean,
         floor=tallies[FLOOR].mean,
-        unavailable=reason or ("" if own.finite else "could not be measured in any frame"),
+        unavailable=reason or ("" if tally.finite else "could not be measured in any frame"),
         low=low,
         high=high,
-        series=tuple(own.series),
+        series=tuple(tally.series),
         baseline_series=tuple(repeated.series),
         warped_series=tuple(warped.series),
     )
 
 
 def fit(image: Image, width: int, height: int) -> Image:
-    """The image at another size, averaged by area where it shrinks. Raises InputError for another aspect ratio."""
-    own_height, own_width = image.shape[:2]
-    if (own_width, own_height) == (width, height):
+    """Resize an image, by averaging over areas if it shrinks. Raises InputError when the aspect ratio would change."""
+    old_height, old_width = image.shape[:2]
+    if (old_width, old_height) == (width, height):
         return image
-    if not same_shape((own_width, own_height), (width, height)):
+    if not same_shape((old_width, old_height), (width, height)):
         raise InputError(
-            f"A frame of {own_width}x{own_height} pixels cannot be compared with a result of {width}x{height}",
+            f"A frame of {old_width}x{old_height} pixels cannot be compared with a result of {width}x{height}",
             code="reference-shape",
         )
-    shrinks = own_width > width
+    shrinks = old_width > width
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), np.uint8)

@@ -1,4 +1,4 @@
-"""What a metric of frames is."""
+"""A metric of frames, and what its scorer receives."""
 
 from __future__ import annotations
 
@@ -15,29 +15,28 @@ Made = TypeVar("Made")
 MakeAll = Callable[[Sequence[Image]], Sequence[Made]]
 Scorer = Callable[[Image, Sequence[Image]], "Sequence[float | None] | None"]
 """Called once per frame, in order: (reference frame, candidate frames), all of one size, uint8 RGB [H, W, 3] -> a figure for each
-candidate, None where that candidate could not be measured; or a single None where this frame has nothing to measure."""
+candidate, None where that candidate could not be measured. A single None in place of the list means that this frame is not scored."""
 
 
 class FeatureCache:
-    """What metrics have computed from the images of the current frame, so that several metrics share a result."""
+    """What metrics have computed from the images of the current frame; metrics share it."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[MakeAll[Any], int], tuple[Image, Any]] = {}
         self._shared: dict[str, Any] = {}
 
     def once(self, name: str, make: Callable[[], Made]) -> Made:
-        """An object that several metrics of a pass share, made by the first call."""
+        """The object of that name, which metrics of a pass share. The first call makes it."""
         if name not in self._shared:
             self._shared[name] = make()
         made: Made = self._shared[name]
         return made
 
     def __call__(self, make: MakeAll[Made], images: Sequence[Image]) -> list[Made]:
-        """The results of `make` for each of `images`, computed once for each object; equal images that are different objects do not
-        share."""
-        unknown = list({id(image): image for image in images if (make, id(image)) not in self._made}.values())
-        for image, made in zip(unknown, make(unknown) if unknown else (), strict=True):
-            self._made[make, id(image)] = image, made  # keep the image, so that its id is not used again
+        """The results of `make` for `images`, computed once for each image object. Two equal objects are computed twice."""
+        missing = list({id(image): image for image in images if (make, id(image)) not in self._made}.values())
+        for image, made in zip(missing, make(missing) if missing else (), strict=True):
+            self._made[make, id(image)] = image, made  # keep the image, so that its id is not reused
         return [self._made[make, id(image)][1] for image in images]
 
     def forget_all_but(self, image: Image | None) -> None:
@@ -47,11 +46,13 @@ class FeatureCache:
 
 @dataclass(frozen=True)
 class EvaluationContext:
-    """What a scorer may need beside the frames.
+    """What a scorer may need besides the frames.
 
-    width, height: size of the frames in pixels; landmarks: name of the detector; driving: what the results follow, a layer of a clip or
-    detections in its frames; None for the reference itself; kept: the driving is the result itself, in which synthesize kept the layer that
-    drove it, so that its frames are not the driver's; cache: shared by the metrics of a pass.
+    width, height: size of the frames in pixels.
+    landmarks: name of the landmark detector.
+    driving: the source that the results follow, by a layer of its clip or by detections in its frames; None for the reference.
+    kept: the driving is the result itself, in which synthesize stored the driving layer. Its frames are then not those that drove.
+    cache: shared by the metrics of a pass.
     """
 
     width: int
@@ -65,16 +66,16 @@ class EvaluationContext:
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of merit.
+    """One figure of merit of frames.
 
     open: loads the metric's networks and returns its scorer.
-    missing: "" or a sentence about the missing file or package, if possible a `Sentence` with a code; does not use the network.
-    layer: the layer that the driving must have; without it the metric runs only when it is named.
-    min_frames, min_side: it needs at least this number of frames, with sides of at least this number of pixels.
-    floor: the reference itself scores worse than perfect, and its score is reported.
-    finish: turns the scorer's values for all frames of a candidate into the figures whose mean counts.
-    only_by_name: it runs only when it is named.
-    caution: "" or a sentence on what makes its figures here incomparable with others.
+    missing: "" or a sentence about the missing file or package, if possible a `Sentence` with a code. It must not use the internet.
+    layer: the layer that the driving needs. If the driving does not have it, the metric runs only when it is requested by name.
+    min_frames, min_side: the smallest number of frames, and the smallest side in pixels, that the metric accepts.
+    floor: the reference itself does not score perfectly, and its score is reported.
+    finish: turns the scorer's values for all frames of a candidate into the figures whose mean is reported.
+    only_by_name: it runs only when it is requested by name.
+    caution: "" or a sentence on why its figures must not be compared with others.
     """
 
     name: str
@@ -92,8 +93,8 @@ class Metric:
     only_by_name: bool = False
     caution: Callable[[EvaluationContext], str] = lambda context: ""
 
-    def concerns(self, context: EvaluationContext) -> bool:
-        """Whether it runs without being named: the driving has the layer that this metric needs."""
+    def runs_by_default(self, context: EvaluationContext) -> bool:
+        """Whether it runs when no metric is requested by name."""
         if self.only_by_name:
             return False
         clip = None if context.driving is None else context.driving.clip
@@ -109,12 +110,12 @@ class Metric:
 
 
 def missing_weights(*names: str) -> str:
-    """Why these weight files cannot be used without the network, as a sentence; "" if they can."""
+    """Why these weight files cannot be used without a download, as a sentence; "" if they can."""
     from weights import registry
 
     for name in names:
         if name not in registry.manifest():
-            return f"the manifest of weights has no entry for {name}, because no sha256 of it is published to check it by"
+            return f"the manifest of weights has no entry for {name}, because no sha256 of it is published"
         if not registry.available(name):
             try:
                 return registry.problem(name)

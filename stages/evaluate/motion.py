@@ -18,26 +18,25 @@ Mask = NDArray[np.bool_]
 
 
 class FlowFinder:
-    """Two images, uint8 RGB [H, W, 3] -> flow [H, W, 2] in pixels, with image(x) = other(x + flow(x))."""
+    """Called with two images, uint8 RGB [H, W, 3], it returns the flow [H, W, 2] in pixels: image(x) = other(x + flow(x))."""
 
     def __init__(self) -> None:
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def __call__(self, image: Image, other: Image) -> Flow:
-        start = np.zeros((*image.shape[:2], 2), np.float32)
-        return np.asarray(self._dis.calc(_grey(image), _grey(other), start), np.float32)
+        initial_flow = np.zeros((*image.shape[:2], 2), np.float32)
+        return np.asarray(self._dis.calc(_grey(image), _grey(other), initial_flow), np.float32)
 
 
 def consistent(backward: Flow, forward: Flow) -> Mask:
-    """Forward-backward check: the pixels [H, W] that return nearly to where they started, inside the frame (Sundaram et al. 2010, eq.
-    5)."""
-    returned = warp(forward, backward)
-    gap = _squared_length(backward + returned)
-    allowed = 0.01 * (_squared_length(backward) + _squared_length(returned)) + 0.5
-    height, width = gap.shape
+    """Forward-backward check (Sundaram et al. 2010, eq. 5): the pixels [H, W] that stay in the frame and return nearly to their start."""
+    way_back = warp(forward, backward)
+    distance = _squared_length(backward + way_back)
+    allowed = 0.01 * (_squared_length(backward) + _squared_length(way_back)) + 0.5
+    height, width = distance.shape
     x, y = np.moveaxis(_targets(backward), -1, 0)
     inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
-    return np.asarray((gap <= allowed) & inside)
+    return np.asarray((distance <= allowed) & inside)
 
 
 def warp(image: Image | Flow, flow: Flow) -> NDArray[np.float32]:
@@ -57,11 +56,12 @@ def _squared_length(flow: Flow) -> NDArray[np.float32]:
 
 
 def _targets(flow: Flow) -> Flow:
+    """The position x + flow(x) to which the flow takes each pixel x."""
     height, width = flow.shape[:2]
     return flow + _positions(width, height)
 
 
 @functools.lru_cache(maxsize=1)
 def _positions(width: int, height: int) -> Flow:
-    """The x and y of each pixel."""
+    """The x and y of each pixel, [H, W, 2]."""
     return np.stack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)), -1)

@@ -1,4 +1,4 @@
-"""One evaluation by several processes, or by Ray: each measures shards, and the partial results are added."""
+"""One evaluation in several processes, or on Ray: each process measures shards, and their partial results are added."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from typing import Any, Literal
 
 from stages.errors import Fsv2vError, InputError, UsageError, add_prefix
 from stages.evaluate.cache import Cache
-from stages.evaluate.compare import EvaluateOptions, empty_part, evaluate, open_pairs, pairs
+from stages.evaluate.compare import EvaluateOptions, empty_part, evaluate, open_pairs, pair_results
 from stages.evaluate.measure import OnEvent, Score, ignore
 from stages.evaluate.partial_result import PartialResult, load, require_same
 from stages.evaluate.set_statistics import set_names
 from stages.io.files import TEMPORARY_PREFIX, hidden_directory
 from stages.runner import ClipTask, Outcome, Report, Step, run_over_clips
 
-_FOR_EACH, _ON_RAY = 4, 1024
-"""Number of shards for each process, and in all on a cluster with an unknown number of workers."""
+_SHARDS_PER_PROCESS = 4
+_SHARDS_ON_RAY = 1024
+"""Number of shards for a cluster with an unknown number of workers."""
 _INTERVAL = 0.2
 """Seconds between two reports of progress."""
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What all shards have in common. `folder` receives their partial results; `sets_grow` as for `evaluate`."""
+    """The task of all shards. `folder` receives their partial results; see `evaluate` for the other fields."""
 
     results: tuple[str, ...]
     references: tuple[str, ...]
@@ -36,7 +37,7 @@ class _Work:
     folder: Path
     sets_grow: bool
 
-    def part(self, shard: str) -> Path:
+    def part_path(self, shard: str) -> Path:
         return self.folder / f"{shard.replace('/', '-of-')}.npz"
 
 
@@ -51,41 +52,41 @@ def evaluate_parallel(
     engine: Literal["local", "ray"] = "local",
     address: str | None = None,
 ) -> Iterator[Score]:
-    """The scores of `evaluate`, computed by `jobs` processes (on Ray, 1 stands for every core of the cluster); those of frames as they
-    finish.
+    """The scores of `evaluate`, computed by `jobs` processes (on Ray, 1 stands for every core of the cluster).
 
-    `on_event` receives {done, total} in results, and {warning}. Raises what `evaluate` raises; the first failure ends the others' work.
+    The scores of single results are yielded as they finish. `on_event` receives {done, total}, in results, and {warning}. Raises what
+    `evaluate` raises; the first failure stops all processes.
     """
-    given: set[str] = set()
+    reported: set[str] = set()
 
     def warn(text: str) -> None:
-        if text not in given:
-            given.add(text)
+        if text not in reported:
+            reported.add(text)
             on_event({"warning": text})
 
     index, count = shard
-    named = pairs(results, references)
-    own = named[index::count]
+    all_pairs = pair_results(results, references)
+    shard_pairs = all_pairs[index::count]
     if out:
-        require_same(out, empty_part(named, options, shard))
-    open_pairs(own, lambda event: warn(event["warning"]))  # find pairs that cannot be compared before hours of work
-    pieces = max(1, min(len(own), _ON_RAY if engine == "ray" and jobs == 1 else _FOR_EACH * jobs))
+        require_same(out, empty_part(all_pairs, options, shard))
+    open_pairs(shard_pairs, lambda event: warn(event["warning"]))  # raises at once if a pair cannot be compared
+    pieces = max(1, min(len(shard_pairs), _SHARDS_ON_RAY if engine == "ray" and jobs == 1 else _SHARDS_PER_PROCESS * jobs))
     shards = (f"{index + count * piece}/{count * pieces}" for piece in range(pieces))
-    with _folder_of_parts(options.cache, engine) as folder:
+    with _temporary_folder(options.cache, engine) as folder:
         work = _Work(tuple(results), tuple(references), options, folder.resolve(), out is not None)
         task = ClipTask("stages.evaluate.parallel:measure_shard", work, of_clips=False)
         whole, done = None, 0
         with contextlib.closing(run_over_clips(task, shards, jobs, engine=engine, keep_going=False, address=address)) as reports:
             for report in reports:
-                part = _taken(report, work)
+                part = _take_part(report, work)
                 for text in report.notes["warnings"]:
                     warn(text)
                 yield from part.scores
                 whole = part if whole is None else whole + part
                 done += report.notes["results"]
-                on_event({"done": done, "total": len(own)})
+                on_event({"done": done, "total": len(shard_pairs)})
     assert whole is not None, "there is at least one shard"
-    sets = {name: whole.clips[name] for name in dict.fromkeys(set_names(named)) if name in whole.clips}
+    sets = {name: whole.clips[name] for name in dict.fromkeys(set_names(all_pairs)) if name in whole.clips}
     whole = replace(whole, shards=(shard,), clips=sets)
     if out:
         whole.save(out)
@@ -94,7 +95,7 @@ def evaluate_parallel(
 
 
 def measure_shard(name: str, work: _Work, on_step: Callable[[Step], None] | None) -> Outcome:
-    """Measure the shard "i/n" and write its partial result. The notes hold the warnings. `on_step` may raise an interrupt."""
+    """Measure the shard "i/n" and write its partial result. The outcome's notes hold the warnings. `on_step` may raise an interrupt."""
     if not work.folder.is_dir():
         raise UsageError(
             f"{socket.gethostname()} does not see {work.folder}, where the partial results are merged", code="parts-not-shared"
@@ -111,15 +112,15 @@ def measure_shard(name: str, work: _Work, on_step: Callable[[Step], None] | None
             reported = time.monotonic()
             on_step(Step(name, event["done"], event["total"]))
 
-    for _ in evaluate(work.results, work.references, work.options, on_event, (index, count), work.part(name), work.sets_grow):
+    for _ in evaluate(work.results, work.references, work.options, on_event, (index, count), work.part_path(name), work.sets_grow):
         pass
-    measured = len(pairs(work.results, work.references)[index::count])
+    measured = len(pair_results(work.results, work.references)[index::count])
     return Outcome("", "done", 0, {"warnings": warnings, "results": measured})
 
 
 @contextlib.contextmanager
-def _folder_of_parts(cache: str, engine: str) -> Iterator[Path]:
-    """A folder for this run; on Ray beside the cached statistics, which all nodes have to share."""
+def _temporary_folder(cache: str, engine: str) -> Iterator[Path]:
+    """A folder for the partial results of this run. On Ray it lies in the folder of cached statistics, which all nodes have to share."""
     with contextlib.ExitStack() as stack:
         if engine == "local":
             yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX)))
@@ -131,12 +132,12 @@ def _folder_of_parts(cache: str, engine: str) -> Iterator[Path]:
         yield folder
 
 
-def _taken(report: Report, work: _Work) -> PartialResult:
-    """Load the partial result that a report is about and remove its file. Raises the error of a shard that failed."""
+def _take_part(report: Report, work: _Work) -> PartialResult:
+    """Load the partial result of a finished shard and remove its file. Raises the error of a shard that failed."""
     if report.status == "failed":
         error = Fsv2vError.from_text(add_prefix(f"shard {report.source}: ", report.reason))
         error.exit_code = report.exit_code
         raise error from RuntimeError(report.traceback)
-    part = load(work.part(report.source))
-    work.part(report.source).unlink()
+    part = load(work.part_path(report.source))
+    work.part_path(report.source).unlink()
     return part

@@ -1,4 +1,4 @@
-"""Which results are one set, and the statistics of the set, of its references and of its baselines."""
+"""Which results form a set, and the feature statistics of the set, of its references and of its baselines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from stages.evaluate.cache import Cache
-from stages.evaluate.extractor import Extractor, Networks, extract, of_still
+from stages.evaluate.extractor import Extractor, Networks, extract, still_statistics
 from stages.evaluate.frame_source import FrameSource, Image
 from stages.evaluate.measure import Baselines, OnEvent, fit
 from stages.evaluate.motion import MIN_SIDE
@@ -20,24 +20,24 @@ Pair = tuple[FrameSource, FrameSource]
 """A result and its reference."""
 
 
-def min_side(pairs: Sequence[Pair]) -> int:
-    """The shortest side of all frames of the results, in pixels."""
+def shortest_side(pairs: Sequence[Pair]) -> int:
+    """The shortest side of the frames of all results, in pixels."""
     return min(min(result.width, result.height) for result, _ in pairs)
 
 
-def samples(pairs: Sequence[Pair], extractor: Extractor, has_example: bool) -> int:
+def count_samples(pairs: Sequence[Pair], extractor: Extractor, has_example: bool) -> int:
     """Number of feature vectors of the results."""
     return sum(extractor.samples(reference.num_frames - first_scored(reference, has_example)) for _, reference in pairs)
 
 
 def first_scored(reference: FrameSource, has_example: bool) -> int:
-    """Index of the first frame that counts: 1 where frame 0 serves as the example."""
+    """Index of the first frame that is scored: 1 where frame 0 is the example."""
     return 0 if has_example or reference.num_frames == 1 else 1
 
 
 @dataclass(frozen=True)
 class SetStatistics:
-    """Statistics of a pool's results, of their references, and of the baselines (see `measure.Baselines`), None where they do not exist."""
+    """Statistics of a set's results, of their references, and of the baselines (see `measure.Baselines`), which may not exist."""
 
     results: Statistics
     references: Statistics
@@ -45,89 +45,94 @@ class SetStatistics:
     warped: Statistics | None = None
 
     def __add__(self, other: SetStatistics) -> SetStatistics:
-        def both(one: Statistics | None, more: Statistics | None) -> Statistics | None:
-            return None if one is None or more is None else one + more
+        def add(first: Statistics | None, second: Statistics | None) -> Statistics | None:
+            return None if first is None or second is None else first + second
 
-        baselines = both(self.repeated, other.repeated), both(self.warped, other.warped)
+        baselines = add(self.repeated, other.repeated), add(self.warped, other.warped)
         return SetStatistics(self.results + other.results, self.references + other.references, *baselines)
 
 
 def set_names(pairs: Sequence[tuple[str, str]]) -> list[str]:
     """The name of the set to which each (result, reference), given as paths, belongs.
 
-    Results that lie in one folder are one set, of its name, unless two of them have the same reference: then they compete, and each is a
-    set of its own, as is a single result.
+    Results in one folder form a set, which has the folder's name, unless two of them have the same reference: then they are rival results,
+    and each is a set of its own. A single result in a folder is a set of its own, too.
     """
     folders: dict[Path, set[tuple[str, str]]] = {}
     for pair in pairs:
         folders.setdefault(Path(pair[0]).parent, set()).add(pair)
 
-    def together(members: set[tuple[str, str]]) -> bool:
+    def form_a_set(members: set[tuple[str, str]]) -> bool:
         return len(members) > 1 and len({reference for _, reference in members}) == len(members)
 
-    return [str(Path(result).parent) if together(folders[Path(result).parent]) else result for result, _ in pairs]
+    return [str(Path(result).parent) if form_a_set(folders[Path(result).parent]) else result for result, _ in pairs]
 
 
 class StatisticsCollector:
-    """Computes the statistics of videos for several networks in one pass; what the cache has is not computed."""
+    """Computes statistics of videos for several networks in one pass. Statistics that are in the cache are read instead."""
 
     def __init__(self, device: str, cache: Cache, on_event: OnEvent) -> None:
         self._networks, self._cache, self._on_event = Networks(device), cache, on_event
 
-    def sides(
+    def collect(
         self, result: FrameSource, reference: FrameSource, example: Image | None, extractors: Sequence[Extractor]
     ) -> dict[str, SetStatistics]:
-        """Extractor's name -> statistics. example: as for `measure`; without it the first frame serves as the example and does not
-        count."""
+        """Extractor's name -> statistics of a result. example: as for `measure`; if it is None, the first frame is the example and is not
+        scored."""
         if not extractors:
             return {}
+        names = [extractor.name for extractor in extractors]
         start = first_scored(reference, example is not None)
-        ours = self._statistics(result, result, start, extractors)
-        theirs = self._statistics(reference, result, start, extractors)
-        still = example if example is not None else _first(reference, result) if start else None
-        if still is None:
-            return {one.name: SetStatistics(ours[one.name], theirs[one.name]) for one in extractors}
-        repeated = {one.name: self._repeated(one, still, reference.num_frames - start) for one in extractors}
-        warped = self._statistics(reference, result, start, extractors, still) if min(still.shape[:2]) >= MIN_SIDE else {}
-        return {one.name: SetStatistics(ours[one.name], theirs[one.name], repeated[one.name], warped.get(one.name)) for one in extractors}
+        results = self._statistics(result, result, start, extractors)
+        references = self._statistics(reference, result, start, extractors)
+        if example is None and start:
+            example = _first_frame(reference, result)
+        if example is None:
+            return {name: SetStatistics(results[name], references[name]) for name in names}
+        repeated = {extractor.name: self._repeated_statistics(extractor, example, reference.num_frames - start) for extractor in extractors}
+        warped = self._statistics(reference, result, start, extractors, example) if min(example.shape[:2]) >= MIN_SIDE else {}
+        return {name: SetStatistics(results[name], references[name], repeated[name], warped.get(name)) for name in names}
 
     def _statistics(
-        self, source: FrameSource, size: FrameSource, start: int, extractors: Sequence[Extractor], moved: Image | None = None
+        self, source: FrameSource, result: FrameSource, start: int, extractors: Sequence[Extractor], example: Image | None = None
     ) -> dict[str, Statistics]:
-        """The frames from `start` on, at the size of `size`; or the image `moved`, warped to these frames."""
-        about: dict[str, str | int] = {"frames": source.digest(), "start": start, "width": size.width, "height": size.height}
-        if moved is not None:
-            about["moved"] = _digest(moved)
-        places = {extractor.name: self._cache.path(**about, **_identity(extractor)) for extractor in extractors}
-        cached = {name: entry for name, path in places.items() if (entry := self._cache.read(path)) is not None}
+        """Statistics of the frames of `source` from `start` on, at the size of `result`; with an `example`, of the example warped to these
+        frames."""
+        identity: dict[str, str | int] = {"frames": source.digest(), "start": start, "width": result.width, "height": result.height}
+        if example is not None:
+            identity["moved"] = _digest(example)
+        paths = {extractor.name: self._cache.path(**identity, **_identity(extractor)) for extractor in extractors}
+        cached = {name: entry for name, path in paths.items() if (entry := self._cache.read(path)) is not None}
         missing = [extractor for extractor in extractors if extractor.name not in cached]
         if missing:
             done = start
 
-            def seen(count: int) -> None:
+            def on_batch(count: int) -> None:
                 nonlocal done
                 done += count
                 self._on_event({"done": done, "total": source.num_frames})
 
-            fitted = (fit(frame, size.width, size.height) for frame in islice(source.frames(), start, None))
-            frames = fitted if moved is None else map(Baselines(moved).warped, fitted)
-            made = extract(frames, str(about), missing, self._networks, seen)
-            for name, statistics in made.items():
-                self._cache.write(places[name], statistics)
-            cached |= made
+            fitted = (fit(frame, result.width, result.height) for frame in islice(source.frames(), start, None))
+            frames = fitted if example is None else map(Baselines(example).warped, fitted)
+            computed = extract(frames, str(identity), missing, self._networks, on_batch)
+            for name, statistics in computed.items():
+                self._cache.write(paths[name], statistics)
+            cached |= computed
         return cached
 
-    def _repeated(self, extractor: Extractor, image: Image, frames: int) -> Statistics:
+    def _repeated_statistics(self, extractor: Extractor, image: Image, frames: int) -> Statistics:
+        """Statistics of a video that repeats `image` for `frames` frames."""
         count, digest = extractor.samples(frames), _digest(image)
-        place = self._cache.path(still=digest, count=count, **_identity(extractor))
-        statistics = self._cache.read(place)
+        path = self._cache.path(still=digest, count=count, **_identity(extractor))
+        statistics = self._cache.read(path)
         if statistics is None:
-            statistics = of_still(image, digest, extractor, self._networks, count)
-            self._cache.write(place, statistics)
+            statistics = still_statistics(image, digest, extractor, self._networks, count)
+            self._cache.write(path, statistics)
         return statistics
 
 
 def _identity(extractor: Extractor) -> dict[str, str | int]:
+    """What identifies the features in the cache."""
     return {"extractor": extractor.name, "weights": registry.sha256(extractor.weights)}
 
 
@@ -135,6 +140,7 @@ def _digest(image: Image) -> str:
     return hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest()
 
 
-def _first(reference: FrameSource, size: FrameSource) -> Image:
+def _first_frame(reference: FrameSource, result: FrameSource) -> Image:
+    """The first frame of the reference at the size of the result."""
     frames: Iterator[Image] = reference.frames()
-    return fit(next(frames), size.width, size.height)
+    return fit(next(frames), result.width, result.height)

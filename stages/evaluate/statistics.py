@@ -1,7 +1,7 @@
 """Statistics of a set of feature vectors, and distances between two sets.
 
-Their memory does not grow with the set, and the statistics of parts add up to those of the whole in any order: sums for the Gaussian, and
-for kernels a sample that depends on the vectors' own keys alone.
+Statistics take the same memory for sets of any size, and those of parts can be added in any order. The Fréchet distance needs sums over
+all vectors. The kernel distance needs a sample of them; each vector has a random key, and those with the smallest keys are the sample.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from numpy.typing import NDArray
 
 from stages.errors import InputError
 
-KEPT = 2048
-"""Number of vectors of a set that are kept: those of the smallest keys, a random choice that is the same for all shards."""
+SAMPLE_SIZE = 2048
+"""Number of vectors in the sample of a larger set."""
 ROWS = 128
-"""Rows of a kernel's matrix that are in memory at once."""
+"""Number of rows of a kernel's matrix that are in memory at a time."""
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """count N; total [D] and products [D, D], sums of the vectors and of their outer products; sample [min(N, KEPT), D] float32, keys."""
+    """count: number N of vectors; total [D]: their sum; products [D, D]: the sum of their outer products; sample [min(N, SAMPLE_SIZE), D],
+    float32: the vectors with the smallest keys; keys: the keys of the sample."""
 
     count: int
     total: Array
@@ -41,31 +42,31 @@ class Statistics:
 
     @staticmethod
     def of(vectors: NDArray[np.float32], keys: NDArray[np.uint64]) -> Statistics:
-        """vectors: [N, D]; keys: [N], a number for each (see `keys_of`). Raises InputError when a vector is not finite."""
+        """vectors: [N, D]; keys: [N], a random number for each (see `sample_keys`). Raises InputError when a vector is not finite."""
         if not np.isfinite(vectors).all():
             raise InputError("The features of a frame are not finite numbers", code="features-not-finite")
-        exact = vectors.astype(np.float64)
-        kept = np.argsort(keys, kind="stable")[:KEPT]
-        return Statistics(len(vectors), exact.sum(0), exact.T @ exact, vectors[kept].astype(np.float32), keys[kept])
+        doubles = vectors.astype(np.float64)
+        chosen = np.argsort(keys, kind="stable")[:SAMPLE_SIZE]
+        return Statistics(len(vectors), doubles.sum(0), doubles.T @ doubles, vectors[chosen].astype(np.float32), keys[chosen])
 
     @staticmethod
     def repeated(vector: NDArray[np.float32], keys: NDArray[np.uint64]) -> Statistics:
         """Statistics of one vector [D] repeated for each key, without making the copies."""
-        few = Statistics.of(np.repeat(vector[None], min(len(keys), KEPT), 0), np.sort(keys)[:KEPT])
-        if len(keys) <= KEPT:
-            return few
-        exact = vector.astype(np.float64)
-        return replace(few, count=len(keys), total=len(keys) * exact, products=len(keys) * np.outer(exact, exact))
+        sample = Statistics.of(np.repeat(vector[None], min(len(keys), SAMPLE_SIZE), 0), np.sort(keys)[:SAMPLE_SIZE])
+        if len(keys) <= SAMPLE_SIZE:
+            return sample
+        doubles = vector.astype(np.float64)
+        return replace(sample, count=len(keys), total=len(keys) * doubles, products=len(keys) * np.outer(doubles, doubles))
 
     def __add__(self, other: Statistics) -> Statistics:
         keys = np.concatenate([self.keys, other.keys])
-        kept = np.argsort(keys, kind="stable")[:KEPT]
-        sample = np.concatenate([self.sample, other.sample])[kept]
-        return Statistics(self.count + other.count, self.total + other.total, self.products + other.products, sample, keys[kept])
+        chosen = np.argsort(keys, kind="stable")[:SAMPLE_SIZE]
+        sample = np.concatenate([self.sample, other.sample])[chosen]
+        return Statistics(self.count + other.count, self.total + other.total, self.products + other.products, sample, keys[chosen])
 
-    def settled(self) -> Statistics:
-        """With sums computed from the sample, if that is the whole set: then they are the same to the last bit however the set was
-        built."""
+    def canonical(self) -> Statistics:
+        """The statistics with sums that are computed again from the sample, if the sample is the whole set. These sums are the same to the
+        last bit, regardless of the parts in which the set was added."""
         return Statistics.of(self.sample, self.keys) if self.count == len(self.sample) else self
 
     def part(self, begin: int, end: int) -> Statistics:
@@ -84,7 +85,7 @@ class Statistics:
         return (self.products - np.outer(self.total, self.mean)) / max(self.count - 1, 1)
 
     def arrays(self, prefix: str = "") -> dict[str, NDArray[Any]]:
-        """For an .npz file. A sample that is the whole set stands for the sums, too, which keeps the files of short clips small."""
+        """Arrays for an .npz file. The sums are left out if the sample is the whole set, which keeps the files of short clips small."""
         sums = {} if self.count == len(self.sample) else {"total": self.total, "outer": self.products}
         named = {"count": np.array(self.count), "sample": self.sample, "keys": self.keys, **sums}
         return {prefix + name: value for name, value in named.items()}
@@ -112,45 +113,47 @@ class Statistics:
         return Statistics(int(count), total, products, sample, keys)
 
 
-def keys_of(digest: str, first: int, count: int) -> NDArray[np.uint64]:
-    """Evenly spread numbers for the vectors `first`, `first` + 1, ... of the video with that digest."""
+def sample_keys(digest: str, first: int, count: int) -> NDArray[np.uint64]:
+    """Pseudorandom numbers for the vectors `first`, `first` + 1, ... of the video with that digest; the same in every shard."""
     names = (f"{digest} {index}".encode() for index in range(first, first + count))
     return np.array([int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little") for name in names], np.uint64)
 
 
-def frechet_distance(ours: Statistics, theirs: Statistics) -> float:
+def frechet_distance(first: Statistics, second: Statistics) -> float:
     """|m - m'|^2 + Tr(C + C' - 2 (C C')^(1/2)) of the two Gaussians (Heusel et al. 2017, eq. 6).
 
-    C C' has the eigenvalues of the symmetric R^T C' R with C = R R^T, and the trace of its root is the sum of their roots: all real and
-    not negative, where a root of the matrix C C' itself is neither for covariances of low rank.
+    C C' has the same eigenvalues as the symmetric matrix R^T C' R, where C = R R^T. They are real and not negative, and the trace of the
+    square root is the sum of their square roots. Taking the root of C C' itself is inaccurate for covariances of low rank.
     """
-    values, vectors = np.linalg.eigh(ours.covariance)
+    values, vectors = np.linalg.eigh(first.covariance)
     root = vectors * np.sqrt(values.clip(0))
-    eigenvalues = np.linalg.eigvalsh(root.T @ theirs.covariance @ root)
-    means = float(np.square(ours.mean - theirs.mean).sum())
-    traces = float(np.trace(ours.covariance) + np.trace(theirs.covariance))
+    eigenvalues = np.linalg.eigvalsh(root.T @ second.covariance @ root)
+    means = float(np.square(first.mean - second.mean).sum())
+    traces = float(np.trace(first.covariance) + np.trace(second.covariance))
     return max(0.0, means + traces - 2 * float(np.sqrt(eigenvalues.clip(0)).sum()))
 
 
-def kernel_distance(ours: Statistics, theirs: Statistics) -> float:
+def kernel_distance(first: Statistics, second: Statistics) -> float:
     """Unbiased squared maximum mean discrepancy for the kernel (x.y / D + 1)^3 (Binkowski et al. 2018, section 4).
 
-    Of all pairs of the kept vectors, which is what the usual mean over random subsets estimates. Slightly negative for similar sets.
+    It is computed over all pairs of the two samples; the usual mean over random subsets estimates the same. It may be slightly negative for
+    similar sets.
     """
-    x, y = ours.sample.astype(np.float64), theirs.sample.astype(np.float64)
-    return _among(x) + _among(y) - 2 * _sum(x, y) / (len(x) * len(y))
+    x, y = first.sample.astype(np.float64), second.sample.astype(np.float64)
+    return _mean_within(x) + _mean_within(y) - 2 * _kernel_sum(x, y) / (len(x) * len(y))
 
 
-def _among(x: Array) -> float:
-    """Mean of the kernel over all pairs of different vectors."""
-    with_itself = float(_kernel(np.square(x).sum(1), x.shape[1]).sum())
-    return (_sum(x, x) - with_itself) / (len(x) * (len(x) - 1))
+def _mean_within(x: Array) -> float:
+    """Mean of the kernel over all pairs of two different vectors of a set."""
+    diagonal = float(_kernel(np.square(x).sum(1), x.shape[1]).sum())
+    return (_kernel_sum(x, x) - diagonal) / (len(x) * (len(x) - 1))
 
 
-def _sum(x: Array, y: Array) -> float:
-    """Sum of the kernel over all pairs, a few rows at a time: the matrix of two full samples would take 32 MiB in each step."""
+def _kernel_sum(x: Array, y: Array) -> float:
+    """Sum of the kernel over all pairs, ROWS rows at a time, because the matrix of two full samples would take 32 MiB."""
     return sum(float(_kernel(x[row : row + ROWS] @ y.T, x.shape[1]).sum()) for row in range(0, len(x), ROWS))
 
 
 def _kernel(products: Array, dimensions: int) -> Array:
+    """The kernel of pairs of vectors, by their scalar products."""
     return np.asarray((products / dimensions + 1) ** 3)

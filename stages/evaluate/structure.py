@@ -1,4 +1,4 @@
-"""The statistics of SSIM and MS-SSIM: means, variances and covariances under a Gaussian window, at scales that each halve the previous
+"""The statistics of SSIM and MS-SSIM: means, variances and covariances under a Gaussian window. Each scale halves the previous
 one."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Pixels = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """An image at one scale: pixels [H, W, 3], and the mean, its square and the variance of the window around each pixel."""
+    """An image at one scale: pixels [H, W, 3], and the mean, the squared mean and the variance of the window around each pixel."""
 
     pixels: Pixels
     _compared: WeakKeyDictionary[Structure, Pixels] = field(default_factory=WeakKeyDictionary, init=False, repr=False)
@@ -37,7 +37,7 @@ class Structure:
 
     @cached_property
     def mean(self) -> Pixels:
-        return _windowed(self.pixels)
+        return _window_mean(self.pixels)
 
     @cached_property
     def mean_squared(self) -> Pixels:
@@ -45,7 +45,7 @@ class Structure:
 
     @cached_property
     def variance(self) -> Pixels:
-        return _windowed(self.pixels * self.pixels) - self.mean_squared
+        return _window_mean(self.pixels * self.pixels) - self.mean_squared
 
     @cached_property
     def half(self) -> Structure:
@@ -61,17 +61,18 @@ class Structure:
     def contrast_and_structure(self, other: Structure) -> Pixels:
         """c s of Wang et al. 2004, eq. 9 and 10 with C3 = C2 / 2; cached, since SSIM and MS-SSIM both need it."""
         if other not in self._compared:
-            covariance = _windowed(self.pixels * other.pixels) - self.mean * other.mean
+            covariance = _window_mean(self.pixels * other.pixels) - self.mean * other.mean
             self._compared[other] = (2 * covariance + C2) / (self.variance + other.variance + C2)
         return self._compared[other]
 
 
 def mean_inside(values: Pixels) -> Pixels:
-    """The mean [3] of [H, W, 3] over the windows that lie within the image, as skimage and the authors have it."""
+    """The mean [3] of values [H, W, 3] over the windows that lie within the image, as in skimage and in the authors' code."""
     border = WINDOW // 2
     return np.array(cv2.mean(values[border:-border, border:-border])[:3])
 
 
-def _windowed(pixels: Pixels) -> Pixels:
+def _window_mean(pixels: Pixels) -> Pixels:
+    """The mean under the window around each pixel."""
     kernel = cv2.getGaussianKernel(WINDOW, SIGMA)
     return np.asarray(cv2.sepFilter2D(pixels, cv2.CV_64F, kernel, kernel), np.float64)

@@ -8,5 +8,5 @@ __all__ = ["PoseOptions", "extract", "extract_missing"]
 
 
 def extract_missing(clip: Clip, backend: str, device: str, subject: str | int = "largest") -> Outcome:
-    """Poses for a synthesis whose clip lacks them; `backend` names a landmark detector and is not used (see `Kind.extractor`)."""
+    """Extract poses for a synthesis whose clip has none. `backend` names a landmark detector and is not used (see `Kind.extractor`)."""
     return extract(clip, PoseOptions(device=device, person=subject))

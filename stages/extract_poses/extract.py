@@ -1,4 +1,4 @@
-"""The stage: from the frames of a clip to its layer `poses`."""
+"""The stage `extract-poses`: detects people in the frames of a clip and writes the layer `poses`."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ Boxes = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class PoseOptions:
-    """What shapes the poses; all but `device` enters the layer's key.
+    """The options of the stage; all but `device` are part of the layer's key.
 
-    person: largest, center, all, or N for the N-th from the left. smoothing: strength of the lag-free filter in time, 1 averages over
-    about 40 ms; 0 turns it off. drop: names of `rules.RULES`, which remove people.
+    person: largest, center, all, or a number from the left, from 0.
+    smoothing: strength of the lag-free filter in time; 1 averages over about 40 ms, 0 turns it off.
+    drop: names of `rules.RULES` that remove people.
     """
 
     backend: str = "auto"
@@ -42,10 +43,11 @@ class PoseOptions:
 def extract(clip: Clip, options: PoseOptions, overwrite: bool = False) -> Outcome:
     """Detect the chosen person, or all, in every frame of `clip`.
 
-    Writes `poses`: keypoints [T, P, 25, 3] (x, y in pixels, confidence; BODY_25), boxes [T, P, 4] and track_id [T, P], -1 and zeros for an
-    empty slot; with a backend that finds them also face [T, P, 70, 3], hand_left and hand_right [T, P, 21, 3]. The notes count the frames
-    without a person, and those in which each rule of `drop` applied. Raises NoDetection when no frame shows a person, ParametersDiffer when
-    another layer exists and `overwrite` is not set.
+    Writes `poses`: keypoints [T, P, 25, 3] (x, y in pixels, confidence; BODY_25), boxes [T, P, 4] and track_id [T, P]; with a backend that
+    finds them also face [T, P, 70, 3], hand_left and hand_right [T, P, 21, 3]. Where a frame has fewer than P people, track_id is -1 and
+    all else is 0. The notes count the frames without a person, and those in which each rule of `drop` applied.
+
+    Raises NoDetection when no frame shows a person, ParametersDiffer when another layer exists and `overwrite` is not set.
     """
     parameters = _parameters(options)
     backend = Backends("poses").require_for(clip, "poses", options.backend)
@@ -55,38 +57,41 @@ def extract(clip: Clip, options: PoseOptions, overwrite: bool = False) -> Outcom
     if not clip.needs("poses", producer, inputs, overwrite):
         return Outcome("poses", "skipped", clip.num_frames)
     with clip.writing("poses", producer, inputs, {"skeleton": "BODY_25", "keypoint_names": list(NAMES)}) as poses:
-        frames = list(_persons(clip, backend, options))
+        frames = list(_track_people(clip, backend, options))
         arrays = _arrays(frames)
         if not (arrays["track_id"] >= 0).any():
-            raise _no_person(clip, options.person, max(len(frame.payload) for frame in frames))
+            raise _no_person_error(clip, options.person, max(len(frame.payload) for frame in frames))
         dropped = _drop(arrays, [frame.payload for frame in frames], clip, options.drop)
         poses.arrays(arrays)
     notes = _notes(arrays, dropped) | backend.notes
     if options.person == "all" and backend.one_only:
-        notes["warnings"] = [f"the backend {backend.name} sees one person only"]
+        notes["warnings"] = [f"the backend {backend.name} detects only one person"]
     return Outcome("poses", "done", clip.num_frames, notes)
 
 
 def _parameters(options: PoseOptions) -> dict[str, Any]:
     if not 0 <= options.smoothing <= 100:
         raise UsageError(f"Smoothing cannot be {options.smoothing}", hint="Choose a number from 0 (off); 1 is the default")
-    if strange := set(options.drop) - set(rules.RULES):
-        raise UsageError(f"There is no rule {min(strange)!r}", hint=f"Choose from {', '.join(rules.RULES)}")
+    if unknown := set(options.drop) - set(rules.RULES):
+        raise UsageError(f"There is no rule {min(unknown)!r}", hint=f"Choose from {', '.join(rules.RULES)}")
     return {"person": parse_choice(options.person), "smoothing": float(options.smoothing), "drop": sorted(set(options.drop))}
 
 
-def _persons(clip: Clip, backend: Backend[Detector], options: PoseOptions) -> Iterator[Tracked[Boxes]]:
-    """The chosen people: tracked, with short gaps filled, smoothed."""
+def _track_people(clip: Clip, backend: Backend[Detector], options: PoseOptions) -> Iterator[Tracked[Boxes]]:
+    """The chosen people in each frame: tracked, with short gaps filled, and smoothed."""
     fps = float(clip.fps)
     detect = backend.open_for(options.person, options.device)
-    seen = detect_in_frames(((frame, None) for frame in clip.frames()), detect)
-    boxed = (Detections(frame.subjects, frame.cut, np.array([s.box for s in frame.subjects], np.float32).reshape(-1, 4)) for frame in seen)
-    chosen = follow(boxed, options.person, backend.points or len(NAMES), fps, clip.width, clip.height)
+    detections = detect_in_frames(((frame, None) for frame in clip.frames()), detect)
+    with_boxes = (
+        Detections(frame.subjects, frame.cut, np.array([subject.box for subject in frame.subjects], np.float32).reshape(-1, 4))
+        for frame in detections
+    )
+    chosen = follow(with_boxes, options.person, backend.points or len(NAMES), fps, clip.width, clip.height)
     return smooth_tracks(fill_gaps(chosen, fps), fps, options.smoothing)
 
 
 def _arrays(frames: list[Tracked[Boxes]]) -> dict[str, NDArray[Any]]:
-    """The arrays of the layer, with a column for each person of the frame that has most."""
+    """The arrays of the layer. Their second axis has the largest number of people in a frame."""
     persons = max(len(frame.points) for frame in frames)
     points = np.zeros((len(frames), persons, *frames[0].points.shape[1:]), np.float32)
     track_id = np.full((len(frames), persons), -1, np.int32)
@@ -100,19 +105,24 @@ def _arrays(frames: list[Tracked[Boxes]]) -> dict[str, NDArray[Any]]:
 
 def _drop(arrays: dict[str, NDArray[Any]], all_boxes: list[Boxes], clip: Clip, names: tuple[str, ...]) -> dict[str, int]:
     """Remove, in place, the people that the rules select. Raises NoDetection when none is left."""
-    out, counts = rules.apply(names, rules.Seen(arrays["keypoints"], all_boxes, float(clip.fps), clip.height))
+    dropped, counts = rules.apply(names, rules.ClipPoses(arrays["keypoints"], all_boxes, float(clip.fps), clip.height))
     for name, array in arrays.items():
-        array[out] = -1 if name == "track_id" else 0
+        array[dropped] = -1 if name == "track_id" else 0
     if not (arrays["track_id"] >= 0).any():
-        most = max(counts, key=lambda name: counts[name])
-        raise NoDetection(f"The rules leave no person in {clip.path}", hint=f"The rule {most} alone met {counts[most]} frames")
+        strictest = max(counts, key=lambda name: counts[name])
+        raise NoDetection(
+            f"The rules leave no person in {clip.path}", hint=f"The rule {strictest} alone applied in {counts[strictest]} frames"
+        )
     return counts
 
 
-def _no_person(clip: Clip, person: str | int, most: int) -> NoDetection:
+def _no_person_error(clip: Clip, person: str | int, most: int) -> NoDetection:
+    """most: the largest number of people that are seen in a frame."""
     if most:
         count = f"{most} person is" if most == 1 else f"{most} persons are"
-        return NoDetection(f"{clip.path} has no person number {person}: {count} seen at once", hint="They count from the left, from 0")
+        return NoDetection(
+            f"{clip.path} has no person number {person}: {count} seen at once", hint="People are numbered from the left, from 0"
+        )
     return NoDetection(
         f"No person was found in any of the {clip.num_frames} frames of {clip.path}",
         hint="A person should be at least a fifth of the image high",

@@ -8,5 +8,5 @@ __all__ = ["SketchOptions", "extract", "extract_missing"]
 
 
 def extract_missing(clip: Clip, backend: str, device: str, subject: str | int = "largest") -> Outcome:
-    """Landmarks without a sketch, for a synthesis whose clip lacks them."""
+    """Extract landmarks for a synthesis whose clip has none. The sketch contains no edges of the background, which saves time."""
     return extract(clip, SketchOptions(backend=backend, background="none", device=device, face=subject))

@@ -1,4 +1,4 @@
-"""The stage: from the frames of a clip to its layers `landmarks` and `sketch`."""
+"""The stage `extract-sketch`: detects faces in the frames of a clip and writes the layers `landmarks` and `sketch`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stages.clip import Clip, Producer
 from stages.conditions import background
 from stages.conditions.landmarks import LANDMARKS, draw_sketch
 from stages.errors import NoDetection, UsageError
-from stages.extract_sketch.orientation import Orientation
+from stages.extract_sketch.orientation import UpsideDownCheck
 from stages.runner import Outcome
 from stages.tracking.interpolation import fill_gaps
 from stages.tracking.smoothing import Tracked, smooth_tracks
@@ -27,11 +27,12 @@ Edges = NDArray[np.uint8] | None
 
 @dataclass(frozen=True)
 class SketchOptions:
-    """What shapes the landmarks and the sketch; all but `device` enters the layers' keys.
+    """The options of the stage; all but `device` are part of the layers' keys.
 
-    backend: a landmark backend, or auto for MediaPipe if its weights are available, else dlib. background: edges drawn outside the face.
-    face: largest, center, all, or N for the N-th from the left. smoothing: strength of the lag-free filter in time, 1 averages over
-    about 40 ms; 0 turns it off.
+    backend: a landmark backend, or auto for MediaPipe if its weights are available, else dlib.
+    background: edges drawn outside the face.
+    face: largest, center, all, or a number from the left, from 0.
+    smoothing: strength of the lag-free filter in time; 1 averages over about 40 ms, 0 turns it off.
     """
 
     backend: str = "auto"
@@ -44,35 +45,36 @@ class SketchOptions:
 def extract(clip: Clip, options: SketchOptions, overwrite: bool = False) -> Outcome:
     """Detect the chosen face in every frame of `clip` and draw its sketch.
 
-    Writes `landmarks` (points [T, P, 68, 3]: x, y in pixels, confidence; P is 1 unless all faces are wanted; with a backend that finds
-    irises also iris [T, P, 10, 3]), then `sketch` (uint8 [H, W]). Frames without a face get zeros and an empty sketch. The notes count
-    them, and the frames with a face cut by the border of the image. Raises NoDetection when no frame has a face, ParametersDiffer when
-    other layers exist and `overwrite` is not set.
+    Writes `landmarks`: points [T, P, 68, 3] (x, y in pixels, confidence), where P is 1 unless `face` is all; with a backend that finds
+    irises also iris [T, P, 10, 3]. Writes `sketch`: uint8 [H, W] for each frame. Frames without a face have zeros and an empty sketch. The
+    notes count them, and the frames in which the border of the image cuts a face.
+
+    Raises NoDetection when no frame has a face, ParametersDiffer when other layers exist and `overwrite` is not set.
     """
-    _check(options)
+    _check_options(options)
     backend = Backends("landmarks").require_for(clip, "landmarks", options.backend)
-    making = {"landmarks": _landmarks_producer(backend, options), "sketch": _sketch_producer(backend, options)}
+    producers = {"landmarks": _landmarks_producer(backend, options), "sketch": _sketch_producer(backend, options)}
     inputs = {"frames": clip.frames_digest()}
-    needed = [kind for kind, producer in making.items() if clip.needs(kind, producer, inputs, overwrite)]
+    needed = [kind for kind, producer in producers.items() if clip.needs(kind, producer, inputs, overwrite)]
     if not needed:
         return Outcome("sketch", "skipped", clip.num_frames)
-    detector = Orientation(backend.open_for(options.face, options.device)) if "landmarks" in needed else None
+    detector = UpsideDownCheck(backend.open_for(options.face, options.device)) if "landmarks" in needed else None
     frames = _known_faces(clip, options) if detector is None else _detected_faces(clip, detector, backend.points or LANDMARKS, options)
-    with clip.writing("sketch", making["sketch"], inputs) as sketch:
+    with clip.writing("sketch", producers["sketch"], inputs) as sketch:
         points = _draw(clip, frames, sketch)
         if not points[..., 2].any():
-            nothing = f"No face was found in any of the {clip.num_frames} frames of {clip.path}"
-            numbered = f"Face {options.face} was chosen: they count from 0, from the left" if str(options.face).isdigit() else ""
-            raise NoDetection(nothing, hint=numbered, code="no-face", facts=_alternatives(backend.name, options.face))
+            message = f"No face was found in any of the {clip.num_frames} frames of {clip.path}"
+            hint = f"Face {options.face} was chosen; faces are numbered from the left, from 0" if str(options.face).isdigit() else ""
+            raise NoDetection(message, hint=hint, code="no-face", facts=_alternatives(backend.name, options.face))
         if "landmarks" in needed:
-            with clip.writing("landmarks", making["landmarks"], inputs) as landmarks:
+            with clip.writing("landmarks", producers["landmarks"], inputs) as landmarks:
                 landmarks.arrays(_arrays(points))
     upside_down = detector is not None and detector.upside_down
     notes = _notes(points[..., :LANDMARKS, :], clip.width, clip.height, upside_down) | backend.notes
     return Outcome("sketch", "done", clip.num_frames, notes)
 
 
-def _check(options: SketchOptions) -> None:
+def _check_options(options: SketchOptions) -> None:
     parse_choice(options.face)
     if options.background not in ("canny", "none"):
         raise UsageError(f"There is no background {options.background!r}", hint="Choose canny or none")
@@ -91,29 +93,31 @@ def _sketch_producer(backend: Backend[Detector], options: SketchOptions) -> Prod
     return Producer(STAGE, backend.name, parameters, landmarks.weights, device=options.device)
 
 
-def _detected_faces(clip: Clip, detector: Orientation, count: int, options: SketchOptions) -> Iterator[Tracked[Edges]]:
+def _detected_faces(clip: Clip, detector: UpsideDownCheck, count: int, options: SketchOptions) -> Iterator[Tracked[Edges]]:
+    """The chosen faces of each frame: tracked, with short gaps filled, and smoothed. count: number of points of a face."""
     fps = float(clip.fps)
     chosen = follow(detect_in_frames(_with_edges(clip, options), detector), options.face, count, fps, clip.width, clip.height)
     return smooth_tracks(fill_gaps(chosen, fps), fps, options.smoothing)
 
 
 def _known_faces(clip: Clip, options: SketchOptions) -> Iterator[Tracked[Edges]]:
-    """As `_detected_faces`, from the finished layer."""
+    """As `_detected_faces`, but from the finished layer `landmarks`."""
     points = clip.layer("landmarks").arrays()["points"]
     identity = np.zeros(points.shape[1], np.int64)
     if options.background == "none":
         return (Tracked(faces, identity, None) for faces in points)
-    edges = (edges for _, edges in _with_edges(clip, options))
-    return (Tracked(faces, identity, payload) for faces, payload in zip(points, edges, strict=True))
+    all_edges = (edges for _, edges in _with_edges(clip, options))
+    return (Tracked(faces, identity, edges) for faces, edges in zip(points, all_edges, strict=True))
 
 
 def _with_edges(clip: Clip, options: SketchOptions) -> Iterator[tuple[NDArray[np.uint8], Edges]]:
+    """(frame, its edges, or None without a background) for each frame."""
     for frame in clip.frames():
         yield frame, background.packed_edges(frame) if options.background == "canny" else None
 
 
 def _draw(clip: Clip, frames: Iterator[Tracked[Edges]], sketch: Any) -> NDArray[np.float32]:
-    """Write the sketch of each frame to the layer `sketch`; returns the points of all frames, [T, P, 68 or 78, 3]."""
+    """Draw the sketch of each frame and write it to the layer `sketch`. Returns the points of all frames, [T, P, 68 or 78, 3]."""
     points = []
     for frame in frames:
         points.append(frame.points)
@@ -123,10 +127,10 @@ def _draw(clip: Clip, frames: Iterator[Tracked[Edges]], sketch: Any) -> NDArray[
             np.maximum(image, background.edges_outside_faces(frame.payload, faces, clip.width), out=image)
         sketch.image(image)
     persons = max((len(faces) for faces in points), default=1)
-    together = np.zeros((len(points), persons, *points[0].shape[1:]), np.float32)
-    for row, faces in zip(together, points, strict=True):
+    all_points = np.zeros((len(points), persons, *points[0].shape[1:]), np.float32)
+    for row, faces in zip(all_points, points, strict=True):
         row[: len(faces)] = faces
-    return together
+    return all_points
 
 
 def _arrays(points: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -136,23 +140,23 @@ def _arrays(points: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
 
 
 def _notes(points: NDArray[np.float32], width: int, height: int, upside_down: bool) -> dict[str, Any]:
-    """Notes of the outcome: frames without a face, frames whose face is cut by the border of the image, an upside-down face."""
+    """The notes of the outcome: the number of frames without a face, the number with a face at the border of the image, and warnings."""
     seen = points[..., 2].max(axis=-1) > 0
     outside = (points[..., :2] < -1).any(axis=-1) | (points[..., 0] > width) | (points[..., 1] > height)
     cut = int((seen & outside.any(axis=-1)).any(axis=-1).sum())
     notes: dict[str, Any] = {"frames_without_face": int((~seen.any(axis=-1)).sum()), "frames_with_cut_face": cut}
-    warnings = [f"the face is cut by the border of the image in {cut} of {len(points)} frames; results suffer"] if cut else []
+    warnings = [f"the face is cut by the border of the image in {cut} of {len(points)} frames, which makes results worse"] if cut else []
     if upside_down:
-        warnings.append("the face seems to be upside down, and its landmarks are wrong then: turn the images by 180 degrees first")
+        warnings.append("the face seems to be upside down; if it is, its landmarks are wrong: rotate the images by 180 degrees first")
     return notes | ({"warnings": warnings} if warnings else {})
 
 
-def _alternatives(backend: str, face: str | int) -> dict[str, Any]:
-    """What else can be tried here: other backends, and those that find smaller faces when a face is chosen by its number."""
-    usable = [one for one in Backends("landmarks").every() if one.available]
+def _alternatives(name: str, face: str | int) -> dict[str, Any]:
+    """What else the user can try: other backends, and those that find smaller faces if a face is chosen by its number."""
+    usable = [backend for backend in Backends("landmarks").every() if backend.available]
     return {
-        "backend": backend,
+        "backend": name,
         "face": str(face),
-        "others": [one.name for one in usable if one.name != backend],
-        "find_smaller": [one.name for one in usable if one.open_many and face in ("largest", "center")],
+        "others": [backend.name for backend in usable if backend.name != name],
+        "find_smaller": [backend.name for backend in usable if backend.open_many and face in ("largest", "center")],
     }

@@ -1,4 +1,4 @@
-"""The output of landmark backends."""
+"""A face, as landmark backends return it."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ __all__ = ["FACE_POINTS", "Detector", "Face", "box_of_points"]
 FACE_POINTS = LANDMARKS + IRIS_POINTS
 
 Face = Subject
-"""A face: its points are [68, 3] in the order of iBUG 300-W, or [78, 3] with both irises at the end, for backends that find them."""
+"""Its points are [68, 3] in the order of iBUG 300-W, or [78, 3] with the ten of the irises at the end, from backends that find them."""

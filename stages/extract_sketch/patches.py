@@ -1,4 +1,4 @@
-"""The square grey patch around a face that the dlib backend uses, in training and at run time."""
+"""The square grey patch around a face that the dlib backend uses, in training and in detection."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 SIDE = 248
 FACE_SIDE = 112
-"""A patch shows 2.2 times the face's square, scaled so that the square is FACE_SIDE pixels wide: dlib's detector needs 80 or more."""
+"""Side of the face's square in a patch, in pixels: 1 / 2.2 of the patch. dlib's detector needs at least 80."""
 
-_SPREAD_TO_SIDE = 2.76
-_LIFT = -0.06
+_SIDE_PER_SPREAD = 2.76
+"""Side of a face's square, in units of the root mean squared distance of the landmarks from their mean."""
+_CENTRE_SHIFT = -0.06
+"""From the mean of the landmarks down to the centre of the square, in units of its side."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Square:
 
 @dataclass(frozen=True)
 class Patch:
-    """grey: uint8 [SIDE, SIDE]; frame x = (patch x + 0.5) / scale + left - 0.5, and likewise y."""
+    """grey: uint8 [SIDE, SIDE]; scale: pixels of the patch per pixel of the frame; left, top: its corner in pixels of the frame."""
 
     grey: NDArray[np.uint8]
     scale: float
@@ -35,19 +37,19 @@ class Patch:
     top: int
 
     def to_frame(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """points [..., 2] of the patch -> of the frame."""
+        """Points [..., 2] from pixels of the patch to pixels of the frame."""
         return np.asarray((points + 0.5) / self.scale + np.array([self.left, self.top]) - 0.5, np.float32)
 
     def to_patch(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """points [..., 2] of the frame -> of the patch."""
+        """Points [..., 2] from pixels of the frame to pixels of the patch."""
         return np.asarray((points + 0.5 - np.array([self.left, self.top])) * self.scale - 0.5, np.float32)
 
 
 def square_of_points(points: NDArray[np.float32]) -> Square:
-    """The square that dlib's detector would draw on average around a face with these 68 points [68, >=2]."""
+    """The square that dlib's detector gives on average for a face with these landmarks [68, >=2]."""
     centre = points[:, :2].mean(axis=0)
-    side = _SPREAD_TO_SIDE * float(np.sqrt(((points[:, :2] - centre) ** 2).sum(axis=1).mean()))
-    return Square(float(centre[0]), float(centre[1]) + _LIFT * side, side)
+    side = _SIDE_PER_SPREAD * float(np.sqrt(((points[:, :2] - centre) ** 2).sum(axis=1).mean()))
+    return Square(float(centre[0]), float(centre[1]) + _CENTRE_SHIFT * side, side)
 
 
 def cut_patch(frame: NDArray[np.uint8], square: Square) -> Patch:

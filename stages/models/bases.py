@@ -14,7 +14,7 @@ from weights import registry
 
 def describe_base(base: Path, sha256: str, delta: Path) -> Base:
     """The entry about its base in the header of a delta that is written to `delta`. sha256: that of the file `base`."""
-    if (name := registry.named(sha256)) is not None:
+    if (name := registry.name_of_digest(sha256)) is not None:
         return Base(sha256, name)
     try:
         path = os.path.relpath(base.absolute(), delta.absolute().parent)
@@ -38,7 +38,7 @@ def find_base(base: Base, delta: Path, chosen: Path | None = None) -> Path:
             if file_sha256(path) == base.sha256:
                 return path
             other_files.append(f"{path} is another file")
-    if (name := registry.named(base.sha256)) is not None:
+    if (name := registry.name_of_digest(base.sha256)) is not None:
         return registry.path(name)
     raise MissingRequirement(
         "; ".join([f"{delta} was finetuned from {_describe(base)}, which was not found", *other_files]),

@@ -84,7 +84,7 @@ def load_model(path: Path, base: Path | None = None) -> Model:
     except (*READ_ERRORS, ArithmeticError, AssertionError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{path} does not fit the network that its header describes: {reason}", hint="Train or fetch it again") from error
-    return Model(generator.eval().requires_grad_(False), info, path, registry.digest(path), whole)
+    return Model(generator.eval().requires_grad_(False), info, path, registry.cached_sha256(path), whole)
 
 
 class _BuildForLoading(TorchFunctionMode):

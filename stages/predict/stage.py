@@ -51,7 +51,7 @@ def predict(
     process makes `out`).
     """
     if not model.config.makes_labels:
-        raise UsageError(f"{model.path} makes images, and predicts no label maps", code="model-predicts-nothing")
+        raise UsageError(f"{model.path} makes images and predicts no label maps", code="model-predicts-nothing")
     if options.frames < 1:
         raise UsageError(f"{options.frames} frames cannot be predicted", hint="Choose a number from 1")
     clip.require_other_path(out)

@@ -8,5 +8,6 @@ __all__ = ["SegmentOptions", "extract", "extract_missing"]
 
 
 def extract_missing(clip: Clip, backend: str, device: str) -> Outcome:
-    """Label maps for a synthesis whose clip lacks them; `backend` is that of landmarks."""
+    """Extract label maps for a synthesis whose clip has none. `backend` names a landmark detector and is not used (see
+    `Kind.extractor`)."""
     return extract(clip, SegmentOptions(device=device))

@@ -1,4 +1,4 @@
-"""Editing of label maps, as in vid2vid: for example trees become buildings."""
+"""Edit label maps, as in vid2vid: for example, turn trees into buildings."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from stages.conditions.labels import LabelTable
 from stages.errors import UsageError
 
 
-def lookup_of(edits: Sequence[str], table: LabelTable) -> NDArray[np.uint8]:
-    """edits: "tree=building", by names or ids of the table -> uint8 [256]; `lookup[ids]` is the edited label map.
+def edit_lookup(edits: Sequence[str], table: LabelTable) -> NDArray[np.uint8]:
+    """A table, uint8 [256], such that `lookup[ids]` is the edited label map.
 
-    All edits happen at once: "a=b", "b=a" exchanges the two. Raises UsageError for text that is not an edit, for an unknown label,
-    and when one label is to become two others.
+    edits: such as "tree=building", with names or ids of the table. They apply at once, so "a=b" and "b=a" exchange two labels.
+    Raises UsageError for text that is not an edit, for an unknown label, and when one label is to become two others.
     """
     lookup = np.arange(256, dtype=np.uint8)
     edited: dict[int, int] = {}
     for edit in edits:
         before, equals, after = edit.partition("=")
         if not equals:
-            raise UsageError(f"{edit!r} is no edit of labels", hint="Write it as tree=building")
+            raise UsageError(f"{edit!r} is not an edit of labels", hint="Write it as tree=building")
         old, new = _id(before.strip(), table), _id(after.strip(), table)
         if edited.setdefault(old, new) != new:
             both = f"{table.names[edited[old]]} and {table.names[new]}"

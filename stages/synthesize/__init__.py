@@ -1,4 +1,4 @@
-"""synthesize: frames of the example's subject that move as the driving clip says."""
+"""synthesize: frames in which the example's subject moves like the driving clip."""
 
 from stages.synthesize.appearance import Choices, require_appearance, variant
 from stages.synthesize.film import FilmRendering, require_film

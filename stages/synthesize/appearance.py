@@ -1,4 +1,4 @@
-"""What the instances of a synthesis look like: the features z_t that vid2vid paints them by, chosen for each label."""
+"""The appearance of the instances in a synthesis: the features z_t of vid2vid, which are chosen for each label."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Choices:
-    """A choice for some labels, and one for all others; the mean where there is none."""
+    """A choice for each of some labels, and one for all other labels. Without a choice a label has its mean."""
 
     others: Choice | None = None
     by_label: Mapping[str, Choice] = field(default_factory=dict)
@@ -59,14 +59,14 @@ class Choices:
                 raise UsageError(f"{part!r} is not an appearance", hint=HOW_TO_CHOOSE)
             label, mean, seed, picture = found.groups()
             choice = Choice("mean") if mean else Choice("from", picture=picture) if picture else Choice("sample", int(seed))
-            before = choices.others if label is None else choices.by_label.get(label)
-            if before is not None:
-                raise UsageError(f"the appearance of {label or 'all labels'} is both {before} and {choice}", hint="Leave one of them out")
+            earlier = choices.others if label is None else choices.by_label.get(label)
+            if earlier is not None:
+                raise UsageError(f"the appearance of {label or 'all labels'} is both {earlier} and {choice}", hint="Leave one of them out")
             choices = choices.changed(label, choice)
         return choices
 
     def changed(self, label: str | None, choice: Choice) -> Choices:
-        """With another choice for a label, or for all others."""
+        """A copy with another choice for a label, or, if `label` is None, for all other labels."""
         return replace(self, others=choice) if label is None else replace(self, by_label={**self.by_label, label: choice})
 
     def __iter__(self) -> Iterator[tuple[str | None, Choice]]:
@@ -82,26 +82,26 @@ class Choices:
 
     @property
     def pictures(self) -> list[str]:
-        """The pictures that are named, each once."""
+        """The pictures in all choices, without repetitions."""
         return list(dict.fromkeys(choice.picture for _, choice in self if choice.how == "from"))
 
 
 def variant(text: str, number: int) -> str:
-    """The appearance of variant 0, 1, 2, ... of a video: with other draws; if the text is empty, everything is drawn.
+    """The appearance of variant 0, 1, 2, ... of a video: each SEED of `text` plus the number. An empty text stands for sample:0.
 
-    Raises UsageError if nothing is drawn, so that all variants would be alike.
+    Raises UsageError if `text` contains no sample, because all variants would be alike.
     """
     choices = Choices.parse(text or "sample:0")
-    drawn = [(label, choice) for label, choice in choices if choice.how == "sample"]
-    if not drawn:
-        raise UsageError(f"nothing in {text} is drawn: all variants would be alike", hint="Use sample:SEED")
-    for label, choice in drawn:
+    samples = [(label, choice) for label, choice in choices if choice.how == "sample"]
+    if not samples:
+        raise UsageError(f"{text} contains no sample: all variants would be alike", hint="Use sample:SEED")
+    for label, choice in samples:
         choices = choices.changed(label, replace(choice, seed=choice.seed + number))
     return str(choices)
 
 
 def require_appearance(text: str, model: Model) -> None:
-    """Raises UsageError for an appearance that is no choice, or that a model without one is asked for."""
+    """Raises UsageError for a text that is not an appearance, and for one that the model cannot produce."""
     choices = Choices.parse(text)
     if text and not model.config.appearance:
         raise UsageError(f"this model of the family {model.config.family} has no appearance to choose", hint="Leave it out")
@@ -113,16 +113,16 @@ def require_appearance(text: str, model: Model) -> None:
 
 
 def mixtures_of(model: Model) -> dict[str, Mixture]:
-    """The mixture of each label that the model has seen in training. Raises InputError if its file is damaged."""
+    """The mixture of Gaussians of each label that the model has seen in training. Raises InputError if the model's file is damaged."""
     try:
         stored = model.info["appearance"]
         return {str(name): Mixture.from_json(values, model.config.appearance) for name, values in stored.items()}
     except READ_ERRORS as error:
-        raise InputError(f"{model.path} does not say what labels look like: {error}", hint="Train it again") from error
+        raise InputError(f"{model.path} lacks valid mixtures of the appearance of labels: {error}", hint="Train it again") from error
 
 
 class Painter:
-    """The appearance maps z_t of the frames of a driving clip, which are asked for one after another."""
+    """Makes the appearance maps z_t of a driving clip. It is called for the frames in their order."""
 
     def __init__(self, clip: Clip, track: LabelTrack, looks: Looks) -> None:
         self.clip, self.track, self.looks = clip, track, looks
@@ -135,9 +135,9 @@ class Painter:
             self._identities(index).astype(np.float64), view.matrix, (view.width, view.height),
             flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101,
         )  # fmt: skip
-        found, places = np.unique(identities.astype(np.int64), return_inverse=True)
-        values = np.stack([self.looks.of(int(identity)) for identity in found]).astype(np.float32)
-        return np.ascontiguousarray(values[places.reshape(identities.shape)].transpose(2, 0, 1))
+        instances, indices = np.unique(identities.astype(np.int64), return_inverse=True)
+        values = np.stack([self.looks.of(int(identity)) for identity in instances]).astype(np.float32)
+        return np.ascontiguousarray(values[indices.reshape(identities.shape)].transpose(2, 0, 1))
 
     def _identities(self, index: int) -> Identities:
         labels, numbers = self.track.channels_and_instances(index, self.whole)
@@ -146,15 +146,15 @@ class Painter:
         return self.follow(labels, self._flow_to(index) if index and self.clip.has("flow") else None)
 
     def _flow_to(self, index: int) -> NDArray[np.float32]:
-        """The clip's flow from the frame before, [H, W, 2]."""
+        """The clip's flow from the previous frame to frame `index`, [H, W, 2]."""
         flow = self.clip.layer("flow").image(index - 1).astype(np.float32)
         if flow.shape[:2] != (self.clip.height, self.clip.width):
-            raise InvalidClip(f"the layer flow of {self.clip.path} is not of the size of its frames")
+            raise InvalidClip(f"the layer flow of {self.clip.path} does not have the size of its frames")
         return flow
 
 
 class Looks:
-    """The appearance of each instance, decided when it is first seen and kept."""
+    """The appearance of each instance. It is decided when the instance is first seen, and then never changes."""
 
     def __init__(
         self, names: Sequence[str], choices: Choices, mixtures: Mapping[str, Mixture], shown: Mapping[str, Shown], size: int
@@ -165,7 +165,7 @@ class Looks:
         self.counts: dict[str, int] = {}
 
     def of(self, identity: int) -> Vector:
-        """[D]; identity as in `Identities`."""
+        """The features [D] of an instance; identity: see `Identities`."""
         if identity not in self.decided:
             label, number = identity % LABELS, identity // LABELS
             self.decided[identity] = self.none if label == VOID else self._decide(self.names[label], number)
@@ -188,7 +188,7 @@ Shown = Mapping[str, list[Vector]]
 
 @dataclass(frozen=True)
 class Appearance:
-    """The choices for one driving clip, checked against what it and the pictures show."""
+    """The choices for one driving clip. They have been checked against the labels in the clip and in the pictures."""
 
     clip: Clip
     track: LabelTrack
@@ -199,17 +199,19 @@ class Appearance:
     warnings: tuple[str, ...]
 
     def painter(self) -> Painter:
-        """A new one for each pass over the clip."""
+        """A new painter, which is needed for each pass over the clip."""
         return Painter(self.clip, self.track, Looks(self.track.names, self.choices, self.mixtures, self.shown, self.size))
 
 
 def decide_appearance(
     text: str, driving: Clip, track: Any, model: Model, pictures: Mapping[str, Clip], crop: Crop, device: torch.device
 ) -> Appearance:
-    """The appearance of a driving clip's instances. pictures: the clips of those that `text` names; the model is on `device`.
+    """The appearance of a driving clip's instances.
 
-    Raises UsageError for a label that the clip's table does not have, InputError if the clip shows a label that the model has never
-    seen, if the numbers of its instances jump, or if a picture does not show what it is to give the appearance of.
+    pictures: path in `text` -> clip of that picture; device: where the model already is.
+    Raises UsageError for a label that the clip's table does not have. Raises InputError if the clip shows a label that the model has never
+    seen, if its instance numbers do not stay with the instances from frame to frame, or if a picture does not show the label whose
+    appearance it has to give.
     """
     choices, mixtures = Choices.parse(text), mixtures_of(model)
     if unknown := [label for label in choices.by_label if label not in track.names]:
@@ -217,36 +219,38 @@ def decide_appearance(
     shown = {name: _shown(pictures[name], model, crop, device) for name in choices.pictures}
     for label, choice in choices.by_label.items():
         if choice.how == "from" and label not in shown[choice.picture]:
-            raise InputError(f"{choice.picture} shows no {label}", hint="Name a picture that does, or leave it out")
+            raise InputError(f"{choice.picture} shows no {label}", hint="Give a picture that shows it, or leave out the label")
     present = _labels_of(driving, track)
     pictured = [label for label in present if choices.of(label).how == "from"]
     replaced = [label for label in pictured if label not in shown[choices.of(label).picture]]
     if unseen := [label for label in present if (label not in pictured or label in replaced) and label not in mixtures]:
         known = ", ".join(mixtures)
-        shows = f"{driving.path} shows {unseen[0]}, and the model has not learnt what that looks like, only {known}"
-        raise InputError(shows, code="appearance-unknown")
-    warnings = tuple(f"{choices.of(label).picture} shows no {label}: the mean of what the model has learnt is taken" for label in replaced)
+        message = f"{driving.path} shows {unseen[0]}, but the model has learnt only the appearance of {known}"
+        raise InputError(message, code="appearance-unknown")
+    warnings = tuple(
+        f"{choices.of(label).picture} shows no {label}: the mean appearance that the model has learnt is used" for label in replaced
+    )
     return Appearance(driving, track, choices, mixtures, shown, model.config.appearance, warnings)
 
 
 def _labels_of(clip: Clip, track: LabelTrack) -> list[str]:
-    """The labels that a clip shows. Raises InputError if the numbers of its instances jump."""
+    """The labels that a clip shows. Raises InputError if its instance numbers do not stay with the instances from frame to frame."""
     whole = View.scaled(clip.height, clip.width, clip.height, clip.width)
-    counts, before = np.zeros(LABELS, np.int64), None
+    counts, previous = np.zeros(LABELS, np.int64), None
     for index in range(track.num_frames):
         labels, numbers = track.channels_and_instances(index, whole)
         counts += np.bincount(labels.ravel(), minlength=LABELS)
         if numbers is not None and track.instances is not None:
             keys = keys_of(labels, numbers)
-            if before is not None:
-                require_stable_numbers(before, keys, track.instances.is_thing, index)
-            before = keys
+            if previous is not None:
+                require_stable_numbers(previous, keys, track.instances.is_thing, index)
+            previous = keys
     return [name for name, count in zip(track.names, counts, strict=False) if count]
 
 
 @torch.no_grad()
 def _shown(picture: Clip, model: Model, crop: Crop, device: torch.device) -> Shown:
-    """What the first frame of a picture shows."""
+    """The features of the instances in the first frame of a picture."""
     track = open_track(picture, model.config.kind)
     require_channels(picture, track.channels, model.config.semantic_channels)
     view = views(picture, track, model.config.size, crop)[0]

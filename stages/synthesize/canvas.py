@@ -1,8 +1,8 @@
-"""Frames at the resolution of the example: what the network decides at its own size, carried out on the example's pixels.
+"""Frames at the resolution of the example, from the flow, mask and frame that the network makes at its own size.
 
-The network gives flow, mask and frame at the model's size. The flow is enlarged and warps the example at full size. Its pixels are taken
-where the network trusts the warp (equation 11) and where the warp, made small, agrees with the frame; elsewhere the enlarged frame is
-shown. Colours that change slowly over the image (light, shadow) are those of the frame, so that there are no seams.
+The flow is enlarged and warps the example at full size. The warp is shown where the mask of the network trusts it (equation 11) and where
+it agrees with the network's frame at the model's size; elsewhere the enlarged frame is shown. Slow changes of colour over the image, such
+as light and shadow, are always those of the frame, so that there are no seams.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ Image = NDArray[np.uint8]
 Map = NDArray[np.float32]
 
 TOLERANCE = 12.0
-"""Grey levels by which a trusted warp differs from the frame, beyond a change of light."""
+"""Grey levels by which a warp may differ from the frame, apart from light and shadow, before it is no longer trusted."""
 LIGHT = 1 / 64
 """Standard deviation of the Gaussian that separates light and shadow from detail, in image heights."""
 MIN_SHARE = 0.02
-"""An example that has nowhere a larger share is not warped."""
+"""An example whose share is smaller everywhere is not warped."""
 
 
 @dataclass(frozen=True)
 class Plate:
-    """An example at full size. view: from its pixels to the model's."""
+    """An example at full size. view: maps its pixels to the model's."""
 
     image: Image
     view: View
 
     @property
     def inverse(self) -> NDArray[np.float64]:
-        """[2, 3], from the model's pixels to the plate's."""
+        """The matrix [2, 3] that maps the model's pixels to the plate's."""
         return self.view.inverse(*self.image.shape[:2]).matrix
 
 
 class Canvas:
-    """Frames of the first plate's size. plates: one for each example."""
+    """Makes frames of the size of the first plate. plates: one for each example."""
 
     def __init__(self, plates: Sequence[Plate]) -> None:
         self.plates = plates
@@ -52,14 +52,16 @@ class Canvas:
         self._to_model = plates[0].view.matrix.astype(np.float64)
         y, x = np.mgrid[: self.height, : self.width].astype(np.float32)
         grid = np.stack([x, y], -1)
-        self._at_rest = [grid, *(_apply(plate.inverse @ _square(self._to_model), grid) for plate in plates[1:])]
-        """Where in each plate the pixels of the canvas come from if nothing moves."""
+        self._at_rest = [grid, *(_transform(plate.inverse @ _with_last_row(self._to_model), grid) for plate in plates[1:])]
+        """For each plate, the position from which each pixel of the canvas comes if nothing moves."""
 
     def frame(self, made: Synthesis, chosen: Sequence[int], window: Map | None = None) -> Image:
         """The frame, uint8 [H, W, 3].
 
-        chosen: the examples that it was made from, as indices of the plates. window: float32 [h, w] in [0, 1] at the model's size, by which
-        motion fades: a warp is the first plate where it is 0; None for 1 everywhere.
+        made: what the network made.
+        chosen: indices of the examples from which it was made.
+        window: float32 [h, w] in [0, 1] at the model's size, a factor of the motion. Where it is 0, the first plate is not moved. None
+        stands for 1 everywhere.
         """
         assert made.example is not None
         frame, warped = _grey_levels(made.frame), _grey_levels(made.example.image)
@@ -68,14 +70,14 @@ class Canvas:
         if window is not None:
             light = light * window[..., None]
             flows = {index: (flow * window[..., None], share) for index, (flow, share) in flows.items()}
-        painted = self._enlarged(frame, cv2.INTER_CUBIC)
-        shown = self._warped(flows) + self._enlarged(light)
-        shown = painted + (shown - painted) * self._enlarged(trust)[..., None]
+        painted = self._enlarge(frame, cv2.INTER_CUBIC)
+        shown = self._warp(flows) + self._enlarge(light)
+        shown = painted + (shown - painted) * self._enlarge(trust)[..., None]
         result: Image = np.clip(shown + 0.5, 0, 255).astype(np.uint8)
         return result
 
     def _trust(self, frame: Map, warped: Map, made: Synthesis) -> tuple[Map, Map]:
-        """How far the warp is shown, [h, w] in [0, 1], and the change of light from the warp to the frame, [h, w, 3]."""
+        """(opacity of the warp, [h, w] in [0, 1]; change of light from the warp to the frame, [h, w, 3])."""
         sigma = LIGHT * len(frame)
         light = cv2.GaussianBlur(frame - warped, (0, 0), sigma)
         error = cv2.GaussianBlur(np.abs(frame - warped - light).mean(-1), (0, 0), max(sigma / 3, 0.5))
@@ -85,7 +87,7 @@ class Canvas:
         return np.asarray(trust, np.float32), np.asarray(light, np.float32)
 
     def _flows(self, made: Synthesis, chosen: Sequence[int]) -> dict[int, tuple[Map, Map | None]]:
-        """Index of a plate -> its flow [h, w, 2] in the model's pixels, and its share [h, w]; None for a share of 1."""
+        """Index of a plate -> (its flow [h, w, 2] in the model's pixels, its share [h, w], or None for a share of 1)."""
         warped = made.example
         assert warped is not None
         if warped.flows is None or warped.shares is None:
@@ -97,18 +99,18 @@ class Canvas:
         total = shares[used].sum(0)
         return {chosen[k]: (_channels_last(flows[k]), shares[k] / total) for k in used}
 
-    def _warped(self, flows: dict[int, tuple[Map, Map | None]]) -> Map:
+    def _warp(self, flows: dict[int, tuple[Map, Map | None]]) -> Map:
         shown: Map | float = 0.0
         for index, (flow, share) in flows.items():
             plate = self.plates[index]
             moved = flow @ plate.inverse[:, :2].T.astype(np.float32)
-            place = self._at_rest[index] + self._enlarged(moved)
-            image = cv2.remap(plate.image, place[..., 0], place[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-            shown = shown + (image if share is None else image * self._enlarged(share)[..., None])
+            position = self._at_rest[index] + self._enlarge(moved)
+            image = cv2.remap(plate.image, position[..., 0], position[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            shown = shown + (image if share is None else image * self._enlarge(share)[..., None])
         return np.asarray(shown, np.float32)
 
-    def _enlarged(self, values: Map, interpolation: int = cv2.INTER_LINEAR) -> Map:
-        """A map at the model's size on the canvas."""
+    def _enlarge(self, values: Map, interpolation: int = cv2.INTER_LINEAR) -> Map:
+        """A map at the model's size, enlarged to the size of the canvas."""
         size = self.width, self.height
         flags = interpolation | cv2.WARP_INVERSE_MAP
         enlarged = cv2.warpAffine(np.ascontiguousarray(values), self._to_model, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
@@ -124,10 +126,12 @@ def _channels_last(values: Map) -> Map:
     return np.ascontiguousarray(values.transpose(1, 2, 0))
 
 
-def _apply(matrix: NDArray[np.float64], points: Map) -> Map:
+def _transform(matrix: NDArray[np.float64], points: Map) -> Map:
+    """Points [..., 2] transformed by an affine matrix [2, 3]."""
     moved: Map = (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
     return moved
 
 
-def _square(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+def _with_last_row(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """An affine matrix [2, 3] as [3, 3]."""
     return np.vstack([matrix, [0, 0, 1]])

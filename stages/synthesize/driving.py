@@ -1,4 +1,5 @@
-"""The driving clip as the model sees it: one semantic image per frame, in the example's place and proportions."""
+"""The driving clip as input of the model: a semantic image for each frame. It can be fitted to the example's position and
+proportions."""
 
 from __future__ import annotations
 
@@ -18,23 +19,23 @@ from stages.conditions.view import View
 from stages.errors import NoDetection
 
 Painter = Callable[[int, View], np.ndarray]
-"""Frame number, view -> appearance map, float32 [D, H, W]."""
+"""(frame number, view) -> appearance map, float32 [D, H, W]."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What drives one frame."""
+    """The input that drives one frame."""
 
     sample: Sample
     """Semantic image and keypoints."""
     starts_shot: bool
-    """A new shot begins, so the frame before must not influence this one."""
+    """Whether a new shot begins, so that the previous frame must not influence this one."""
 
 
 class Driving:
     """Semantic images of a clip for a model of a given kind and size.
 
-    A frame on which nothing was detected repeats the last one that had something (at the beginning, the first one).
+    A frame without a detection repeats the last frame with one. At the beginning of the clip it repeats the first frame with one.
     """
 
     def __init__(self, clip: Clip, kind: str, size: tuple[int, int], crop: Crop) -> None:
@@ -45,49 +46,51 @@ class Driving:
         if not seen:
             raise NoDetection(f"nothing was detected in the driving clip {clip.path}", code="nothing-detected")
         self.held = clip.num_frames - len(seen)
+        """Number of frames without a detection."""
         self.source = np.maximum.accumulate(np.where(np.isin(np.arange(clip.num_frames), seen), np.arange(clip.num_frames), seen[0]))
+        """For each frame, the index of the frame that it repeats, or its own index."""
         self.views = self._seen_through = views(clip, self.track, size, crop)
         self._painter: Callable[[], Painter] | None = None
         self.notes: list[str] = []
 
     def fit_to(self, examples: Sequence[np.ndarray], *, proportions: bool = True) -> None:
-        """Give the driving face or body the place, size and proportions of the examples' keypoints, in the model's pixels.
+        """Give the driving face or body the position, size and proportions of the examples.
 
-        examples: the `Track.keypoints` of each. A face is fitted to the first example, the limbs of a body to all of them. Without
-        `proportions` a face keeps its own.
+        examples: the `Track.keypoints` of each, in the model's pixels. A face is fitted to the first example, the limbs of a body to all.
+        proportions: if False, a face keeps its own proportions.
         """
         self.track = self.track.fitted(self.views, examples, proportions=proportions)
         self._seen_through = [View.scaled(*self.size, *self.size)] * self.track.num_frames
 
     def move_as(self, motion: Motion, examples: Sequence[np.ndarray]) -> None:
-        """Change the strength of the motion, or where it starts from. examples: as for `fit_to`, which has been called if it is to be."""
+        """Change the strength or the origin of the motion. examples: as for `fit_to`, which has to be called before, if at all."""
         self.track, self.notes = self.track.with_motion(self._seen_through, examples, motion)
         self._seen_through = [View.scaled(*self.size, *self.size)] * self.track.num_frames
 
     def painted_by(self, painter: Callable[[], Painter]) -> None:
-        """Give each frame an appearance map. painter: makes a new one for each pass over the clip."""
+        """Give each frame an appearance map. painter: makes a new painter for each pass over the clip."""
         self._painter = painter
 
     def steps(self) -> Iterator[Step]:
-        """One per frame of the clip."""
-        before = None
+        """A step for each frame of the clip."""
+        previous = None
         paint = None if self._painter is None else self._painter()
         for index in self.source:
             view = self._seen_through[index]
             sample = sample_of(self.track, index, view)
             if paint is not None:
                 sample = replace(sample, appearance=paint(int(index), view))
-            starts_shot = before is None or _leapt(before, sample.keypoints)
-            before = sample.keypoints
+            starts_shot = previous is None or _jumps(previous, sample.keypoints)
+            previous = sample.keypoints
             yield Step(sample, starts_shot)
 
     def keypoints(self) -> Iterator[np.ndarray]:
-        """Of each frame, [N, 3] in the model's pixels."""
+        """The keypoints [N, 3] of each frame, in the model's pixels."""
         for index in self.source:
             yield self.track.keypoints(index, self._seen_through[index])
 
     def frames_beyond(self, reach: Reach) -> dict[str, list[int]]:
-        """The frames whose subject is beyond what the examples show, by the respect in which it is (`reach.RESPECTS`)."""
+        """An aspect of the subject (`reach.RESPECTS`) -> the frames in which it is beyond what the examples show."""
         found: dict[str, list[int]] = {}
         for frame, index in enumerate(self.source):
             for what in reach.beyond(self.track.keypoints(index, self._seen_through[index])):
@@ -95,11 +98,11 @@ class Driving:
         return found
 
     def drawings(self) -> Iterator[np.ndarray]:
-        """The driving layer drawn for people to look at, uint8 [H, W, 3]."""
+        """The driving layer of each frame as a picture for people, uint8 [H, W, 3]."""
         return map(self.drawing, range(len(self.source)))
 
     def drawing(self, frame: int) -> np.ndarray:
-        """That of one frame."""
+        """The driving layer of one frame as a picture for people, uint8 [H, W, 3]."""
         index = self.source[frame]
         return self.track.drawing(index, self._seen_through[index])
 
@@ -113,9 +116,10 @@ class Driving:
             yield view.image(frame)
 
 
-def _leapt(before: np.ndarray, points: np.ndarray) -> bool:
-    both = (before[:, 2] > 0) & (points[:, 2] > 0)
+def _jumps(previous: np.ndarray, points: np.ndarray) -> bool:
+    """Whether the subject has jumped between two frames with these keypoints [N, 3], as it does only at a cut."""
+    both = (previous[:, 2] > 0) & (points[:, 2] > 0)
     if not both.any():
         return False
     size = max(float(np.ptp(points[both, :2], axis=0).max()), 1.0)
-    return bool(np.linalg.norm(points[both, :2].mean(0) - before[both, :2].mean(0)) > JUMP_IN_FACES * size)
+    return bool(np.linalg.norm(points[both, :2].mean(0) - previous[both, :2].mean(0)) > JUMP_IN_FACES * size)

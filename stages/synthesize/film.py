@@ -30,7 +30,7 @@ from stages.synthesize.fitting import Fitting
 from stages.synthesize.options import SynthesizeOptions
 from stages.synthesize.placement import Photograph, Placement, whole_view
 from stages.synthesize.rendering import Made, Rendering, require_finite
-from stages.synthesize.transforms import FrameTransform, transformed
+from stages.synthesize.transforms import FrameTransform, apply_transforms
 
 SOFT_EDGE = 0.08
 """Width of the soft edge around the face, in heights of the model's images."""
@@ -140,17 +140,18 @@ class FilmRendering(Rendering):
         self, grounds: Iterator[np.ndarray] | None = None, made: Made | None = None, seen: FrameTransform | None = None
     ) -> Iterator[np.ndarray]:
         """uint8 RGB [H, W, 3], those of the film. made is not called for frames in which nothing was detected: they stay as they are."""
-        return transformed(self._made(made), [] if seen is None else [seen])
+        return apply_transforms(self._made(made), [] if seen is None else [seen])
 
     def _made(self, observe: Made | None) -> Iterator[np.ndarray]:
         kind, past = find(self._kind), None
         assert kind.cover_features is not None
-        for index, (frame, picture, step) in enumerate(zip(self.driving.source, self._pictures(), self.driving.steps(), strict=True)):
-            if not self.driving.track.seen(frame):
+        pictures = self._film.frames(0, self.driving.num_frames)
+        for index, (picture, step) in enumerate(zip(pictures, self.driving.steps(), strict=True)):
+            if not self.driving.track.seen(index):
                 past = None
                 yield whole_view(*picture.shape[:2]).image(picture)
                 continue
-            example, target = self._example(frame, picture), frame_of([step.sample], self._device)
+            example, target = self._example(index, picture), frame_of([step.sample], self._device)
             known: Frame | None = None if step.starts_shot else past
             code = self.renderer.encode_examples(frame_of([example.sample], self._device).map(lambda x: x[None]))
             made = self.renderer.synthesize(code, target, known)
@@ -161,20 +162,13 @@ class FilmRendering(Rendering):
             photograph = Photograph(picture, [example], self._placement, kind.cover_features, SOFT_EDGE)
             yield photograph.frame(made, [0], step.sample.keypoints, photograph.image)
 
-    def _pictures(self) -> Iterator[np.ndarray]:
-        """The frames of the film that are wanted."""
-        wanted = self.driving.source
-        if len(wanted) == self.driving.num_frames:
-            return self._film.frames(0, self.driving.num_frames)
-        return map(self._film.frame, wanted.tolist())
-
     def _example(self, index: int, picture: np.ndarray) -> Example:
         """A frame of the film as the example."""
         track, view = self.driving.film_track, self.driving.views[index]
         return Example(self._film, track, index, view, sample_of(track, index, view, view.image(picture)))
 
     def frames_beyond(self) -> dict[str, list[int]]:
-        """None: each frame has an example with its pose."""
+        """Always empty: each frame has an example with its pose."""
         return {}
 
     def warnings(self) -> list[str]:

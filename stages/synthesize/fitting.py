@@ -1,4 +1,4 @@
-"""Whether the driving keypoints are fitted to the example, and how: decided from what the example and the driving clip show."""
+"""Decide whether and how the driving keypoints are fitted to the example. It depends on what the example and the driving clip show."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ from stages.models import identity
 
 Normalize = Literal["auto", "on", "off"]
 SAME_SHAPE = 0.02
-"""Root mean square distance of the landmarks of one image and its copy, in eye distances: what coding and scaling leave of it."""
+"""The landmarks of an image and of its copy differ by less, as a root mean squared distance in eye distances. Coding and scaling may move
+them."""
 SAME_PIXELS = 8.0
-"""Mean difference of the heads of one image and its copy, in grey levels."""
+"""The heads in an image and in its copy differ by less, on average, in grey levels."""
 THUMBNAIL = 64
-"""Pixels at which heads are compared."""
+"""Width and height in pixels at which heads are compared."""
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """What becomes of the driving keypoints."""
+    """How the driving keypoints are fitted to the example, and why."""
 
     how: Literal["none", "place", "proportions"]
-    """Nothing; one scale and shift for the whole clip; the example's proportions too."""
+    """none: they are not changed. place: one scale and shift for the whole clip. proportions: also the example's proportions."""
     why: str
     """The reason, as part of a sentence."""
 
 
 def decide(normalize: Normalize, kind: str, examples: Sequence[Clip], driving: Clip) -> Fitting:
-    """The fitting for a model of this kind; `auto` looks at the first example's first face.
+    """The fitting for a model of this kind. For `auto`, the first face of the first example decides: if it is the driving person, the
+    driving keypoints keep their proportions, else they get the example's.
 
-    A driver who is the example keeps the own proportions: only what comes from somebody else is given the example's. Raises UsageError
-    when what drives cannot be fitted though it is asked for.
+    Raises UsageError when `normalize` is "on" and this kind of driving cannot be fitted.
     """
     if normalize == "off":
         return Fitting("none", "it is switched off")
@@ -54,21 +55,22 @@ def decide(normalize: Normalize, kind: str, examples: Sequence[Clip], driving: C
     if normalize == "on":
         return Fitting("proportions", "it is switched on")
     if driving.has("frames"):
-        own = driving.frames_digest()
-        if any(own == clip.frames_digest() for clip in examples if clip.has("frames")):
+        digest = driving.frames_digest()
+        if any(digest == clip.frames_digest() for clip in examples if clip.has("frames")):
             return Fitting("none", "the example is the driving video itself")
         if find(kind).shows_face and examples[0].has("frames"):
-            return _of_faces(examples[0], driving)
+            return _decide_by_faces(examples[0], driving)
     return Fitting("proportions", "the example is not from the driving video")
 
 
-def _of_faces(example: Clip, driving: Clip) -> Fitting:
+def _decide_by_faces(example: Clip, driving: Clip) -> Fitting:
+    """The fitting for `auto`: compare the example's first face with the driving face in the most similar pose."""
     shown, driver = open_track(example, "landmarks"), open_track(driving, "landmarks")
     assert isinstance(shown, LandmarkTrack) and isinstance(driver, LandmarkTrack)
     seen = [index for index in range(driver.num_frames) if driver.seen(index)]
     first = next((index for index in range(shown.num_frames) if shown.seen(index)), None)
     if first is None or not seen:
-        return Fitting("proportions", "no face is seen")
+        return Fitting("proportions", "no face is visible")
     face = shown.points[first, 0]
     closest = seen[int(nearest(driver.points[seen, 0, :, :2], face[:, :2])[0])]
     image, frame, other = example.frame(first), driving.frame(closest), driver.points[closest, 0]
@@ -76,21 +78,24 @@ def _of_faces(example: Clip, driving: Clip) -> Fitting:
         return Fitting("place", f"the example is frame {closest} of the driving video")
     describe = identity.open_if_available()
     if describe is None:
-        return Fitting("proportions", "the example is no frame of the driving video")
-    apart = float(np.linalg.norm(describe(image, face) - describe(frame, other)))
-    if apart < identity.SAME_PERSON:
-        return Fitting("place", f"the example shows the driving person (distance of their faces {apart:.2f}, below {identity.SAME_PERSON})")
-    return Fitting("proportions", f"the example shows another person (distance of their faces {apart:.2f})")
+        return Fitting("proportions", "the example is not a frame of the driving video")
+    distance = float(np.linalg.norm(describe(image, face) - describe(frame, other)))
+    if distance < identity.SAME_PERSON:
+        return Fitting(
+            "place", f"the example shows the driving person (distance of their faces {distance:.2f}, below {identity.SAME_PERSON})"
+        )
+    return Fitting("proportions", f"the example shows another person (distance of their faces {distance:.2f})")
 
 
 def _is_copy(image: np.ndarray, face: np.ndarray, frame: np.ndarray, other: np.ndarray) -> bool:
-    """Whether an image with the landmarks `face` [68, 3] is the frame with the landmarks `other`, up to scale, place and coding."""
+    """Whether an image with the landmarks `face` [68, 3] is a copy of the frame with the landmarks `other`, apart from scale, position and
+    coding."""
     scale, shift = fit(other[:, :2], face[:, :2])
     moved = other.copy()
     moved[:, :2] = other[:, :2] * scale + shift
     if np.sqrt(np.square(moved[:, :2] - face[:, :2]).sum(1).mean()) > SAME_SHAPE * eye_distance(face):
         return False
     x, y, side = crop.head_boxes(face[None])[0] * [1, 1, 0.5]
-    here = View.crop(np.array([x - side / 2, y - side / 2, side]), THUMBNAIL, THUMBNAIL)
-    there = View(np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), *image.shape[:2]).then(here)
-    return bool(np.abs(here.image(image).astype(float) - there.image(frame)).mean() < SAME_PIXELS)
+    image_view = View.crop(np.array([x - side / 2, y - side / 2, side]), THUMBNAIL, THUMBNAIL)
+    frame_view = View(np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), *image.shape[:2]).then(image_view)
+    return bool(np.abs(image_view.image(image).astype(float) - frame_view.image(frame)).mean() < SAME_PIXELS)

@@ -17,7 +17,7 @@ from stages.synthesize.canvas import Image, Map
 MAX_PICTURES = 8
 """Largest number of pictures that are put together."""
 SAME_SCENE = 8.0
-"""Two pictures show one scene, from one place, if they differ by less than so many grey levels in half of what is ground in both."""
+"""Grey levels. Two pictures show one scene from one place if the median of their difference, over the ground in both, is below it."""
 STRIP = 64
 """Rows that are put together at a time, to save memory."""
 
@@ -34,7 +34,7 @@ class Ground:
 def find_ground(examples: Sequence[Example], kind: Kind, edge: float) -> Ground | None:
     """The ground of the scene of the first example; None if no other example shows more of it.
 
-    edge: width of what is left out around the subject, in heights of the model's images.
+    edge: width of the margin around the subject that counts as covered, in heights of the model's images.
     """
     chosen = [examples[round(place)] for place in np.linspace(0, len(examples) - 1, min(len(examples), MAX_PICTURES))]
     first, *others = [(example.clip.frame(example.index), _covered(example, kind, edge)) for example in chosen]

@@ -1,4 +1,4 @@
-"""What shapes a synthesis, and what it says of itself."""
+"""The options of a synthesis, and the outcome that it returns."""
 
 from __future__ import annotations
 
@@ -22,61 +22,62 @@ MIN_SIDE, LARGEST_SIDE = 32, 8192
 
 @dataclass(frozen=True)
 class SynthesizeOptions:
-    """All but `compile` and `device` enters the key of the output; `note` only if it is False."""
+    """All options but `compile` and `device` are part of the output's key; `note` only if it is False."""
 
     num_examples: int | None = None
-    """Largest number of frames taken from each example clip or video; an image gives one. None: 4, or 32 to select from."""
+    """Largest number of frames taken from each example clip or video. None: 4, or 32 if `select` chooses among them."""
     example_frames: tuple[int | None, int | None] = (None, None)
-    """The part [start, stop) of each example clip or video from which they are taken."""
+    """The frames [start, stop) of each example clip or video from which the examples are taken."""
     select: int | Literal["all", "delaunay"] = "all"
-    """Which of the examples a frame is made from: all, or those that show the subject as the frame does; delaunay means 3, a triangle."""
+    """The examples from which a frame is made: all, or the N whose pose is most like the frame's. delaunay: 3, the corners of a
+    triangle."""
     hysteresis: float = KEPT_OUTSIDE
     """How long a selection is kept after a better one exists; 0 changes it at once."""
     crop: Crop = "auto"
     normalize: Normalize = "auto"
-    """Fit the driving face or body to the example's. auto: its place alone when the example shows the driving person (see fitting.py)."""
+    """Fit the driving face or body to the example's. auto: only its position if the example shows the driving person (see fitting.py)."""
     strength: str | float = ""
-    """How much of the driver's motion a face makes, from 0 to 2, for all of it or by its parts, as `Motion.parse` reads it."""
+    """Factor of the driver's motion, from 0 to 2, for the whole face or for its parts; for the syntax see `Motion.parse`."""
     part: str = ""
-    """The only parts of a face that follow the driver, as `Motion.parse` reads it; the others stay as in the example."""
+    """The only parts of a face that follow the driver, the others stay as in the example; for the syntax see `Motion.parse`."""
     motion: Origin = "auto"
-    """absolute: the face looks as the driver's does. relative: it moves from the example's expression and pose as the driver's does. auto:
-    absolute, but in a photograph the head moves from the pose that it has there (`motion_of`)."""
+    """absolute: the face has the driver's expression and pose. relative: it starts from the example's and moves like the driver's. auto:
+    absolute, but a head that is pasted into its photograph starts from its pose there (see `motion_of`)."""
     size: Size = "auto"
-    """Height in pixels of the crop in the result: model, that of the model's images; example, that of the first example's pixels; auto:
-    the example's, at most 1024, unless the model's is nearly as large."""
+    """Height in pixels of the crop in the result. model: that of the model's images. example: that in the first example. auto: that in the
+    first example, at most 1024, unless the model's is nearly as large."""
     paste: bool | None = None
-    """Put the result back into the photograph of the first example. None: where a single photograph is shown and `size` is auto."""
+    """Put the result back into the photograph of the first example. None: if there is a single photograph and `size` is auto."""
     retarget: bool = False
-    """The example is a film, whose person keeps the own head pose and place in it, and makes the driver's expressions (film.py)."""
+    """The example is a film, whose person makes the driver's expressions, with the film's head pose and place (film.py)."""
     show: Show = "result"
-    """What is written: the frames, or a part of what they were made of (see shown.py)."""
+    """What is written: the frames, or an intermediate image (see shown.py)."""
     compare: bool = False
-    """Driving frame, semantic image and result side by side."""
+    """Write driving frame, semantic image and result side by side."""
     appearance: str = ""
-    """What instances look like, for a model that has a choice, as `Choices.parse` reads it; empty: the mean of each label."""
+    """What instances look like, for a model with a choice; empty: the mean of each label. For the syntax see `Choices.parse`."""
     note: bool = True
     """Say in the metadata of a video that it is synthetic."""
     finetune: int = 0
-    """Steps of finetuning on the examples beforehand."""
+    """Number of steps for which the model is first finetuned on the examples."""
     seed: int = 0
     precision: Precision = "auto"
-    """auto: bf16 where the device computes in it, else fp32."""
+    """auto: bf16 if the device supports it, else fp32."""
     compile: bool = False
-    """torch.compile: about a minute before the first frame, and then faster ones; on CUDA replayed as graphs."""
+    """Use torch.compile: the first frame takes about a minute longer, further ones are faster; on CUDA they are replayed as graphs."""
     device: str = "auto"
 
     def __post_init__(self) -> None:
         if self.size not in get_args(get_args(Size)[0]) and not (isinstance(self.size, int) and MIN_SIDE <= self.size <= LARGEST_SIDE):
             raise UsageError(f"{self.size!r} is not a size", hint=f"Use model, example or a number from {MIN_SIDE} to {LARGEST_SIDE}")
         if self.paste and (self.compare or self.show != "result"):
-            raise UsageError("only results alone are pasted into a photograph", code="paste-of-parts")
+            raise UsageError("only the result itself can be pasted into a photograph", code="paste-of-parts")
         if self.retarget:
             self._require_retargetable()
         if self.select not in ("all", "delaunay") and not (isinstance(self.select, int) and self.select > 0):
-            raise UsageError(f"{self.select!r} does not say which examples to select", hint="Use all, delaunay or a number from 1")
+            raise UsageError(f"{self.select!r} is not a selection of examples", hint="Use all, delaunay or a number from 1")
         if self.motion not in get_args(Origin):
-            raise UsageError(f"{self.motion!r} is no kind of motion", hint=f"There are {' and '.join(get_args(Origin))}")
+            raise UsageError(f"{self.motion!r} is not a kind of motion", hint=f"There are {' and '.join(get_args(Origin))}")
         _ = self.parsed_motion
 
     def _require_retargetable(self) -> None:
@@ -87,12 +88,12 @@ class SynthesizeOptions:
 
     @cached_property
     def parsed_motion(self) -> Motion:
-        """What `strength`, `part` and `motion` say; `auto` as absolute. Raises UsageError if they say nothing that can be meant."""
+        """The motion that `strength`, `part` and `motion` describe, with auto as absolute. Raises UsageError if they are invalid."""
         return Motion.parse(self.strength, self.part, self.motion)
 
     def motion_of(self, kind: str, placement: Placement | None, fitting: Fitting) -> Motion:
-        """The motion of a result. `auto` is relative in a film, and keeps the head of a photograph on its body, unless keypoints are to be
-        used as they are."""
+        """The motion of a result. With `auto` it is relative in a film, and the pose of a head that is pasted into its photograph is
+        relative, unless the keypoints are not fitted."""
         if self.retarget and self.motion == "auto":
             return replace(self.parsed_motion, relative=frozenset(PARTS))
         in_photograph = placement is not None and placement.pasted and fitting.how != "none"
@@ -102,20 +103,20 @@ class SynthesizeOptions:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The finished output and what is worth knowing about it."""
+    """The finished output, and facts about it."""
 
     path: Path
     status: Literal["done", "skipped"]
     frames: int
     seconds: float = 0.0
     fallbacks: int = 0
-    """Frames that half precision spoilt and that were made again in full precision."""
+    """Number of frames that failed in half precision and were made again in full precision."""
     held_frames: int = 0
-    """Driving frames without a detection, for which the last one was held."""
+    """Number of driving frames without a detection, which repeat the last detection."""
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    """How the driver's motion was used, where that is not obvious."""
+    """Sentences about how the driver's motion was used, if that is not obvious."""
     placement: Placement | None = None
-    """The size of the result, where it is not the model's."""
+    """The size of the result; None if it is the model's."""
     fitting: Fitting = Fitting("none", "nothing was made")
-    """Whether the driving face or body was given the example's place and proportions."""
+    """Whether and how the driving face or body was fitted to the example."""

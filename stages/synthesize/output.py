@@ -1,4 +1,4 @@
-"""The file of a synthesis: a video with its key in the container's comment, or a clip."""
+"""Write the result of a synthesis: a video, whose container has the key in its comment, or a clip."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from stages.synthesize.driving import Driving
 
 
 def is_finished(out: Path, producer: Producer) -> bool:
-    """Whether `out` was made in this very way. ParametersDiffer when it is there and was not."""
+    """Whether `out` exists and was made by the same producer. Raises ParametersDiffer when it was made by another."""
     if not out.exists():
         return False
     if out.suffix == ".clip":
         clip = open_clip(out)
-        kept = _kept_layer(producer)
-        return not clip.needs("frames", producer, {}) and (kept is None or clip.has(kept))
-    made, wanted = read_comment(out), producer.key()
-    if made == wanted:
+        layer = _stored_layer(producer)
+        return not clip.needs("frames", producer, {}) and (layer is None or clip.has(layer))
+    existing, key = read_comment(out), producer.key()
+    if existing == key:
         return True
     try:
-        changed = "; ".join(differences(parse_object(made or ""), parse_object(wanted)))
-    except ValueError:  # no comment, or not one of ours
-        changed = "by something else"
-    raise ParametersDiffer(f"{out} is there and was made with other parameters ({changed})", code="output-differs")
+        changed = "; ".join(differences(parse_object(existing or ""), parse_object(key)))
+    except ValueError:  # no comment, or one that fsv2v did not write
+        changed = "by another program"
+    raise ParametersDiffer(f"{out} exists and was made with other parameters ({changed})", code="output-differs")
 
 
 def write_output(out: Path, frames: Iterator[np.ndarray], driving: Driving, producer: Producer, keypoints: Iterator[np.ndarray]) -> None:
@@ -46,8 +46,8 @@ def write_output(out: Path, frames: Iterator[np.ndarray], driving: Driving, prod
         clip = create_clip(
             out, frames, fps=driving.fps, timestamps=driving.timestamps, audio_from=sound, producer=producer, overwrite=out.exists()
         )
-        if _kept_layer(producer) is not None:
-            _keep_driving(clip, keypoints, find(producer.backend), producer)
+        if _stored_layer(producer) is not None:
+            _store_driving_layer(clip, keypoints, find(producer.backend), producer)
         return
     if producer.parameters.get("placement"):
         frames = map(even, frames)
@@ -58,22 +58,22 @@ def write_output(out: Path, frames: Iterator[np.ndarray], driving: Driving, prod
             video.write(frame)
 
 
-def _kept_layer(producer: Producer) -> str | None:
-    """The layer that drove a result, which it keeps: evaluate compares with it. None where it has another place, as beside other images.
+def _stored_layer(producer: Producer) -> str | None:
+    """The name of the driving layer if it is stored in the result, so that `evaluate` can compare with it, else None.
 
-    The producer's backend is the driving kind.
+    It is not stored with `compare`, where the result is only a part of the image. The producer's backend is the driving kind.
     """
     kind = find(producer.backend)
     return None if kind.result_arrays is None or producer.parameters["compare"] else kind.layer
 
 
 def even(image: np.ndarray) -> np.ndarray:
-    """The image [H, W, 3] without its last row and column where their numbers are odd."""
+    """The image [H, W, 3], without its last row if H is odd and without its last column if W is odd."""
     height, width = image.shape[:2]
     return image[: height - height % 2, : width - width % 2]
 
 
-def _keep_driving(clip: Clip, keypoints: Iterator[np.ndarray], kind: Kind, producer: Producer) -> None:
+def _store_driving_layer(clip: Clip, keypoints: Iterator[np.ndarray], kind: Kind, producer: Producer) -> None:
     assert kind.result_arrays is not None
     with clip.writing(kind.layer, producer, {"frames": clip.frames_digest()}) as layer:
         layer.arrays(kind.result_arrays(np.stack(list(keypoints))[:, None]))

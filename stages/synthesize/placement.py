@@ -1,4 +1,4 @@
-"""How large a result is, and whether it is put back into the photograph that it was made from."""
+"""The size of a result, and putting a result back into the photograph of its example."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from stages.synthesize.ground import Ground
 
 Size = Literal["auto", "model", "example"] | int
 MAX_SIDE = 1024
-"""Height in pixels of what the size `auto` makes of a larger crop."""
+"""With the size `auto`, a larger crop is scaled down to this height in pixels."""
 WORTHWHILE = 1.25
-"""A crop that is not by this factor higher than the model's images is shown at the model's size."""
+"""With the size `auto`, a crop is shown at the model's size unless it is higher than the model's images by this factor."""
 CROPPED_SHARE = 0.9
 """A view that shows at least this share of the image, in both directions, is not pasted."""
 MAX_PHOTOGRAPH = 4096
-"""Longer side in pixels of the largest pasted photograph. Larger ones are scaled down, since few players decode larger videos."""
+"""A photograph with a longer side, in pixels, is scaled down to it, because few players can decode larger videos."""
 MIN_EDGE = 0.03
-"""Smallest width of the soft edge of what is pasted, in heights of the crop."""
+"""Smallest width of the soft edge of the pasted part, in heights of the crop."""
 Cover = Callable[[Keypoints, NDArray[np.uint8]], None]
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Height and width in pixels of what the model's images become, and whether the rest of the photograph surrounds it."""
+    """Height and width in pixels to which the model's images are enlarged, and whether they are put back into the photograph."""
 
     height: int
     width: int
@@ -41,9 +41,10 @@ class Placement:
 
 
 def decide_placement(first: Example, size: Size, *, paste: bool, film: bool = False) -> Placement | None:
-    """The placement of results of the first example, which is pasted, if `paste` is set, where it is cropped; of a film always.
+    """The placement of results that show the first example. If `paste` is set, they are pasted, provided that the example is cropped;
+    into a film always.
 
-    None for images of the model's size alone.
+    None if the results are images of the model's size that are not pasted.
     """
     model, native = first.view, first.view.height / _scale(first.view)
     pasted = film or (paste and _is_cropped(first))
@@ -57,18 +58,19 @@ def decide_placement(first: Example, size: Size, *, paste: bool, film: bool = Fa
 
 
 def _is_cropped(example: Example) -> bool:
-    """Whether the view shows less than the image: at least a tenth less in one direction."""
+    """Whether the view cuts off at least a tenth of the image in one direction."""
     height, width = example.clip.height, example.clip.width
     low, high = _corners(example.view, height, width)
     return bool((high - low < CROPPED_SHARE * np.array([width, height])).any())
 
 
 def _even(length: float) -> int:
+    """The nearest even number."""
     return 2 * round(length / 2)
 
 
 def canvas_of(examples: Sequence[Example], placement: Placement) -> Canvas:
-    """Frames that show the crop at the placement's size."""
+    """A canvas for frames that show the crop at the placement's size."""
     return Canvas([_plate(example, placement) for example in examples])
 
 
@@ -79,7 +81,7 @@ def _plate(example: Example, placement: Placement) -> Plate:
 
 
 class Photograph:
-    """A photograph in which the subject moves and everything else stays as it is, to the bit.
+    """A photograph in which the subject moves. All pixels that are not near the subject are those of the photograph.
 
     picture: that of the first example; behind: the ground behind the subject, as far as other pictures show it; cover: sets the pixels of a
     mask that move to 1, for keypoints in the model's pixels; edge: width of the soft edge around them, in heights of the model's images.
@@ -118,14 +120,16 @@ class Photograph:
 
     @property
     def from_model(self) -> View:
-        """From the model's pixels to the photograph's."""
+        """Maps the model's pixels to the photograph's."""
         return self._view.inverse(*self.image.shape[:2])
 
     def frame(self, made: Synthesis, chosen: Sequence[int], keypoints: Keypoints, ground: Image) -> Image:
         """The whole frame, uint8 [H, W, 3].
 
-        chosen: the examples that it was made from; keypoints: of the frame, in the model's pixels; ground: the photograph, in which other
-        subjects may have moved.
+        made: what the network made.
+        chosen: indices of the examples from which it was made.
+        keypoints: those of the frame, in the model's pixels.
+        ground: the photograph, in which other subjects may have moved.
         """
         window = self.window(self._shown, keypoints)
         whole: Image = ground.copy()
@@ -149,10 +153,10 @@ class Photograph:
         return np.asarray(opacity, np.float32)[..., None]
 
     def window(self, *keypoints: Keypoints) -> Map:
-        """How far a pixel at the model's size takes part in the motion, [h, w] in [0, 1]: fully where a subject with these keypoints is.
+        """A factor of the motion for each pixel at the model's size, [h, w] in [0, 1]: 1 where a subject with these keypoints is.
 
-        In a frame that is where the subject is, and where the photograph shows it. What it uncovers there is painted, unless other pictures
-        show the ground.
+        A frame needs it where the subject is in the frame and where it is in the photograph, because the ground behind it is painted there,
+        unless other pictures show it.
         """
         mask = np.zeros((self._view.height, self._view.width), np.uint8)
         for points in keypoints:
@@ -167,11 +171,13 @@ def whole_view(height: int, width: int) -> View:
 
 
 def _scale(view: View) -> float:
+    """Pixels of the view per pixel of the image."""
     return float(np.sqrt(abs(np.linalg.det(view.matrix[:, :2]))))
 
 
 def _corners(view: View, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The first and the last border, x and y, of what the view shows of an image, in pixel borders: the image's are 0 and its size."""
+    """The upper left and the lower right corner (x, y) of the part of the image that the view shows. The image itself begins at 0 and ends
+    at its width and height."""
     back = view.inverse(height, width).matrix
     ends = np.array([[-0.5, -0.5], [view.width - 0.5, view.height - 0.5]]) @ back[:, :2].T + back[:, 2] + 0.5
     return ends.min(0), ends.max(0)
@@ -186,7 +192,7 @@ def _part_shown(view: View, height: int, width: int) -> tuple[slice, slice]:
 
 
 def open_sides(view: View, height: int, width: int) -> tuple[bool, bool, bool, bool]:
-    """Whether the view reaches the image's border: left, top, right, bottom. There is nothing beyond that has to be met."""
+    """Whether the view reaches the border of the image on the left, top, right and bottom. No soft edge is needed there."""
     low, high = _corners(view, height, width)
     left, top = (low < 1).tolist()
     right, bottom = (high > np.array([width, height]) - 1).tolist()
@@ -194,9 +200,9 @@ def open_sides(view: View, height: int, width: int) -> tuple[bool, bool, bool, b
 
 
 def fading(mask: NDArray[np.uint8], sides: tuple[bool, bool, bool, bool], edge: float) -> Map:
-    """A window [h, w] that is 1 on a mask and falls smoothly to 0 at the distance `edge`, in heights, from it.
+    """A window [h, w] that is 1 on a mask and falls smoothly to 0 at the distance `edge`, in heights of the mask's image, from it.
 
-    It is 0 at the borders, too, except at the open sides (left, top, right, bottom).
+    It is also 0 at the borders, except on `sides` that are open (see `open_sides`).
     """
     height, width = mask.shape
     x, y = np.arange(width, dtype=np.float32)[None], np.arange(height, dtype=np.float32)[:, None]
@@ -205,7 +211,7 @@ def fading(mask: NDArray[np.uint8], sides: tuple[bool, bool, bool, bool], edge: 
         if not is_open:
             border = np.minimum(border, distance)
     away = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) if mask.any() else np.full(mask.shape, np.inf)
-    room = np.minimum(edge * height, border + away)  # a border that is nearer ends the edge sooner
+    room = np.minimum(edge * height, border + away)  # the edge is narrower near a border
     share = np.minimum(1 - away / np.maximum(room, 1e-6), border / (MIN_EDGE * height))
     share = np.clip(share, 0, 1)
     smooth: Map = (share * share * (3 - 2 * share)).astype(np.float32)

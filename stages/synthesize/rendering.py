@@ -40,7 +40,7 @@ from stages.synthesize.options import SynthesizeOptions
 from stages.synthesize.placement import Photograph, Placement, canvas_of, decide_placement
 from stages.synthesize.selection import AppearanceMap, Selector
 from stages.synthesize.shown import Show, part_of, require_shown, show_step
-from stages.synthesize.transforms import FrameTransform, SideBySide, transformed
+from stages.synthesize.transforms import FrameTransform, SideBySide, apply_transforms
 
 DEFAULT_EXAMPLES, DEFAULT_CANDIDATES = 4, 32
 Made = Callable[[int, Synthesis], None]
@@ -151,7 +151,7 @@ class Rendering:
             self.renderer, examples, self.driving, self._device, select, self.options.show, self._start, self._combine(grounds), made
         )
         chain = [] if seen is None else [seen]
-        return transformed(frames, [*chain, SideBySide(self.driving)] if self.options.compare else chain)
+        return apply_transforms(frames, [*chain, SideBySide(self.driving)] if self.options.compare else chain)
 
     def _combine(self, grounds: Iterator[np.ndarray] | None) -> Combine | None:
         photograph, canvas = self._photograph, self._canvas

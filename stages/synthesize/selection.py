@@ -1,4 +1,4 @@
-"""Which of many examples a frame is made from (adaptive compact attention, section 3.2: reference selection)."""
+"""Choose the examples from which a frame is made (adaptive compact attention, section 3.2: reference selection)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 KEPT_OUTSIDE = 0.25
-"""Hysteresis: a choice stays while the frame leaves it by less than this share of the triangle, or of the distance to a nearer one."""
+"""Hysteresis. A choice is kept while the frame is outside the triangle by less than this share of the triangle. Outside of all triangles it
+is kept while the chosen examples are farther than the nearest ones by less than this share."""
 
 
 class AppearanceMap:
-    """Examples as points in a plane, joined by a Delaunay triangulation.
+    """Examples as points in a plane, with their Delaunay triangulation.
 
-    places: [n, D] coordinates of the examples (`Kind.place`); more than two are reduced to the two in which the examples differ most.
+    places: the coordinates [n, D] of the examples (`Kind.place`). More than two coordinates are reduced to two by a principal component
+    analysis.
     """
 
     def __init__(self, places: Sequence[NDArray[np.float64]]) -> None:
@@ -32,22 +34,22 @@ class AppearanceMap:
             self._mesh = None
 
     def locate(self, place: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The point [2] of a frame's coordinates [D]."""
+        """The point [2] in the plane for a frame's coordinates [D]."""
         return np.asarray((place - self._middle) @ self._axes.T)
 
     def triangle(self, point: NDArray[np.float64]) -> int:
-        """The triangle that holds the point; -1 outside the hull, and where there are no triangles."""
+        """The index of the triangle that contains the point; -1 outside the hull, and if there are no triangles."""
         return -1 if self._mesh is None else int(self._mesh.find_simplex(point))
 
     def leaves(self, point: NDArray[np.float64], triangle: int) -> float:
-        """By how much of the triangle the point lies outside it; 0 or less within."""
+        """How far the point is outside the triangle, relative to the triangle's size; 0 or less inside."""
         assert self._mesh is not None
         transform = self._mesh.transform[triangle]
         first = transform[:2] @ (point - transform[2])
         return -float(min(*first, 1 - first.sum()))
 
     def around(self, triangle: int, count: int) -> tuple[int, ...]:
-        """`count` examples: the triangle's corners, then those of the triangles that share an edge with it, and so on."""
+        """`count` examples: the corners of the triangle, then those of the triangles that share an edge with it, and so on."""
         assert self._mesh is not None
         chosen: dict[int, None] = {}
         waiting, visited = deque([triangle]), {triangle}
@@ -65,16 +67,16 @@ class AppearanceMap:
         return tuple(sorted(np.argsort(self.distances(point), kind="stable")[:count].tolist()))
 
     def distances(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
-        """From a point to each example, [n]."""
+        """The distances from a point to the examples, [n]."""
         return np.asarray(np.linalg.norm(self.points - point, axis=1))
 
 
 class Selector:
-    """Called with the coordinates of each frame in order; gives the indices of the examples that it is made from, in ascending order.
+    """Called with the coordinates of each frame in order; returns the indices of its examples in ascending order.
 
-    Within the hull of the examples these are the corners of the frame's triangle, and of its neighbours when more than three are wanted;
-    outside of it the nearest example. A choice is kept a little longer than it is best (`hysteresis`, 0 for never), because each change
-    can be seen.
+    Inside the hull of the examples these are the corners of the frame's triangle and, if `count` is larger than three, of its neighbours.
+    Outside of the hull it is the nearest example. With a `hysteresis` above 0 a choice is kept a little longer than it is the best, because
+    each change is visible.
     """
 
     def __init__(self, appearance: AppearanceMap, count: int = 3, hysteresis: float = KEPT_OUTSIDE) -> None:

@@ -1,4 +1,4 @@
-"""What of a synthesis is to be seen: the frame, or a part of what it was made of."""
+"""The image that is written of a synthesis: the frame, or an intermediate image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Show = Literal["result", "warp", "mask", "raw"]
 
 
 def show_step(renderer: Renderer, show: Show, code: Any, driving: Frame, past: Frame | None) -> tuple[Tensor, Frame]:
-    """The next image to write, [1, 3, H, W] in [-1, 1], and the past for the step after it, which is the same whatever is shown."""
+    """(the next image to write, [1, 3, H, W] in [-1, 1]; the past for the next step, which does not depend on `show`)."""
     if show == "result":
         return renderer.step(code, driving, past)
     made = renderer.synthesize(code, driving, past)
@@ -25,8 +25,8 @@ def show_step(renderer: Renderer, show: Show, code: Any, driving: Frame, past: F
 
 
 def part_of(made: Synthesis, show: Show) -> Tensor:
-    """[B, 3, H, W] in [-1, 1]. warp: the example e_1 moved by the flow W, wherever the mask trusts it or not; mask: m_e, white where the
-    warp is not trusted; raw: h_t, what H made before matting."""
+    """The image [B, 3, H, W] in [-1, 1]. warp: the example e_1 warped by the flow W, without the mask; mask: m_e, white where the warp is
+    not used; raw: h_t, the output of H before matting."""
     if show == "warp":
         assert made.example is not None
         return made.example.image
@@ -37,6 +37,6 @@ def part_of(made: Synthesis, show: Show) -> Tensor:
 
 
 def require_shown(show: Show, config: GeneratorConfig) -> None:
-    """Raises UsageError when the model makes no such part."""
+    """Raises UsageError if the model does not make this image."""
     if show not in config.shows:
-        raise UsageError(f"this model makes no {show} that could be shown", code="view-missing", facts={"views": " or ".join(config.shows)})
+        raise UsageError(f"this model does not make the image {show}", code="view-missing", facts={"views": " or ".join(config.shows)})

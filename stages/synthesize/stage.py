@@ -141,7 +141,7 @@ def require_examples(given: bool, model: Model, finetune: int = 0) -> None:
     given: whether there are any; finetune: the number of steps on them. A model that makes no images is refused, too.
     """
     if model.config.makes_labels:
-        raise UsageError(f"{model.path} predicts label maps, and makes no images", code="model-makes-labels")
+        raise UsageError(f"{model.path} predicts label maps and makes no images", code="model-makes-labels")
     if model.config.few_shot and not given:
         raise UsageError("there is no example", hint="Name an image, a folder of images, a video or a clip")
     if given and not model.config.few_shot:

@@ -1,4 +1,4 @@
-"""What is done to frames between the network and the file: a chain of transforms, each from frames to frames."""
+"""Transforms of the frames between the network and the file."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from numpy.typing import NDArray
 from stages.synthesize.driving import Driving
 
 Frames = Iterator[NDArray[np.uint8]]
-"""RGB [H, W, 3], one for each driving frame."""
+"""An image, RGB [H, W, 3], for each driving frame."""
 
 
 class FrameTransform(Protocol):
-    """One step of the chain. It may change the size, and makes one frame of each."""
+    """Returns one frame for each frame; it may change the size."""
 
     def __call__(self, frames: Frames) -> Frames: ...
 
 
-def transformed(frames: Frames, chain: Sequence[FrameTransform]) -> Frames:
-    """The frames after all transforms, in their order."""
+def apply_transforms(frames: Frames, chain: Sequence[FrameTransform]) -> Frames:
+    """Apply all transforms in their order."""
     for transform in chain:
         frames = transform(frames)
     return frames
 
 
 class SideBySide:
-    """Driving frame (when the clip has frames), drawn driving layer and result: three or two times as wide."""
+    """Puts the driving frame, if the clip has frames, the drawn driving layer and the result beside each other."""
 
     def __init__(self, driving: Driving) -> None:
         self.driving = driving
@@ -39,10 +39,10 @@ class SideBySide:
         images: Iterator[np.ndarray | None] = self.driving.frames() if self.driving.clip.has("frames") else repeat(None)
         for frame, drawing, image in zip(frames, self.driving.drawings(), images, strict=False):
             columns = [drawing] if image is None else [image, drawing]
-            yield np.concatenate([*(_as_high_as(frame, column) for column in columns), frame], 1)
+            yield np.concatenate([*(_resize_like(frame, column) for column in columns), frame], 1)
 
 
-def _as_high_as(frame: np.ndarray, image: np.ndarray) -> np.ndarray:
+def _resize_like(frame: np.ndarray, image: np.ndarray) -> np.ndarray:
     """The image at the size of the frame."""
     if image.shape == frame.shape:
         return image

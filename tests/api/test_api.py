@@ -73,7 +73,7 @@ def test_arrays_become_clips(tmp_path):
     frames = np.random.default_rng(0).integers(0, 255, (3, 16, 24, 3), np.uint8)
     clip = fsv2v.open_clip(frames, tmp_path / "noise.clip", fps=30)
     assert np.array_equal(np.stack([*clip.frames()]), frames) and clip.fps == 30
-    with pytest.raises(fsv2v.Error, match="needs a place"):
+    with pytest.raises(fsv2v.Error, match="needs a path"):
         fsv2v.open_clip(frames)
     with pytest.raises(fsv2v.Error, match="uint8"):
         fsv2v.open_clip(cast("Any", frames / 255), tmp_path / "floats.clip")

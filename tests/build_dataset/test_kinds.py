@@ -230,6 +230,6 @@ def test_the_command_takes_sides_or_height_and_width(fsv2v, make_body_clip, tmp_
     clip = make_body_clip(tmp_path / "b.clip", walking_person(20, 60)[:, None])
     result = fsv2v("build-dataset", clip.path, "-o", tmp_path / "set", "--size", "96x64")
     assert result.exit_code == 0 and open_clip(result.lines[0]).height == 96
-    for size, complaint in (("96by64", "'96by64' is no size such as 256 or 256x128"), ("8x8", "sides from 32 to 2048")):
+    for size, complaint in (("96by64", "'96by64' is not a size such as 256 or 256x128"), ("8x8", "sides from 32 to 2048")):
         refused = fsv2v("build-dataset", clip.path, "-o", tmp_path / "other", "--size", size)
         assert refused.exit_code == 2 and complaint in refused.stderr

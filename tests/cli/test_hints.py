@@ -83,7 +83,10 @@ def test_the_hint_of_the_command_line_takes_the_place_of_the_librarys():
 
 def test_a_hint_can_quote_the_librarys_and_the_facts():
     problem = MissingRequirement("The weights x are not here", hint="put them into /cache", code="weights-absent", facts={"name": "x"})
-    assert with_hint(str(problem)) == "The weights x are not here. Run `fsv2v weights fetch x` with the network on, or put them into /cache"
+    assert (
+        with_hint(str(problem))
+        == "The weights x are not here. Run `fsv2v weights fetch x` with an internet connection, or put them into /cache"
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,7 +115,7 @@ def test_without_a_hint_a_text_stays_as_it_is(text):
         (
             {"face": "2", "others": ["dlib", "mediapipe"], "find_smaller": []},
             "Try --backend dlib, or --backend mediapipe; or look at the clip with `fsv2v clip preview` "
-            "(face 2 was chosen: they count from 0, from the left)",
+            "(face 2 was chosen; faces are numbered from the left, from 0)",
         ),
     ],
 )
@@ -173,5 +176,5 @@ def test_a_fallback_says_how_to_get_the_better_backend(monkeypatch):
     (note,) = Two("poses").require("auto").notes["once"]
     assert with_hint(note) == (
         "small is used, because the better mediapipe is not available: The weights x.task are not here. "
-        "Run `fsv2v weights fetch x.task` with the network on, or put them there"
+        "Run `fsv2v weights fetch x.task` with an internet connection, or put them there"
     )

@@ -115,7 +115,7 @@ def test_a_preset_beats_the_default_and_nothing_else(example, monkeypatch):
 
 def test_a_command_can_tell_what_the_user_has_set_himself(example):
     _, _, what = example("--preset", "fast", "--steps", "3")
-    assert what.given() == {"steps": 3, "preset": "fast"}
+    assert what.set_by_user() == {"steps": 3, "preset": "fast"}
     assert what.sources["seed"] == "preset fast"
 
 

@@ -14,7 +14,7 @@ from stages.io.files import building_directory, building_file, clear_leftovers, 
 
 
 def set_age(path, seconds):
-    """Set the modification time of a file to so many seconds ago."""
+    """Set the modification time of a file to a number of seconds ago."""
     modified = time.time() - seconds
     os.utime(path, (modified, modified))
 

@@ -20,7 +20,7 @@ FILM = with_irises([project(AVERAGE_HEAD, turn=turn, size=50, place=(140, 120)) 
 
 
 def opened(by: float) -> np.ndarray:
-    """The average head with a mouth that is open by so many eye distances."""
+    """The average head with a mouth that is open by `by` eye distances."""
     head = AVERAGE_HEAD.copy()
     head[[*range(55, 60), 65, 66, 67], 1] += by
     return head
@@ -44,7 +44,7 @@ def test_at_strength_0_every_frame_is_the_films():
 
 
 def test_what_the_person_of_the_film_says_is_not_heard_through():
-    """At strength 1 the own mouth has no say, at a half both have."""
+    """At strength 1 the film's mouth has no influence, at a half both mouths have."""
     speaking = with_irises([project(opened(by), size=50) for by in (0, 0.2, 0, 0.2, 0)])
     silent = with_irises([project(AVERAGE_HEAD, size=70)] * 5)
     made, half = (with_expression(speaking, silent, Motion.parse(s, origin="relative"), proportions=True) for s in (1, 0.5))

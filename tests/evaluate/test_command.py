@@ -62,7 +62,7 @@ def test_a_metric_asked_for_by_name_that_cannot_run_ends_with_4(make, tmp_path: 
         (["{truth}", "{truth}", "{truth}", "-r", "{truth}", "-r", "{truth}"], 2, "2 references for 3 results"),
         (["{truth}", "-r", "{truth}", "--example", "nowhere.png"], 3, "nowhere.png"),
         (["{empty}", "-r", "{truth}"], 3, "no image"),
-        (["{clips}", "-r", "{truth}"], 3, "Name what it holds: {clips}/*"),
+        (["{clips}", "-r", "{truth}"], 3, "Give its entries: {clips}/*"),
     ],
 )
 def test_bad_input_is_a_sentence_with_its_exit_code(

@@ -20,13 +20,13 @@ from stages.clip import Producer, VideoWriter, create_clip
 from stages.clip.pack import pack
 from stages.conditions.redetection import landmark_error, nearest
 from stages.errors import InputError, InvalidClip, MissingRequirement, Sentence, UsageError
-from stages.evaluate import Distribution, EvaluateOptions, Metric, Score, evaluate, find_metric, metric_names, pairs
+from stages.evaluate import Distribution, EvaluateOptions, Metric, Score, evaluate, find_metric, metric_names, pair_results
 from stages.evaluate.compare import _kept_driving
 from stages.evaluate.frame_source import FrameSource, open_frame_source
 from stages.evaluate.measure import measure
 from stages.evaluate.metric import EvaluationContext
 from stages.evaluate.metrics.landmark_error import _targets, driving_landmarks
-from stages.evaluate.partial_result import means, methods
+from stages.evaluate.partial_result import group_by_method, mean_scores
 
 SIDE = 100
 PSNR = EvaluateOptions(metrics=("psnr",))
@@ -69,20 +69,20 @@ def test_references_in_a_folder_are_found_by_name_and_the_mean_counts_each_clip_
 
 def test_as_many_references_as_results_go_in_the_same_order(make):
     a, b = make("a").path, make("b").path
-    assert pairs([a, b], [b, a]) == [(a, b), (b, a)]
+    assert pair_results([a, b], [b, a]) == [(a, b), (b, a)]
 
 
 def test_two_references_for_three_results_are_a_usage_problem(make):
     a = make("a").path
     with pytest.raises(UsageError, match="2 references for 3 results"):
-        pairs([a, a, a], [a, a])
+        pair_results([a, a, a], [a, a])
 
 
 def test_a_result_without_a_namesake_is_named(make):
     result = make("out/anna")
     make("truth/ben")
     with pytest.raises(InputError, match="no reference named anna"):
-        pairs([result.path], [str(Path(result.path).parents[1] / "truth")])
+        pair_results([result.path], [str(Path(result.path).parents[1] / "truth")])
 
 
 def test_of_two_references_of_one_name_a_clip_is_taken_and_two_videos_are_refused(tmp_path):
@@ -92,23 +92,23 @@ def test_of_two_references_of_one_name_a_clip_is_taken_and_two_videos_are_refuse
     create_clip(tmp_path / "anna.clip", [np.zeros((8, 8, 3), np.uint8)])
     pack(tmp_path / "anna.clip")
 
-    assert pairs(["out/anna.mp4"], [str(tmp_path)]) == [("out/anna.mp4", str(tmp_path / "anna.clip"))]
+    assert pair_results(["out/anna.mp4"], [str(tmp_path)]) == [("out/anna.mp4", str(tmp_path / "anna.clip"))]
     with pytest.raises(InputError, match=r"several references for out/ben\.mp4: ben\.mov and ben\.mp4"):
-        pairs(["out/ben.mp4"], [str(tmp_path)])
+        pair_results(["out/ben.mp4"], [str(tmp_path)])
 
 
 def test_a_dot_in_the_name_of_a_folder_of_pictures_is_no_ending(make):
     results, truth = [make(f"out/take.{take}").path for take in (1, 2)], [make(f"truth/take.{take}").path for take in (1, 2)]
     (make.folder / "truth" / "take.1.txt").write_text("what lies beside it is no reference")
-    assert pairs(results, [str(make.folder / "truth")]) == list(zip(results, truth, strict=True))
+    assert pair_results(results, [str(make.folder / "truth")]) == list(zip(results, truth, strict=True))
 
 
 def test_a_folder_of_results_and_an_empty_name_are_no_results(make):
     (result, truth) = (make(f"{folder}/anna").path for folder in ("out", "truth"))
-    with pytest.raises(InputError, match=r"Name the results in it: .*/out/\*"):
-        pairs([str(Path(result).parent)], [str(Path(truth).parent)])
+    with pytest.raises(InputError, match=r"Give the results in the folder: .*/out/\*"):
+        pair_results([str(Path(result).parent)], [str(Path(truth).parent)])
     with pytest.raises(UsageError, match="variable of the shell"):
-        pairs([result], [""])
+        pair_results([result], [""])
 
 
 def test_a_metric_that_is_named_twice_is_taken_once(make):
@@ -324,7 +324,7 @@ def test_a_mean_leaves_out_clips_without_a_figure():
     def score(value: float | None) -> Score:
         return Score("r", "t", "psnr", "dB", "higher", value=value, frames=1, coverage=float(value is not None))
 
-    (mean,) = means("mean", [score(10.0), score(None), score(20.0)], [frame_metric("psnr")])
+    (mean,) = mean_scores("mean", [score(10.0), score(None), score(20.0)], [frame_metric("psnr")])
     assert mean.value == 15 and mean.clips == 2 and mean.coverage == pytest.approx(2 / 3)
 
 
@@ -341,7 +341,7 @@ def test_a_mean_leaves_out_clips_without_a_figure():
 def test_means_are_of_one_method(results: str, found: dict[str, str]):
     """Each result is written as FOLDER/NAME, and its reference is the digit."""
     scores = [Score(path, path[2], "psnr", "dB", "higher", value=1.0) for path in results.split()]
-    assert {name: " ".join(score.result for score in own) for name, own in methods(scores).items()} == found
+    assert {name: " ".join(score.result for score in own) for name, own in group_by_method(scores).items()} == found
 
 
 @pytest.mark.parametrize(("stage", "kept"), [("synthesize", True), ("extract-sketch", False)])

@@ -18,12 +18,12 @@ from stages.errors import InputError, UsageError
 from stages.evaluate import Distribution, Score, evaluate, find_metric, merge_parts, metric_names
 from stages.evaluate import EvaluateOptions as Options
 from stages.evaluate.cache import Cache
-from stages.evaluate.extractor import Extractor, FrameEncoder, Networks, extract, of_still
+from stages.evaluate.extractor import Extractor, FrameEncoder, Networks, extract, still_statistics
 from stages.evaluate.extractors.squeezenet import appearance_and_change
 from stages.evaluate.frame_source import open_frame_source
 from stages.evaluate.metrics import distributions
 from stages.evaluate.set_statistics import StatisticsCollector, set_names
-from stages.evaluate.statistics import Statistics, frechet_distance, kernel_distance, keys_of
+from stages.evaluate.statistics import Statistics, frechet_distance, kernel_distance, sample_keys
 
 NAMES = ("fid-squeezenet", "kid-squeezenet", "fvd-squeezenet")
 ALL = Options(NAMES, device="cpu")
@@ -114,7 +114,7 @@ def test_the_figures_are_those_of_all_features_at_once(eye: Eye, study):
             for clip in all_features.reshape(3, 5, 12) for i in range(3)
         ])  # fmt: skip
 
-    sides = [Statistics.of(windows(v).astype(np.float32), keys_of("", 0, 9)) for v in (x, y)]
+    sides = [Statistics.of(windows(v).astype(np.float32), sample_keys("", 0, 9)) for v in (x, y)]
     assert fvd.value == pytest.approx(frechet_distance(*sides), rel=1e-4)
 
 
@@ -169,7 +169,7 @@ def test_a_broken_cache_entry_is_made_anew_with_a_warning(eye: Eye, make, own_ca
     (again,) = evaluate([result], [truth], Options(("fid-squeezenet",), device="cpu"), told.append)
     assert again == first
     warned = [event["warning"] for event in told if "warning" in event]
-    assert len(warned) == len(entries) == 4 and all("broken and are made again" in text for text in warned)
+    assert len(warned) == len(entries) == 4 and all("broken and are computed again" in text for text in warned)
     eye.seen = 0
     list(evaluate([result], [truth], Options(("fid-squeezenet",), device="cpu")))
     assert eye.seen == 0
@@ -178,7 +178,7 @@ def test_a_broken_cache_entry_is_made_anew_with_a_warning(eye: Eye, make, own_ca
 def test_a_flipped_bit_and_an_entry_of_something_else_are_found_out(tmp_path: Path):
     told: list[str] = []
     cache = Cache(str(tmp_path), told.append)
-    statistics = Statistics.of(np.ones((5, 3), np.float32), keys_of("x", 0, 5))
+    statistics = Statistics.of(np.ones((5, 3), np.float32), sample_keys("x", 0, 5))
     path = cache.path(frames="x")
     cache.write(path, statistics)
     data = bytearray(path.read_bytes())
@@ -196,13 +196,13 @@ def test_a_flipped_bit_and_an_entry_of_something_else_are_found_out(tmp_path: Pa
         data[data.index(b"PK\x01\x02") + place + 2] = value
         path.write_bytes(bytes(data))
         assert cache.read(path) is None
-    assert len(told) == 5 and all("made again" in text for text in told)
+    assert len(told) == 5 and all("computed again" in text for text in told)
 
 
 def test_two_writers_of_one_entry_do_not_harm_each_other(tmp_path: Path):
     told: list[str] = []
     cache = Cache(str(tmp_path), told.append)
-    statistics = Statistics.of(np.random.default_rng(0).normal(size=(400, 64)).astype(np.float32), keys_of("x", 0, 400))
+    statistics = Statistics.of(np.random.default_rng(0).normal(size=(400, 64)).astype(np.float32), sample_keys("x", 0, 400))
     path = cache.path(frames="x")
     readings: list[Statistics | None] = []
 
@@ -268,9 +268,9 @@ def test_parts_that_do_not_fit_are_refused(eye: Eye, study, tmp_path: Path):
 
     half, other, third = part("half", ("psnr",), (0, 2)), part("other", ("ssim",), (1, 2)), part("third", ("psnr",), (1, 3))
     whole = part("whole", ("psnr",), (0, 1))
-    with pytest.raises(UsageError, match="All 2 shards are needed, each once; these are 0/2"):
+    with pytest.raises(UsageError, match="All 2 shards are needed, each once, but the files hold 0/2"):
         list(merge_parts([half]))
-    with pytest.raises(UsageError, match="these are 0/2, 0/2"):
+    with pytest.raises(UsageError, match="the files hold 0/2, 0/2"):
         list(merge_parts([half, half]))
     with pytest.raises(UsageError, match="different metrics"):
         list(merge_parts([half, other]))
@@ -338,7 +338,7 @@ def test_windows_lie_as_far_apart_as_the_extractor_says_and_a_batch_does_not_mat
     found = extract(frames, "x", [extractor], Networks("cpu"), lambda count: None)["x"]
     assert found.count == extractor.samples(40) == 12
     assert sorted(map(tuple, found.sample.tolist())) == [(3.0 * i, 3.0 * i + 4) for i in range(12)]
-    still = of_still(frames[7], "y", extractor, Networks("cpu"), 12)
+    still = still_statistics(frames[7], "y", extractor, Networks("cpu"), 12)
     assert still.count == 12 and still.sample.tolist() == [[7, 7]] * 12
     assert [extractor.samples(count) for count in (0, 4, 5, 7, 8)] == [0, 0, 1, 1, 2]
 
@@ -353,7 +353,7 @@ def test_squeezenet_tells_darkness_and_flicker_from_the_truth(make):
     truth = make("truth", frames=few)
 
     def apart(name: str, fault) -> tuple[float, float]:
-        sides = gatherer.sides(make(name, fault, frames=few), truth, None, [frames, windows])
+        sides = gatherer.collect(make(name, fault, frames=few), truth, None, [frames, windows])
         by_frames, by_windows = (frechet_distance(sides[one.name].references, sides[one.name].results) for one in (frames, windows))
         return by_frames, by_windows
 

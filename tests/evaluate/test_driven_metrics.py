@@ -15,7 +15,7 @@ from stages.conditions.poses import NAMES
 from stages.errors import UsageError
 from stages.evaluate import EvaluateOptions, evaluate
 from stages.evaluate.metrics.pose_error import PoseError, error
-from stages.evaluate.metrics.segment_miou import SegmentScore, mean_iou, most_probable, renamed
+from stages.evaluate.metrics.segment_miou import SegmentScore, label_lookup, mean_iou, most_probable_labels
 
 STREET = EvaluateOptions(metrics=("segment-miou",), device="cpu")
 
@@ -82,13 +82,13 @@ def test_void_pixels_of_the_driving_count_for_nobody():
 
 
 def test_labels_are_matched_by_name():
-    lookup = renamed(("road", "unicorn", "sky"), ("sky", "building", "road"))
+    lookup = label_lookup(("road", "unicorn", "sky"), ("sky", "building", "road"))
     assert lookup[[0, 1, 2, VOID]].tolist() == [2, VOID, 0, VOID]
 
 
 def test_the_most_probable_label_is_taken_at_the_size_of_the_picture():
     probabilities = np.array([[[0.9, 0.2]], [[0.1, 0.8]]], np.float32)
-    assert most_probable(probabilities, 4, 2).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1]]
+    assert most_probable_labels(probabilities, 4, 2).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1]]
 
 
 @pytest.fixture

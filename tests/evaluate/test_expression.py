@@ -13,7 +13,7 @@ from stages.evaluate import EvaluateOptions, Metric, evaluate
 from stages.evaluate.frame_source import FrameSource
 from stages.evaluate.metric import EvaluationContext, FeatureCache
 from stages.evaluate.metrics import expression, iris_error
-from stages.evaluate.metrics.expression import TRAITS, Watcher, per_frame
+from stages.evaluate.metrics.expression import TRAITS, TraitReader, values_per_frame
 from stages.evaluate.registry import find_metrics
 
 DRAW = np.random.default_rng(0)
@@ -29,27 +29,27 @@ def test_the_mean_of_the_values_is_scipys_slope_and_correlation(strength: float)
     driver = DRAW.uniform(0, 1, 60)
     result = strength * driver + 0.1 * DRAW.normal(size=60) + 0.3
     wanted = stats.linregress(driver, result)
-    assert mean(per_frame(list(driver), list(result), "slope", 0.01)) == pytest.approx(wanted.slope)
-    assert mean(per_frame(list(driver), list(result), "correlation", 0.01)) == pytest.approx(wanted.rvalue)
+    assert mean(values_per_frame(list(driver), list(result), "slope", 0.01)) == pytest.approx(wanted.slope)
+    assert mean(values_per_frame(list(driver), list(result), "correlation", 0.01)) == pytest.approx(wanted.rvalue)
 
 
 def test_a_result_that_follows_in_full_scores_1_and_a_frozen_one_0():
     driver = list(np.sin(np.arange(40) / 3))
     for figure in expression.FIGURES:
-        assert mean(per_frame(driver, driver, figure, 0.01)) == pytest.approx(1)
-        assert mean(per_frame(driver, [0.7] * 40, figure, 0.01)) == 0
+        assert mean(values_per_frame(driver, driver, figure, 0.01)) == pytest.approx(1)
+        assert mean(values_per_frame(driver, [0.7] * 40, figure, 0.01)) == 0
 
 
 def test_frames_without_a_face_do_not_count():
     driver, result = [0.0, None, 1.0, 2.0, 3.0], [0.0, 9.0, 2.0, None, 6.0]
-    values = per_frame(driver, result, "slope", 0.01)
+    values = values_per_frame(driver, result, "slope", 0.01)
     assert values[1] is None and values[3] is None
     assert mean(values) == pytest.approx(2)
 
 
 @pytest.mark.parametrize(("driver", "result"), [([0.5] * 9, list(range(9))), ([0.0, 1.0], [0.0, 1.0]), ([None] * 5, [1.0] * 5), ([], [])])
 def test_where_the_driver_hardly_moves_or_is_hardly_seen_nothing_is_measured(driver, result):
-    assert all(value is None for value in per_frame(driver, result, "slope", 0.01))
+    assert all(value is None for value in values_per_frame(driver, result, "slope", 0.01))
 
 
 def test_all_traits_read_each_frame_once():
@@ -60,8 +60,8 @@ def test_all_traits_read_each_frame_once():
         return [dict.fromkeys(TRAITS, float(image[0, 0, 0])) for image in images]
 
     frames = [np.full((4, 4, 3), value, np.uint8) for value in (3, 5, 8)]
-    watcher, memo = Watcher(read, iter(frames)), FeatureCache()
-    scorers = [expression.Follows(trait, watcher, memo) for trait in TRAITS]
+    reader, memo = TraitReader(read, iter(frames)), FeatureCache()
+    scorers = [expression.TraitScorer(trait, reader, memo) for trait in TRAITS]
     truth, result = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 9, np.uint8)
     for _ in frames:
         assert [scorer(truth, [result]) for scorer in scorers] == [[9.0]] * len(TRAITS)
@@ -117,22 +117,22 @@ def eyes(right: tuple[float, float], left: tuple[float, float], turn: float = 0.
 
 
 def test_an_iris_is_placed_within_its_eye_wherever_the_face_is_and_however_it_leans():
-    straight = iris_error.positions(eyes((0.5, 0.1), (0.6, -0.1)))
+    straight = iris_error.iris_positions(eyes((0.5, 0.1), (0.6, -0.1)))
     assert straight == pytest.approx(np.array([(0.5, 0.1), (0.6, -0.1)]), abs=1e-5)
-    assert iris_error.positions(eyes((0.5, 0.1), (0.6, -0.1), turn=0.7)) == pytest.approx(straight, abs=1e-5)
+    assert iris_error.iris_positions(eyes((0.5, 0.1), (0.6, -0.1), turn=0.7)) == pytest.approx(straight, abs=1e-5)
 
 
 def test_a_look_to_the_side_is_an_error_in_per_cent_of_the_eyes_width():
-    ahead, aside = (iris_error.positions(eyes(place, place)) for place in ((0.5, 0.0), (0.7, 0.0)))
+    ahead, aside = (iris_error.iris_positions(eyes(place, place)) for place in ((0.5, 0.0), (0.7, 0.0)))
     assert aside is not None and ahead is not None
     assert iris_error.error(aside, ahead) == pytest.approx(20, abs=1e-3) and iris_error.error(ahead, ahead) == 0
 
 
 def test_a_face_without_irises_is_not_measured():
-    assert iris_error.positions(eyes((0.5, 0), (0.5, 0))[:68]) is None and iris_error.positions(None) is None
+    assert iris_error.iris_positions(eyes((0.5, 0), (0.5, 0))[:68]) is None and iris_error.iris_positions(None) is None
     unseen = eyes((0.5, 0), (0.5, 0))
     unseen[68:, 2] = 0
-    assert iris_error.positions(unseen) is None
+    assert iris_error.iris_positions(unseen) is None
 
 
 def test_the_eyes_to_follow_are_those_of_the_driving_video_where_one_is_given():

@@ -21,8 +21,8 @@ from stages.conditions.labels import VOID
 from stages.evaluate import EvaluateOptions as Options
 from stages.evaluate import Metric, Score, evaluate, find_metric, metric_names
 from stages.evaluate.metric import EvaluationContext, FeatureCache
-from stages.evaluate.metrics.identity import AskedTwice, Identity, cosine, five_points, open_sface
-from stages.evaluate.metrics.ms_ssim import WEIGHTS, scales
+from stages.evaluate.metrics.identity import CachedScorer, Identity, cosine, five_points, open_sface
+from stages.evaluate.metrics.ms_ssim import WEIGHTS, count_scales
 from stages.evaluate.metrics.ms_ssim import similarity as ms_ssim_of
 from stages.evaluate.metrics.pixel_accuracy import accuracy
 from stages.evaluate.metrics.segment_miou import Labeller, SegmentScore, mean_iou
@@ -101,8 +101,8 @@ def test_five_scales_are_the_formula_by_another_convolution():
 
 
 def test_small_frames_have_as_many_scales_as_the_window_fits_into():
-    assert [scales(side, 300) for side in (11, 21, 22, 44, 88, 175, 176, 1000)] == [1, 1, 2, 3, 4, 4, 5, 5]
-    assert ms_ssim(PORTRAIT[:24, :24], PORTRAIT[:24, :24], scales(24, 24)) == 1
+    assert [count_scales(side, 300) for side in (11, 21, 22, 44, 88, 175, 176, 1000)] == [1, 1, 2, 3, 4, 4, 5, 5]
+    assert ms_ssim(PORTRAIT[:24, :24], PORTRAIT[:24, :24], count_scales(24, 24)) == 1
 
 
 def test_fewer_scales_than_five_are_warned_of_once(make):
@@ -300,7 +300,7 @@ def test_dlib_tells_one_person_from_another(recognised, heads, tmp_path: Path):
 
 def test_two_metrics_of_one_distance_compute_it_once():
     asked = []
-    distances = AskedTwice(lambda reference, candidates: asked.append(reference) or [0.5 for _ in candidates])
+    distances = CachedScorer(lambda reference, candidates: asked.append(reference) or [0.5 for _ in candidates])
     one, other = PORTRAIT, PORTRAIT.copy()
     assert [distances(one, [other]), distances(one, [other])] == [[0.5], [0.5]] and len(asked) == 1
     assert distances(other, [one, one]) == [0.5, 0.5] and len(asked) == 2

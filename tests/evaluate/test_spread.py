@@ -153,4 +153,4 @@ def test_a_warning_of_a_shard_is_told(results, truth, tmp_path: Path):
     for entry in (tmp_path / "statistics").iterdir():
         entry.write_bytes(b"broken")
     list(evaluate_parallel(results, [truth], options, lambda event: told.append(event.get("warning", "")), jobs=2))
-    assert any("are broken and are made again" in text for text in told)
+    assert any("are broken and are computed again" in text for text in told)

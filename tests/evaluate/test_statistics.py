@@ -9,11 +9,11 @@ import pytest
 import scipy.linalg
 
 from stages.errors import InputError
-from stages.evaluate.statistics import KEPT, ROWS, Statistics, frechet_distance, kernel_distance, keys_of
+from stages.evaluate.statistics import ROWS, SAMPLE_SIZE, Statistics, frechet_distance, kernel_distance, sample_keys
 
 
 def of(vectors: np.ndarray, name: str = "a", first: int = 0) -> Statistics:
-    return Statistics.of(vectors.astype(np.float32), keys_of(name, first, len(vectors)))
+    return Statistics.of(vectors.astype(np.float32), sample_keys(name, first, len(vectors)))
 
 
 def gaussian(mean: np.ndarray, covariance: np.ndarray) -> Statistics:
@@ -32,24 +32,24 @@ def test_mean_and_covariance_are_numpys():
 
 
 def test_parts_add_up_to_the_whole_in_any_order_beyond_what_is_kept_of_it():
-    vectors = np.random.default_rng(1).normal(size=(KEPT + 900, 5))
+    vectors = np.random.default_rng(1).normal(size=(SAMPLE_SIZE + 900, 5))
     whole = of(vectors)
     parts = [of(vectors[begin:end], first=begin) for begin, end in ((0, 700), (700, 2500), (2500, len(vectors)))]
     for joined in (parts[0] + parts[1] + parts[2], parts[2] + (parts[0] + parts[1])):
         assert joined.count == whole.count and np.array_equal(joined.keys, whole.keys)
-        assert np.array_equal(joined.sample, whole.sample) and len(whole.sample) == KEPT
+        assert np.array_equal(joined.sample, whole.sample) and len(whole.sample) == SAMPLE_SIZE
         assert np.allclose(joined.total, whole.total, rtol=1e-12) and np.allclose(joined.products, whole.products, rtol=1e-12)
 
 
 def test_what_is_kept_is_a_fair_choice():
-    position = of(np.arange(20 * KEPT, dtype=np.float64)[:, None]).sample
-    assert position.mean() == pytest.approx(10 * KEPT, rel=0.05), "neither the first ones nor the last ones"
+    position = of(np.arange(20 * SAMPLE_SIZE, dtype=np.float64)[:, None]).sample
+    assert position.mean() == pytest.approx(10 * SAMPLE_SIZE, rel=0.05), "neither the first ones nor the last ones"
 
 
-@pytest.mark.parametrize("count", [10, KEPT + 900])
+@pytest.mark.parametrize("count", [10, SAMPLE_SIZE + 900])
 def test_a_repeated_vector_is_as_if_it_were_laid_out(count: int):
     vector = np.random.default_rng(4).normal(size=5).astype(np.float32)
-    laid_out, repeated = of(np.repeat(vector[None], count, 0)), Statistics.repeated(vector, keys_of("a", 0, count))
+    laid_out, repeated = of(np.repeat(vector[None], count, 0)), Statistics.repeated(vector, sample_keys("a", 0, count))
     assert repeated.count == count and np.array_equal(repeated.sample, laid_out.sample)
     assert set(repeated.keys) == set(laid_out.keys)
     assert np.allclose(repeated.total, laid_out.total) and np.allclose(repeated.products, laid_out.products)
@@ -59,22 +59,22 @@ def test_a_repeated_vector_is_as_if_it_were_laid_out(count: int):
     ("name", "strange"),
     [
         ("count", np.array(np.inf, ">f4")),
-        ("count", np.array([KEPT + 10])),
-        ("keys", np.full(KEPT, np.nan, np.float32)),
-        ("sample", np.full((KEPT, 4), 1e300)),
-        ("sample", np.full((KEPT, 4), np.nan, np.float32)),
+        ("count", np.array([SAMPLE_SIZE + 10])),
+        ("keys", np.full(SAMPLE_SIZE, np.nan, np.float32)),
+        ("sample", np.full((SAMPLE_SIZE, 4), 1e300)),
+        ("sample", np.full((SAMPLE_SIZE, 4), np.nan, np.float32)),
         ("total", np.full(4, np.inf)),
         ("outer", np.full((4, 4), np.nan)),
     ],
 )
 def test_strange_arrays_are_no_statistics(name: str, strange: np.ndarray):
-    arrays = of(np.random.default_rng(2).normal(size=(KEPT + 10, 4))).arrays()
-    assert Statistics.from_arrays(arrays).count == KEPT + 10
+    arrays = of(np.random.default_rng(2).normal(size=(SAMPLE_SIZE + 10, 4))).arrays()
+    assert Statistics.from_arrays(arrays).count == SAMPLE_SIZE + 10
     with pytest.raises(ValueError, match="not the statistics"):
         Statistics.from_arrays({**arrays, name: strange})
 
 
-@pytest.mark.parametrize("count", [10, KEPT + 10])
+@pytest.mark.parametrize("count", [10, SAMPLE_SIZE + 10])
 def test_statistics_survive_a_file(count: int, tmp_path):
     statistics = of(np.random.default_rng(2).normal(size=(count, 4)))
     entry: dict[str, Any] = statistics.arrays("x.")

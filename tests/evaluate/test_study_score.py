@@ -12,7 +12,7 @@ from scipy import stats
 from studies import answers_of, is_fooled, likes_ours, likes_theirs, small_key, write_answers
 
 from fsv2v_cli.main import run
-from stages.evaluate.intervals import over_workers, wilson
+from stages.evaluate.intervals import bootstrap_workers, wilson
 
 # Intervals
 
@@ -37,28 +37,28 @@ def test_without_answers_nothing_is_known():
 def test_with_one_answer_each_drawing_workers_is_drawing_from_a_binomial_distribution():
     chosen = [1] * 60 + [0] * 40
     expected = stats.binom(100, 0.6).ppf([0.025, 0.975]) / 100
-    assert over_workers(chosen, [1] * 100) == pytest.approx(tuple(expected), abs=0.011)  # one answer, the step of both distributions
+    assert bootstrap_workers(chosen, [1] * 100) == pytest.approx(tuple(expected), abs=0.011)  # one answer, the step of both distributions
 
 
 def test_workers_of_one_mind_make_the_interval_as_wide_as_if_each_had_one_answer():
-    of_one_mind = over_workers([30] * 12 + [0] * 8, [30] * 20)
-    assert of_one_mind == over_workers([1] * 12 + [0] * 8, [1] * 20)
+    of_one_mind = bootstrap_workers([30] * 12 + [0] * 8, [30] * 20)
+    assert of_one_mind == bootstrap_workers([1] * 12 + [0] * 8, [1] * 20)
     low, high = wilson(360, 600)
     assert of_one_mind is not None and of_one_mind[1] - of_one_mind[0] > 4 * (high - low)
 
 
 def test_workers_who_answer_differently_often_weigh_by_their_answers():
-    assert over_workers([90, 0], [90, 10]) == (0.0, 1.0) and over_workers([90, 9], [90, 10]) == (0.9, 1.0)
+    assert bootstrap_workers([90, 0], [90, 10]) == (0.0, 1.0) and bootstrap_workers([90, 9], [90, 10]) == (0.9, 1.0)
 
 
 @pytest.mark.slow
 def test_thousands_of_workers_are_no_matter():
     expected = stats.norm(0.5, (0.25 / 6000) ** 0.5).ppf([0.025, 0.975])  # by the central limit theorem
-    assert over_workers([0, 1] * 3000, [1] * 6000) == pytest.approx(tuple(expected), abs=1e-3)
+    assert bootstrap_workers([0, 1] * 3000, [1] * 6000) == pytest.approx(tuple(expected), abs=1e-3)
 
 
 def test_drawing_from_one_worker_says_nothing():
-    assert over_workers([3], [4]) is None
+    assert bootstrap_workers([3], [4]) is None
 
 
 # Scores
@@ -87,7 +87,7 @@ def test_rates_are_those_of_the_workers_tastes(score):
     assert (code, said) == (0, "")
     assert (ours["method"], ours["other"], ours["preferred"], ours["answers"], ours["workers"]) == ("ours", "theirs", 8, 12, 3)
     assert ours["rate"] == pytest.approx(2 / 3) and (ours["low"], ours["high"]) == pytest.approx(wilson(8, 12))
-    assert (ours["low_workers"], ours["high_workers"]) == over_workers([4, 4, 0], [4, 4, 4])
+    assert (ours["low_workers"], ours["high_workers"]) == bootstrap_workers([4, 4, 0], [4, 4, 4])
     assert [theirs[name] for name in ("rate", "low", "high", "low_workers", "high_workers")] == pytest.approx(
         [1 - ours[name] for name in ("rate", "high", "low", "high_workers", "low_workers")]
     )
@@ -119,7 +119,7 @@ def test_who_fails_catch_questions_is_named_and_left_out(score):
     answers = [answers_of(key, "fooled", is_fooled), answers_of(key, "careful", likes_theirs), answers_of(key, "slipped", fails_one)]
     code, rows, said = score(key, *answers)
     workers = {row["worker"]: row for row in rows if row["row"] == "worker"}
-    assert code == 0 and "worker fooled is left out: failed 4 of 4 catch questions" in said and "slipped" not in said
+    assert code == 0 and "worker fooled is left out: 4 of 4 catch questions failed" in said and "slipped" not in said
     assert {worker: (row["failed"], row["left_out"]) for worker, row in workers.items()} == {
         "fooled": (4, True), "careful": (0, False), "slipped": (1, False)
     }  # fmt: skip
@@ -199,11 +199,11 @@ def _first(answers: dict[str, Any]) -> dict[str, Any]:
     [
         (lambda answers: answers.update(schema="fsv2v.answers/2"), "format fsv2v.answers/2"),
         (lambda answers: answers.update(study="another"), "is in none of"),
-        (lambda answers: answers.update(worker="x" * 101), "is no name"),
-        (lambda answers: answers.update(worker=""), "is no name"),
+        (lambda answers: answers.update(worker="x" * 101), "is not a name"),
+        (lambda answers: answers.update(worker=""), "is not a name"),
         (lambda answers: answers.update(answers=7), "damaged"),
         (lambda answers: answers.pop("answers"), "damaged"),
-        (lambda answers: answers["answers"].pop(), "5 answers, the study asks for 6"),
+        (lambda answers: answers["answers"].pop(), "5 answers, a block has 6"),
         (lambda answers: answers["answers"].append(_first(answers)), "twice"),
         (lambda answers: answers["answers"][0].update(question="unheard-of"), "no question 'unheard-of'"),
         (lambda answers: answers["answers"][0].update(chosen=None), "answered by None"),

@@ -283,7 +283,7 @@ def test_a_folder_of_something_else_is_never_replaced(study, tmp_path):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "index.html").write_text("my home page")
     code, _, err = study("--overwrite")
-    assert code == 3 and "is no study" in err
+    assert code == 3 and "is not a study" in err
     assert state(tmp_path / "site") == {"index.html": b"my home page"} and not (tmp_path / "site.key.json").exists()
 
 

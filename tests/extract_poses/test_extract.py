@@ -97,7 +97,7 @@ def test_rules_are_counted_and_who_drops_everybody_is_told(people, leftovers) ->
     clip = people("musepose_dance", 90, 93)
     assert extract(clip, PoseOptions(drop=("small", "truncated"))).notes["frames_dropped"] == {"small": 0, "truncated": 0}
     frozen = clip_of([next(iter(clip.frames()))] * 20, clip.path.parent / "frozen.mp4")
-    with pytest.raises(NoDetection, match="leave no person .* The rule static alone met 20 frames"):
+    with pytest.raises(NoDetection, match="leave no person .* The rule static alone applied in 20 frames"):
         extract(frozen, PoseOptions(drop=("static",)))
     assert not frozen.has("poses") and leftovers(frozen.path) == []
     with pytest.raises(UsageError, match="no rule 'tall'"):

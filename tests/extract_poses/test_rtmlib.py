@@ -27,7 +27,7 @@ def save_network(path, size: tuple[int, int], **outputs: np.ndarray) -> None:
 @pytest.fixture
 def networks(tmp_path, monkeypatch):
     """A folder with a detector that sees one person and an estimator that sees point n at (n, 2 n) of its 192 x 256 picture."""
-    rtmlib._file.cache_clear()
+    rtmlib._fetch_file.cache_clear()
     monkeypatch.setenv("FSV2V_WEIGHTS_MIRROR", str(tmp_path))
     boxes = np.array([[[160, 160, 480, 480, 0.9]]], np.float32)
     save_network(tmp_path / "yolox_m_8xb8-300e_humanart-c2c7a14a.onnx", (640, 640), boxes=boxes)
@@ -38,7 +38,7 @@ def networks(tmp_path, monkeypatch):
     across[0, 16] = 0.1
     save_network(tmp_path / "rtmw-dw-x-l_simcc-cocktail14_270e-256x192_20231122.onnx", (256, 192), x=across, y=down)
     yield tmp_path
-    rtmlib._file.cache_clear()
+    rtmlib._fetch_file.cache_clear()
 
 
 def test_a_whole_body_becomes_body_25_hands_and_face(networks, make_tiny_video, tmp_path, capfd):
@@ -59,11 +59,11 @@ def test_a_whole_body_becomes_body_25_hands_and_face(networks, make_tiny_video, 
 
 
 def test_without_its_networks_it_says_where_they_can_be_put(tmp_path, monkeypatch):
-    rtmlib._file.cache_clear()
+    rtmlib._fetch_file.cache_clear()
     monkeypatch.setenv("FSV2V_WEIGHTS_MIRROR", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("rtmlib.tools.file.download_url_to_file", lambda *args, **options: (_ for _ in ()).throw(OSError("no network")))
     backend = Backends("poses").get("rtmlib")
     with pytest.raises(MissingRequirement, match="FSV2V_WEIGHTS_MIRROR"):
         backend.open("cpu")
-    rtmlib._file.cache_clear()
+    rtmlib._fetch_file.cache_clear()

@@ -27,7 +27,7 @@ def dropped(bodies: np.ndarray, *names: str, others: list[list[np.ndarray]] | No
     """For each frame whether the one person is taken out, and the counts."""
     everybody = [[body, *more] for body, more in zip(bodies, others or [[]] * len(bodies), strict=True)]
     boxes = [np.stack([box_of_points(one[one[:, 2] > 0]) for one in people]) for people in everybody]
-    out, counts = rules.apply(names, rules.Seen(bodies[:, None], boxes, 10.0, 400))
+    out, counts = rules.apply(names, rules.ClipPoses(bodies[:, None], boxes, 10.0, 400))
     return out[:, 0].tolist(), counts
 
 
@@ -79,5 +79,5 @@ def test_whose_own_box_is_missing_overlaps_with_the_other_one() -> None:
     """As in a frame in which a short gap was filled."""
     body, other = person(), person(x=240)
     box = box_of_points(other[other[:, 2] > 0])[None]
-    out, _ = rules.apply(["overlapping"], rules.Seen(body[None, None], [box], 10.0, 400))
+    out, _ = rules.apply(["overlapping"], rules.ClipPoses(body[None, None], [box], 10.0, 400))
     assert out.all()

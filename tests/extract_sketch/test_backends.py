@@ -44,15 +44,17 @@ def test_auto_is_dlib_where_mediapipe_cannot_be_had_and_says_why(monkeypatch: py
 def test_face_alignment_never_downloads_by_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("FSV2V_WEIGHTS", "FSV2V_WEIGHTS_MIRROR", "TORCH_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
-    assert Backends("landmarks").get("face-alignment").missing().startswith("the weights s3fd-619a316812.pth are not here: curl -L")
+    assert (
+        Backends("landmarks").get("face-alignment").missing().startswith("the weights s3fd-619a316812.pth are not on this machine: curl -L")
+    )
     with pytest.raises(MissingRequirement, match="face-alignment cannot run"):
         Backends("landmarks").require("face-alignment")
 
     (tmp_path / "s3fd-619a316812.pth").write_bytes(b"something else")
-    from stages.extract_sketch.backends.face_alignment import _checked
+    from stages.extract_sketch.backends.face_alignment import _checked_path
 
     with pytest.raises(MissingRequirement, match="is damaged"):
-        _checked("s3fd-619a316812.pth")
+        _checked_path("s3fd-619a316812.pth")
 
 
 def test_what_face_alignment_returns_becomes_faces() -> None:

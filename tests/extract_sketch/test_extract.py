@@ -110,7 +110,7 @@ def test_all_faces_each_in_its_own_slot(clip_of, two_faces) -> None:
 
 
 def test_a_face_that_is_not_there_by_number(clip_of, portrait) -> None:
-    with pytest.raises(NoDetection, match="Face 3 was chosen: they count from 0"):
+    with pytest.raises(NoDetection, match="Face 3 was chosen; faces are numbered from the left"):
         extract(clip_of([portrait]), replace(OFFLINE, face=3))
 
 

@@ -205,7 +205,7 @@ def test_pix2pixhd_makes_a_video_without_examples(run, painted_driver, tmp_path,
 def test_examples_for_pix2pixhd_and_a_few_shot_model_without_examples_are_refused(run, painted_driver, tmp_path, fsv2v):
     for options, message in (
         (["--model", run, "--examples", painted_driver.path], "pix2pixhd uses no examples"),
-        (["--model", run, "--finetune", 3], "learns nothing from examples"),
+        (["--model", run, "--finetune", 3], "cannot be finetuned on examples"),
         (["--model", run, "--attention", "pixel"], "has no attention to choose"),
         (["--model", run, "--show", "warp"], "makes no warp"),
         ([], "--examples"),
@@ -223,7 +223,7 @@ def test_a_few_shot_model_needs_an_example(painted_driver, tmp_path):
 
 
 def test_pix2pixhd_cannot_be_finetuned(run, painted_driver, tmp_path):
-    with pytest.raises(UsageError, match="learns nothing from examples"):
+    with pytest.raises(UsageError, match="cannot be finetuned on examples"):
         finetune([painted_driver], load_model(run), tmp_path / "finetuned.safetensors", FinetuneOptions(device="cpu"))
 
 

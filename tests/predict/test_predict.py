@@ -225,7 +225,7 @@ def test_a_clip_that_cannot_be_observed_is_refused_in_a_sentence(make, code, sai
         (["--frames", "0"], 2, "--frames"),
         (["--frames", "2", "--observed", "2:2"], 3, "0 frames are observed, and a future needs at least 2"),
         (["--frames", "2", "--observed", "-1:"], 3, "1 frame is observed"),
-        (["--frames", "2", "--observed", "two"], 2, "'two' is not a part of a video"),
+        (["--frames", "2", "--observed", "two"], 2, "'two' is not a range of frames"),
         (["--frames", "2", "-o", "future.mp4"], 2, "future.mp4 is not the name of a clip"),
         (["--frames", "2", "--model", "none.safetensors"], 4, "is not there"),
     ],
@@ -253,9 +253,9 @@ def test_models_of_images_predict_nothing_and_models_of_labels_make_no_video(dri
     save_model(tmp_path / "images.safetensors", Vid2Vid(config).state_dict(), config, {})
     out = ["-o", str(tmp_path / "future.clip")]
     assert run(["predict", str(drive), "--frames", "2", "--model", str(tmp_path / "images.safetensors"), *out]) == 2
-    assert "makes images, and predicts no label maps" in " ".join(capsys.readouterr().err.split())
+    assert "makes images and predicts no label maps" in " ".join(capsys.readouterr().err.split())
     assert run(["synthesize", "--driving", str(drive), "--model", str(model), *out]) == 2
-    assert "predicts label maps, and makes no images. `fsv2v predict`" in " ".join(capsys.readouterr().err.split())
+    assert "predicts label maps and makes no images. `fsv2v predict`" in " ".join(capsys.readouterr().err.split())
     shutil.copytree(drive, tmp_path / "example.clip")
     assert (
         run(["finetune", "--examples", str(tmp_path / "example.clip"), "--model", str(model), "-o", str(tmp_path / "x.safetensors")]) == 2

@@ -11,8 +11,8 @@ from stages.clip import as_clip
 from stages.conditions.labels import CAMVID, CITYSCAPES_TRAIN_IDS, LabelLayer
 from stages.errors import MissingRequirement, UsageError
 from stages.segment import SegmentOptions, extract
-from stages.segment.edit import lookup_of
-from stages.segment.steady import Steady
+from stages.segment.edit import edit_lookup
+from stages.segment.temporal_smoothing import TemporalSmoother
 
 
 def images(count: int, step: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -40,7 +40,7 @@ def guesses(truths: list[np.ndarray]) -> list[np.ndarray]:
 @pytest.mark.parametrize("step", [0, 3])
 def test_labels_flicker_less_and_do_not_smear_behind_what_moves(step: int) -> None:
     frames, truths = images(8, step)
-    steady = Steady(1.0)
+    steady = TemporalSmoother(1.0)
     results = [steady(frame, guess) for frame, guess in zip(frames, guesses(truths), strict=True)]
     before = np.mean([guess.argmax(0) != truth for guess, truth in zip(guesses(truths), truths, strict=True)])
     after = np.mean([result.argmax(0) != truth for result, truth in zip(results[3:], truths[3:], strict=True)])
@@ -53,21 +53,21 @@ def test_labels_flicker_less_and_do_not_smear_behind_what_moves(step: int) -> No
 def test_a_cut_forgets_and_zero_changes_nothing() -> None:
     dark, bright = np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 250, np.uint8)
     one, other = (np.stack([np.full((32, 32), share), np.full((32, 32), 1 - share)]).astype(np.float32) for share in (0.9, 0.4))
-    steady = Steady(1.0)
+    steady = TemporalSmoother(1.0)
     steady(dark, one)
     assert np.array_equal(steady(bright, other), other)
-    assert Steady(0)(dark, one) is one
+    assert TemporalSmoother(0)(dark, one) is one
 
 
 def test_edits_go_by_name_or_id_and_all_at_once() -> None:
     ids = np.array([0, 1, 5, 255], np.uint8)
-    assert lookup_of(["tree=building"], CAMVID)[ids].tolist() == [0, 1, 1, 255]
-    assert lookup_of(["5 = 1", "1=5"], CAMVID)[ids].tolist() == [0, 5, 1, 255]
-    for wrong, sentence in (("tree", "no edit"), ("tree=house", "no label 'house'"), ("99=1", "no label '99'")):
+    assert edit_lookup(["tree=building"], CAMVID)[ids].tolist() == [0, 1, 1, 255]
+    assert edit_lookup(["5 = 1", "1=5"], CAMVID)[ids].tolist() == [0, 5, 1, 255]
+    for wrong, sentence in (("tree", "not an edit"), ("tree=house", "no label 'house'"), ("99=1", "no label '99'")):
         with pytest.raises(UsageError, match=sentence):
-            lookup_of([wrong], CAMVID)
+            edit_lookup([wrong], CAMVID)
     with pytest.raises(UsageError, match="tree cannot become both building and road"):
-        lookup_of(["tree=building", "5=road"], CAMVID)
+        edit_lookup(["tree=building", "5=road"], CAMVID)
 
 
 def test_a_street_is_labelled_by_the_shipped_network(shared: Path, tmp_path: Path) -> None:
@@ -119,5 +119,5 @@ def test_a_checkpoint_that_cannot_be_had_is_a_sentence(make_tiny_video, tmp_path
 
 def test_maps_too_small_for_the_flow_are_left_as_they_are() -> None:
     flat, guess = np.zeros((24, 240, 3), np.uint8), np.full((2, 24, 240), 0.5, np.float32)
-    steady = Steady(1.0)
+    steady = TemporalSmoother(1.0)
     assert [steady(flat, guess) is guess for _ in range(2)] == [True, True]

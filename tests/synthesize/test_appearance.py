@@ -125,7 +125,7 @@ def test_a_label_that_a_picture_does_not_show_has_the_mean_and_a_warning(model, 
     labels, _ = street_maps(4, step=3)
     assert np.allclose(values_in(maps_of(drive, model, "from:sky.png", pictures=pictures), labels == CAR), [[0, 0.6, 0.1]], atol=1e-6)
     rendering = Rendering([], drive, model, SynthesizeOptions(appearance="from:sky.png", device="cpu"), AS_IT_IS, pictures=pictures)
-    assert "sky.png shows no car: the mean of what the model has learnt is taken" in rendering.warnings()
+    assert "sky.png shows no car: the mean appearance that the model has learnt is used" in rendering.warnings()
     with pytest.raises(InputError, match=r"sky\.png shows no car"):
         maps_of(drive, model, "car=from:sky.png", pictures=pictures)
 
@@ -168,7 +168,7 @@ def test_what_is_no_choice_is_refused(text):
 def test_variants_have_other_draws_and_keep_what_is_not_drawn():
     assert [variant("", number) for number in range(2)] == ["sample:0", "sample:1"]
     assert variant("road=sample:3,car=mean,sample:9", 2) == "sample:11,road=sample:5,car=mean"
-    with pytest.raises(UsageError, match="nothing in car=mean is drawn"):
+    with pytest.raises(UsageError, match="car=mean contains no sample"):
         variant("car=mean", 1)
 
 
@@ -201,7 +201,7 @@ def test_a_clip_that_shows_a_label_never_seen_or_whose_numbers_jump_is_refused(m
     labels[2, :4] = LABELS.index("fence")
     numbers[1][numbers[1] > 0] = 16 - numbers[1][numbers[1] > 0]
     for name, layers, sentence in (
-        ("fence", (labels, None), "shows fence, and the model has not learnt what that looks like"),
+        ("fence", (labels, None), "shows fence, but the model has learnt only the appearance of"),
         ("jump", (street_maps(3, step=3)[0], numbers), "jump: instance . of frame 0 is instance . in frame 1"),
     ):
         clip = create_clip(tmp_path / f"{name}.clip", iter(np.zeros((3, SIDE, SIDE, 3), np.uint8)), storage="png")
@@ -219,7 +219,7 @@ def test_a_model_file_without_whole_mixtures_is_refused(stored, drive, tmp_path)
         CONFIG,
         {"step": 1} | ({"appearance": stored} if stored is not None else {}),
     )
-    with pytest.raises(InputError, match="does not say what labels look like"):
+    with pytest.raises(InputError, match="lacks valid mixtures of the appearance of labels"):
         maps_of(drive, load_model(tmp_path / "m.safetensors"), "sample:1")
 
 

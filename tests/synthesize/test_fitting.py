@@ -1,4 +1,4 @@
-"""`--normalize auto`: who is the driver keeps the own proportions, and what was decided is said."""
+"""`--normalize auto`: an example that shows the driver keeps the driver's proportions, and the decision is reported."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_only_faces_have_parts_and_strengths(model, person, driver, tmp_path, ki
 
 def test_a_kind_of_motion_that_is_none_is_refused():
     asked: Any = "sideways"
-    with pytest.raises(UsageError, match="'sideways' is no kind of motion"):
+    with pytest.raises(UsageError, match="'sideways' is not a kind of motion"):
         SynthesizeOptions(motion=asked)
 
 

@@ -107,7 +107,7 @@ def test_frames_without_a_detection_are_marked_and_told_of_with_what_to_do(make,
     assert [column["frame"] for column in shown["columns"] if "no detection" in column["marks"]] == [7, 9]
     said = [(each["kind"], each["text"]) for each in shown["said"]]
     assert said[0] == ("warning", "it rains!")
-    assert ("note", "3 driving frames without a detection repeat the last one that has one!") in said
+    assert ("note", "3 driving frames without a detection repeat the last frame with one!") in said
 
 
 def test_the_landmark_error_is_that_of_the_faces_in_the_result(make, driver, tmp_path, monkeypatch):
@@ -172,7 +172,7 @@ def test_the_command_writes_hints_into_the_page_and_measures_what_can_be_measure
     assert run([*map(str, given), str(tmp_path / "out.html")]) == 0
     shown = content(tmp_path / "out.html")
     said = [each["text"] for each in shown["said"]]
-    assert any("--normalize on and off decide otherwise" in text for text in said) and any("--backend" in text for text in said)
+    assert any("Use --normalize on or off for another choice" in text for text in said) and any("--backend" in text for text in said)
     measured = [curve["values"] for curve in shown["curves"] if "landmark" in curve["title"]]
     assert all(len(values) == LENGTH for values in measured)
     assert bool(redetection.missing_detector()) == any("the landmark error is not measured" in text for text in said)

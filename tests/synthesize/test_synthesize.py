@@ -109,7 +109,7 @@ def test_a_comparison_keeps_no_driving_layer_whose_place_it_does_not_have(model,
 
 @pytest.mark.parametrize("select", [0, -1, "dellaunay"])
 def test_a_selection_that_takes_no_example_is_refused(select):
-    with pytest.raises(UsageError, match="does not say which examples"):
+    with pytest.raises(UsageError, match="is not a selection of examples"):
         SynthesizeOptions(select=select)
 
 

@@ -19,11 +19,11 @@ from pathlib import Path
 import pytest
 
 from stages.errors import MissingRequirement
-from weights.fetching import Patience, Wanted, download
+from weights.fetching import RemoteFile, RetryPolicy, download
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB
-WANTED = Wanted("a.bin", (hashlib.sha256(CONTENT).hexdigest(),), len(CONTENT))
-EAGER = Patience(attempts=4, timeout=0.5, pause=0.01)
+WANTED = RemoteFile("a.bin", (hashlib.sha256(CONTENT).hexdigest(),), len(CONTENT))
+EAGER = RetryPolicy(attempts=4, timeout=0.5, pause=0.01)
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -167,7 +167,7 @@ def test_the_next_address_is_tried(server, tmp_path):
 def test_without_network_nobody_waits(tmp_path):
     begun = time.monotonic()
     with pytest.raises(MissingRequirement, match="no connection"):
-        download(WANTED, ["http://127.0.0.1:9/a.bin"], tmp_path, Patience())
+        download(WANTED, ["http://127.0.0.1:9/a.bin"], tmp_path, RetryPolicy())
     assert time.monotonic() - begun < 1
 
 
@@ -210,8 +210,8 @@ def test_what_an_earlier_run_left_is_used_if_it_fits(server, tmp_path, left):
 FETCH = f"""
 import sys
 from pathlib import Path
-from weights.fetching import Patience, Wanted, download
-download(Wanted("a.bin", ({WANTED.sha256[0]!r},)), [sys.argv[1]], Path(sys.argv[2]), Patience(timeout=5))
+from weights.fetching import RetryPolicy, RemoteFile, download
+download(RemoteFile("a.bin", ({WANTED.sha256[0]!r},)), [sys.argv[1]], Path(sys.argv[2]), RetryPolicy(timeout=5))
 """
 
 
@@ -249,4 +249,4 @@ def test_a_cache_that_cannot_be_written_is_a_sentence(server):
 
 def test_a_full_disk_is_a_sentence(server):
     with pytest.raises(MissingRequirement, match="cannot be written"):
-        download(Wanted("full", WANTED.sha256), [server.address], Path("/dev/full"), EAGER)
+        download(RemoteFile("full", WANTED.sha256), [server.address], Path("/dev/full"), EAGER)

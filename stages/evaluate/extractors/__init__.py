@@ -1,1 +1,1 @@
-"""The networks whose features metrics of distributions compare: one file each, holding an `Extractor`."""
+"""The networks whose features metrics of distributions compare. Each file defines an `Extractor`."""

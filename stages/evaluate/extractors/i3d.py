@@ -1,7 +1,7 @@
-"""Windows of 16 frames through I3D: the features in front of its classifier, then the classifier's 400 logits.
+"""Features of windows of 16 frames by I3D: the 1024 features before the classifier, then its 400 logits.
 
-The windows follow each other without overlap; frames that do not fill one at the end do not count. Papers that score each video by one clip
-have 16 frames of it; longer videos give more windows here.
+The windows do not overlap; frames at the end that do not fill a window are left out. Papers that take one clip of 16 frames from each video
+have one window per video; here a longer video gives more windows.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def _open(device: str) -> Callable[[Values], Values]:
     from stages.networks.features.i3d import i3d
     from weights import registry
 
-    place = choose_device(device)
-    network = i3d(torch.load(registry.path(WEIGHTS), map_location="cpu", weights_only=True)).to(place)
+    chosen_device = choose_device(device)
+    network = i3d(torch.load(registry.path(WEIGHTS), map_location="cpu", weights_only=True)).to(chosen_device)
 
     def vector(window: Values) -> Values:
         with torch.inference_mode():
-            features, logits = network(torch.from_numpy(window).to(place).movedim(1, 0)[None])
+            features, logits = network(torch.from_numpy(window).to(chosen_device).movedim(1, 0)[None])
             return np.asarray(torch.cat((features, logits), 1)[0].cpu(), np.float32)
 
     return vector

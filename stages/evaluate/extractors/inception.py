@@ -1,4 +1,4 @@
-"""Frames through TensorFlow's Inception v3 of 2015-12-05, as every published FID has them."""
+"""Features of frames by TensorFlow's Inception v3 of 2015-12-05, the network of published FIDs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def _open(device: str) -> Callable[[NDArray[np.uint8]], Values]:
     from stages.networks.features.inception import inception
     from weights import registry
 
-    place = choose_device(device)
-    network = inception(torch.load(registry.path(WEIGHTS), map_location="cpu", weights_only=True)).to(place)
+    chosen_device = choose_device(device)
+    network = inception(torch.load(registry.path(WEIGHTS), map_location="cpu", weights_only=True)).to(chosen_device)
 
     def encode(frames: NDArray[np.uint8]) -> Values:
         with torch.inference_mode():
-            return np.asarray(network(torch.from_numpy(frames).to(place).movedim(-1, 1)).cpu(), np.float32)
+            return np.asarray(network(torch.from_numpy(frames).to(chosen_device).movedim(-1, 1)).cpu(), np.float32)
 
     return encode
 

@@ -1,4 +1,4 @@
-"""Windows of 16 frames through 3D ResNeXt-101, one after the other as for I3D: the features in front of its classifier."""
+"""Features of windows of 16 frames, without overlap, by 3D ResNeXt-101: those before the classifier."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def _open(device: str) -> Callable[[Values], Values]:
     from stages.networks.features.resnext3d import resnext3d
     from weights import registry
 
-    place = choose_device(device)
-    network = resnext3d(torch.load(registry.path(WEIGHTS), map_location="cpu", weights_only=True)).to(place)
+    chosen_device = choose_device(device)
+    network = resnext3d(torch.load(registry.path(WEIGHTS), map_location="cpu", weights_only=True)).to(chosen_device)
 
     def vector(window: Values) -> Values:
         with torch.inference_mode():
-            return np.asarray(network(torch.from_numpy(window).to(place).movedim(1, 0)[None])[0].cpu(), np.float32)
+            return np.asarray(network(torch.from_numpy(window).to(chosen_device).movedim(1, 0)[None])[0].cpu(), np.float32)
 
     return vector
 

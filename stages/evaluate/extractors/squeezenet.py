@@ -1,8 +1,8 @@
-"""Frames, and windows of frames, through SqueezeNet 1.0: runs everywhere, for comparisons among one's own results.
+"""Features of frames and of windows of frames by SqueezeNet 1.0. Its weights are shipped, so it runs without a download.
 
-A frame is the last layer's features (fire9): channels scaled to length sqrt(512) at each position, then averaged over the positions. A
-window is the mean of its frames' features beside four times the mean absolute change from each frame to the next, so that it holds both
-appearance and motion; without the factor the changes, which are much smaller, would hardly count.
+The vector of a frame: the features of the last layer (fire9), whose channels are scaled to length sqrt(512) at each position, averaged over
+the positions. The vector of a window: the mean of its frames' vectors for appearance, then four times the mean absolute change from each
+frame to the next for motion. The changes are much smaller than the means and would hardly count without the factor.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def _open(device: str) -> Callable[[NDArray[np.uint8]], Values]:
     from stages.networks.features.squeezenet import squeezenet
     from weights import registry
 
-    place = choose_device(device)
-    network = squeezenet(load_file(registry.path(WEIGHTS))).to(place)
+    chosen_device = choose_device(device)
+    network = squeezenet(load_file(registry.path(WEIGHTS))).to(chosen_device)
 
     def encode(frames: NDArray[np.uint8]) -> Values:
         with torch.inference_mode():
-            images = image_tensor(frames).to(place)
+            images = image_tensor(frames).to(chosen_device)
             last = functional.normalize(network(images)[-1], dim=1, eps=1e-6) * FEATURES**0.5
             return np.asarray(last.mean((2, 3)).cpu(), np.float32)
 

@@ -1,1 +1,1 @@
-"""One metric per file: each declares `METRIC = Metric(...)` and imports what is heavy only when it is opened."""
+"""The metrics: each file defines METRIC or METRICS, and imports heavy packages only when the metric is opened."""

@@ -1,8 +1,8 @@
 """Metrics of distributions: distances between the features of all results and those of all references.
 
-Those of Inception and I3D are comparable with published figures. Those of SqueezeNet run without a network, and are comparable among
-themselves alone. The features of 3D ResNeXt are those of vid2vid's second video FID; its file has no published checksum and so no entry in
-the manifest of weights, without which the metric cannot run.
+Figures of Inception and I3D are comparable with published ones. SqueezeNet's weights are shipped, so its metrics need no download; their
+figures are comparable only with each other. 3D ResNeXt is the network of vid2vid's second video FID. No checksum of its file is published,
+so the manifest of weights has no entry for it. The metric cannot run until the entry is added.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ METRICS = (
     # kernel inception distance (Binkowski et al. 2018)
     Distribution("kid", "kernel inception distance of all frames", INCEPTION, kernel_distance),
     Distribution("kid-squeezenet", "kernel distance of SqueezeNet's features of all frames", FRAMES, kernel_distance),
-    # the video FIDs of vid2vid (section 4), of features that are left when the last layers are removed
+    # the video FIDs of vid2vid (section 4), on the features before the networks' last layers
     Distribution("video-fid-i3d", "Frechet distance of I3D's features of windows of 16 frames", I3D, frechet_distance, columns=FEATURES),
     Distribution("video-fid-resnext", "Frechet distance of 3D ResNeXt's features of windows of 16 frames", RESNEXT, frechet_distance),
 )

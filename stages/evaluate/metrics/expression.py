@@ -1,10 +1,11 @@
 """Whether the expression follows the driver's: MediaPipe's blendshapes of the result against those of the driver, over time.
 
-For each of the mouth's opening, smile, inner brows, blink, horizontal gaze, and pitch and yaw of the head there are two figures. The slope
-is that of the regression of the result on the driver: 1 when the result follows in full, 0 when it does not move. The correlation measures
-the timing, however weak the movement. Where the driver hardly moves, both are meaningless and not measured.
+There are two figures for each trait: opening of the mouth, smile, inner brows, blink, horizontal gaze, and pitch and yaw of the head. The
+slope is that of a regression of the result on the driver: 1 when the result follows in full, 0 when it does not move. The correlation
+measures the timing, however weak the movement. Where the driver hardly moves, both would be meaningless and are not measured.
 
-A figure of a whole clip is given as one value per frame whose mean it is, so that intervals, shards and curves work as for all others.
+Slope and correlation are figures of a whole clip. Each is written as one value per frame whose mean is the figure, so that intervals,
+shards and curves are computed as for all other metrics.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from stages.evaluate.metric import EvaluationContext, FeatureCache, Image, MakeA
 from stages.tables.mesh68 import mesh_to_68
 
 WEIGHTS = "face_landmarker.task"
-Reading = Mapping[str, float]
+Traits = Mapping[str, float]
 """The value of each of `TRAITS` in one frame."""
 Figure = Literal["slope", "correlation"]
 
 TRAITS: Mapping[str, tuple[float, Callable[[Mapping[str, float]], float]]] = {
-    # name: (smallest standard deviation of the driver that is measured, the trait in terms of the blendshapes)
+    # name: (smallest standard deviation of the driver that is measured, a function from blendshapes and head angles to the trait)
     "mouth": (0.03, lambda shape: shape["jawOpen"]),
     "smile": (0.03, lambda shape: (shape["mouthSmileLeft"] + shape["mouthSmileRight"]) / 2),
     "brows": (0.03, lambda shape: shape["browInnerUp"]),
@@ -38,30 +39,32 @@ TRAITS: Mapping[str, tuple[float, Callable[[Mapping[str, float]], float]]] = {
 }
 
 
-class Follows:
-    """The scorer of one trait. All traits share the readings of a frame."""
+class TraitScorer:
+    """The scorer of one trait. The scorers of all traits share one reader."""
 
-    def __init__(self, trait: str, watcher: Watcher, cache: FeatureCache) -> None:
-        self.trait, self._watcher, self._cache = trait, watcher, cache
+    def __init__(self, trait: str, reader: TraitReader, cache: FeatureCache) -> None:
+        self.trait, self._reader, self._cache = trait, reader, cache
         self.driver: list[float | None] = []
 
     def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float | None] | None:
-        driver, found = self._watcher.at(len(self.driver), reference, candidates, self._cache)
+        driver, of_candidates = self._reader.read(len(self.driver), reference, candidates, self._cache)
         self.driver.append(None if driver is None else driver[self.trait])
-        return None if driver is None else [None if reading is None else reading[self.trait] for reading in found]
+        return None if driver is None else [None if traits is None else traits[self.trait] for traits in of_candidates]
 
 
-class Watcher:
-    """The readings of the driver and of all candidates, frame by frame. drivers: frames that drove, or None for the reference's."""
+class TraitReader:
+    """Reads the traits of the driver and of all candidates, frame by frame. drivers: the driving frames; None if the frames of the
+    reference drive."""
 
-    def __init__(self, read: MakeAll[Reading | None], drivers: Iterator[Image] | None) -> None:
+    def __init__(self, read: MakeAll[Traits | None], drivers: Iterator[Image] | None) -> None:
         self._read, self._drivers = read, drivers
-        self._index, self._last = -1, tuple[Reading | None, list[Reading | None]]((None, []))
+        self._index, self._last = -1, tuple[Traits | None, list[Traits | None]]((None, []))
 
-    def at(
+    def read(
         self, index: int, reference: Image, candidates: Sequence[Image], cache: FeatureCache
-    ) -> tuple[Reading | None, list[Reading | None]]:
-        """The driver's reading and the candidates' for frame `index`; frames come in order, each as often as there are traits."""
+    ) -> tuple[Traits | None, list[Traits | None]]:
+        """The traits of the driver and of the candidates in frame `index`. It is called in the order of the frames, once for each
+        scorer."""
         if index != self._index:
             driver = next(self._drivers) if self._drivers else reference
             first, *rest = cache(self._read, [driver, *candidates])
@@ -69,10 +72,11 @@ class Watcher:
         return self._last
 
 
-def per_frame(driver: Sequence[float | None], result: Sequence[float | None], figure: Figure, minimum: float) -> list[float | None]:
+def values_per_frame(driver: Sequence[float | None], result: Sequence[float | None], figure: Figure, minimum: float) -> list[float | None]:
     """One value per frame whose mean is the slope of the result on the driver, or their correlation.
 
-    None in frames that one of them lacks; None everywhere where the driver varies by less than `minimum`, or fewer than three frames count.
+    A frame without the driver's or the result's value has None. All frames have None when the driver's standard deviation is less than
+    `minimum`, or fewer than three frames have both values.
     """
     both = [index for index, pair in enumerate(zip(driver, result, strict=True)) if None not in pair]
     d, r = (np.array([series[index] for index in both], np.float64) for series in (driver, result))
@@ -86,34 +90,36 @@ def per_frame(driver: Sequence[float | None], result: Sequence[float | None], fi
     return values
 
 
-def read_faces(images: Sequence[Image], detect: Callable[[Image], Any]) -> list[Reading | None]:
+def read_faces(images: Sequence[Image], detect: Callable[[Image], Any]) -> list[Traits | None]:
     """The traits of the first face in each image; None for an image without a face."""
-    return [_reading(detect(image), image.shape[1], image.shape[0]) for image in images]
+    return [_traits(detect(image), image.shape[1], image.shape[0]) for image in images]
 
 
-def _reading(result: Any, width: int, height: int) -> Reading | None:
+def _traits(result: Any, width: int, height: int) -> Traits | None:
     if not result.face_landmarks:
         return None
     mesh = np.array([(point.x * width, point.y * height, 1.0) for point in result.face_landmarks[0]], np.float32)
     pitch, yaw, _ = head_angles(mesh_to_68(mesh))
     shape = {category.category_name: float(category.score) for category in result.face_blendshapes[0]}
-    return {name: of({**shape, "pitch": pitch, "yaw": yaw}) for name, (_, of) in TRAITS.items()}
+    return {name: compute({**shape, "pitch": pitch, "yaw": yaw}) for name, (_, compute) in TRAITS.items()}
 
 
 def _open(context: EvaluationContext, trait: str) -> Scorer:
-    return Follows(trait, context.cache.once("expression", lambda: _watcher(context)), context.cache)
+    return TraitScorer(trait, context.cache.once("expression", lambda: _open_reader(context)), context.cache)
 
 
-def _watcher(context: EvaluationContext) -> Watcher:
+def _open_reader(context: EvaluationContext) -> TraitReader:
     from stages.mediapipe_task import VisionTask
     from weights import registry
 
-    task = VisionTask(lambda vision: _create(vision, str(registry.path(WEIGHTS))), lambda result: bool(result.face_landmarks), None)
-    driving = None if context.kept else context.driving  # synthesize keeps landmarks, not faces
-    return Watcher(lambda images: read_faces(images, task), driving.frames() if driving else None)
+    task = VisionTask(
+        lambda vision: _create_landmarker(vision, str(registry.path(WEIGHTS))), lambda result: bool(result.face_landmarks), None
+    )
+    driving = None if context.kept else context.driving  # synthesize stores landmarks, not faces
+    return TraitReader(lambda images: read_faces(images, task), driving.frames() if driving else None)
 
 
-def _create(vision: Any, weights: str) -> Any:
+def _create_landmarker(vision: Any, weights: str) -> Any:
     from mediapipe.tasks.python import BaseOptions
 
     base = BaseOptions(model_asset_path=weights)
@@ -132,8 +138,8 @@ def _metric(trait: str, figure: Figure) -> Metric:
     minimum = TRAITS[trait][0]
 
     def finish(scorer: Scorer, series: Sequence[float | None]) -> list[float | None]:
-        assert isinstance(scorer, Follows)
-        return per_frame(scorer.driver, series, figure, minimum)
+        assert isinstance(scorer, TraitScorer)
+        return values_per_frame(scorer.driver, series, figure, minimum)
 
     return Metric(
         name=f"expression-{trait}-{figure}",

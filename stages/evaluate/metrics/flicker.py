@@ -1,8 +1,8 @@
-"""How much the error of a result changes from frame to frame: an error that stays is no flicker, one that comes and goes is.
+"""How much the error of a result changes from frame to frame. An error that stays the same is not flicker.
 
-The mean absolute difference between the change of the result and the change of the reference, frame t - 1 to frame t: dtSSD of Erofeev
-et al. 2015 with absolute values instead of squares. Unlike `warping-error` it needs no optical flow and is 0 only for the truth, up to an
-offset that does not change.
+The change from frame t - 1 to frame t is computed for the result and for the reference; the figure is the mean absolute difference of the
+two. It is dtSSD of Erofeev et al. 2015 with absolute values instead of squares. Unlike `warping-error` it needs no optical flow, and it is
+0 only for the truth plus an error that never changes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
 
 
 class Flicker:
-    """Grey levels, mean over positions and channels; the first frame only starts the comparison."""
+    """Grey levels, averaged over pixels and channels. The first frame has no figure."""
 
     def __init__(self) -> None:
         self._errors: list[NDArray[np.int16]] | None = None

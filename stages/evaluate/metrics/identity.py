@@ -1,11 +1,11 @@
-"""Whether it is the same person: the face in the result beside the face in the reference, by what a recognition network says of each.
+"""Whether the result shows the same person as the reference: a recognition network encodes both faces, and their embeddings are compared.
 
 Both faces are found by the landmark detector. Frames of a result without a face lower the coverage, not the mean. There are two networks:
 
 * SFace (Zhong et al. 2021): the cosine of the embeddings. The face is aligned to 112 x 112 pixels by five points: eyes, tip of the nose,
-  corners of the mouth. By OpenCV's documentation of the network, two faces are of the same person from a cosine of 0.363.
-* dlib's (King 2017): the Euclidean distance of 128 numbers each, and the share of the frames in which it is below dlib's limit of 0.6. dlib
-  aligns the face to 150 x 150 pixels by the 68 landmarks.
+  corners of the mouth. According to OpenCV's documentation, two faces with a cosine of at least 0.363 are of the same person.
+* dlib's network (King 2017): the Euclidean distance of embeddings of 128 numbers, and the share of the frames in which it is below dlib's
+  limit of 0.6. dlib aligns the face to 150 x 150 pixels by the 68 landmarks.
 """
 
 from __future__ import annotations
@@ -25,22 +25,25 @@ from stages.models import identity
 WEIGHTS = "face_recognition_sface_2021dec.onnx"
 Embedding = NDArray[Any]
 Embed = Callable[[Image, Points], Embedding]
-"""frame and the landmarks [68, 3] of a face in it -> embedding."""
+"""(frame, landmarks [68, 3] of a face in it) -> embedding."""
 Compare = Callable[[Embedding, Embedding], float]
 
 
-def cosine(one: Embedding, other: Embedding) -> float:
-    """Of embeddings of unit length."""
-    return float(one @ other)
+def cosine(first: Embedding, second: Embedding) -> float:
+    """The cosine of two embeddings of unit length."""
+    return float(first @ second)
 
 
-def distance(one: Embedding, other: Embedding) -> float:
-    """Euclidean."""
-    return float(np.linalg.norm(one - other))
+def distance(first: Embedding, second: Embedding) -> float:
+    """The Euclidean distance of two embeddings."""
+    return float(np.linalg.norm(first - second))
 
 
 class Identity:
-    """Each candidate gets its own detector, because a detector may track from frame to frame."""
+    """Compares the faces of candidates with that of the reference.
+
+    Each candidate has its own detector, because a detector may track from frame to frame.
+    """
 
     def __init__(self, open_detector: Callable[[], Detect], embed: Embed, compare: Compare) -> None:
         self._open_detector, self._embed, self._compare = open_detector, embed, compare
@@ -52,36 +55,37 @@ class Identity:
         target = largest(self._reference(reference))
         if target is None:
             return None
-        wanted = self._embed(reference, target)
+        expected = self._embed(reference, target)
         faces = [nearest(detect(frame), target) for detect, frame in zip(self._detectors, candidates, strict=True)]
         return [
-            None if face is None else self._compare(self._embed(frame, face), wanted) for face, frame in zip(faces, candidates, strict=True)
+            None if face is None else self._compare(self._embed(frame, face), expected)
+            for face, frame in zip(faces, candidates, strict=True)
         ]
 
 
-class AskedTwice:
-    """Computes the figures of a frame once, although two metrics ask for them."""
+class CachedScorer:
+    """Computes the figures of a frame once for two metrics that need them."""
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
-        self._asked: tuple[Image, ...] = ()
-        self._answer: Sequence[float | None] | None = None
+        self._images: tuple[Image, ...] = ()
+        self._figures: Sequence[float | None] | None = None
 
     def __call__(self, reference: Image, candidates: Sequence[Image]) -> Sequence[float | None] | None:
-        asked = (reference, *candidates)
-        if list(map(id, asked)) != list(map(id, self._asked)):
-            self._asked, self._answer = asked, self._scorer(reference, candidates)
-        return self._answer
+        images = (reference, *candidates)
+        if list(map(id, images)) != list(map(id, self._images)):
+            self._images, self._figures = images, self._scorer(reference, candidates)
+        return self._figures
 
 
 def five_points(landmarks: Points) -> NDArray[np.float32]:
-    """[68, 3] -> [5, 2]: eyes, tip of the nose, corners of the mouth; of each pair the one on the left of the image comes first."""
+    """[68, 3] -> [5, 2]: both eyes, tip of the nose, both corners of the mouth; the left one in the image comes first."""
     eyes = landmarks[36:42, :2].mean(0), landmarks[42:48, :2].mean(0)
     return np.stack([*eyes, landmarks[30, :2], landmarks[48, :2], landmarks[54, :2]]).astype(np.float32)
 
 
 def open_sface(path: Path) -> Embed:
-    """The published file through OpenCV, which aligns the face as the network was trained."""
+    """SFace in OpenCV, which aligns the face as in the network's training."""
     import cv2
 
     network = cv2.FaceRecognizerSF.create(str(path), "")
@@ -113,20 +117,20 @@ def _open(context: EvaluationContext) -> Scorer:
 def _open_dlib(context: EvaluationContext) -> Scorer:
     from weights import registry
 
-    def opened() -> Scorer:
-        return AskedTwice(
+    def open_scorer() -> Scorer:
+        return CachedScorer(
             Identity(detector_factory(context.landmarks, context.device), identity.open_dlib(registry.path(identity.WEIGHTS)), distance)
         )
 
-    return context.cache.once("identity-dlib", opened)
+    return context.cache.once("identity-dlib", open_scorer)
 
 
 def _open_dlib_same(context: EvaluationContext) -> Scorer:
     distances = _open_dlib(context)
 
     def same(reference: Image, candidates: Sequence[Image]) -> list[float | None] | None:
-        apart = distances(reference, candidates)
-        return None if apart is None else [None if value is None else float(value < identity.DLIBS_LIMIT) for value in apart]
+        values = distances(reference, candidates)
+        return None if values is None else [None if value is None else float(value < identity.DLIBS_LIMIT) for value in values]
 
     return same
 

@@ -1,7 +1,7 @@
 """Whether the eyes look where the driver's look: iris centres detected in the result against those that drove it.
 
-Each iris is measured in coordinates of its own eye, from its outer to its inner corner, independent of the position of the face; the mean
-distance of both is given in per cent of the eye's width. The detector is MediaPipe, the only one that sees irises.
+Each iris is measured in coordinates of its eye, from the outer to the inner corner, so that the position of the face does not matter. The
+figure is the mean distance of both irises in per cent of the eye's width. The detector is MediaPipe, the only one that detects irises.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ Points = NDArray[np.float32]
 Detect = Callable[[Image], list[Points]]
 """frame -> each face with its irises, [78, 3]."""
 _EYES = ((RIGHT_EYE, 0), (LEFT_EYE, 5))
-"""Landmarks of an eye, whose first and fourth are its corners, and the place of its iris' centre among the points of both."""
+"""(landmarks of an eye, the first and fourth of which are its corners; index of its iris' centre among the ten points of both irises)."""
 
 
 class IrisError:
-    """targets: positions [2, 2] of both irises in each driving frame, or None where they are not seen; None for those of the reference."""
+    """targets: for each driving frame, the positions [2, 2] of both irises or None if they are not seen. Without targets the irises of the
+    reference are used."""
 
     def __init__(self, targets: Iterator[NDArray[np.float64] | None] | None, open_detector: Callable[[], Detect]) -> None:
         self._targets, self._open_detector = targets, open_detector
@@ -36,27 +37,27 @@ class IrisError:
         while len(self._detectors) < len(candidates):
             self._detectors.append(self._open_detector())
         face = largest(self._reference(reference))
-        target = next(self._targets) if self._targets else positions(face)
-        found = [detect(frame) for detect, frame in zip(self._detectors, candidates, strict=True)]
+        target = next(self._targets) if self._targets else iris_positions(face)
+        detected = [detect(frame) for detect, frame in zip(self._detectors, candidates, strict=True)]
         if target is None or face is None:
             return None
-        return [error(positions(nearest(faces, face)), target) for faces in found]
+        return [error(iris_positions(nearest(faces, face)), target) for faces in detected]
 
 
-def positions(face: Points | None) -> NDArray[np.float64] | None:
-    """Both irises' centres [2, 2] in coordinates of their eyes: 0 to 1 from corner to corner, and across; None where an iris is not
-    seen."""
+def iris_positions(face: Points | None) -> NDArray[np.float64] | None:
+    """The centre of each iris [2, 2]: its position along the line from the outer corner (0) to the inner corner (1) of the eye, and its
+    distance from that line. None where an iris is not seen."""
     if face is None or len(face) == LANDMARKS:
         return None
     found = []
     for eye, centre in _EYES:
         outer_corner, inner_corner, iris = face[eye][0], face[eye][3], face[LANDMARKS + centre]
         along = inner_corner[:2].astype(np.float64) - outer_corner[:2]
-        width = float(along @ along)
-        if min(outer_corner[2], inner_corner[2], iris[2]) <= 0 or not width:
+        squared_width = float(along @ along)
+        if min(outer_corner[2], inner_corner[2], iris[2]) <= 0 or not squared_width:
             return None
-        off = iris[:2] - outer_corner[:2]
-        found.append((off @ along / width, (off[1] * along[0] - off[0] * along[1]) / width))
+        offset = iris[:2] - outer_corner[:2]
+        found.append((offset @ along / squared_width, (offset[1] * along[0] - offset[0] * along[1]) / squared_width))
     return np.array(found)
 
 
@@ -66,8 +67,8 @@ def error(found: NDArray[np.float64] | None, target: NDArray[np.float64]) -> flo
 
 
 def _targets(context: EvaluationContext, open_detector: Callable[[], Detect]) -> Iterator[NDArray[np.float64] | None] | None:
-    """The driving's irises: of its layer, else detected in its frames. None for the reference's: without a driving, and where a result
-    keeps landmarks without irises."""
+    """The irises of the driving, from its layer or else detected in its frames. None (the reference's irises are used) without a driving,
+    and if a result contains driving landmarks without irises."""
     driving = context.driving
     if driving is None:
         return None
@@ -76,11 +77,11 @@ def _targets(context: EvaluationContext, open_detector: Callable[[], Detect]) ->
         chosen = main_subject(arrays["points"])
         if "iris" in arrays and chosen is not None:
             faces = np.concatenate([arrays["points"][:, chosen], arrays["iris"][:, chosen]], 1)
-            return map(positions, faces)
+            return map(iris_positions, faces)
     if context.kept:
         return None
     detect = open_detector()
-    return (positions(largest(detect(frame))) for frame in driving.frames())
+    return (iris_positions(largest(detect(frame))) for frame in driving.frames())
 
 
 def _open(context: EvaluationContext) -> Scorer:

@@ -1,8 +1,8 @@
 """Whether the face follows the driving face: landmarks detected in the result against those that drove it.
 
-The mean distance of the 68 points is given in per cent of the driving face's eye distance (between the two eye centres). Frames of a result
-without a face lower its coverage, not its error: read the two together. The baseline shows how much the driving face moves; the floor is
-the error of the detector on the reference itself.
+The figure is the mean distance of the 68 points in per cent of the distance between the driving face's eye centres. Frames of a result
+without a face do not change its error, but lower its coverage. The baseline shows how much the driving face moves; the floor is the error
+of the detector on the reference itself.
 """
 
 from __future__ import annotations
@@ -20,29 +20,32 @@ from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
 
 
 class LandmarkError:
-    """Each candidate gets its own detector, because a detector may track from frame to frame."""
+    """Compares the landmarks of candidates with those that drove.
+
+    Each candidate has its own detector, because a detector may track from frame to frame.
+    """
 
     def __init__(self, targets: Iterator[Points] | None, open_detector: Callable[[], Detect]) -> None:
         self._targets = targets
         self._open_detector = open_detector
-        self._reference = _Tracked(open_detector())
-        self._candidates: list[_Tracked] = []
+        self._reference = _CachedDetector(open_detector())
+        self._candidates: list[_CachedDetector] = []
 
     def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float | None] | None:
         while len(self._candidates) < len(candidates):
-            self._candidates.append(_Tracked(self._open_detector()))
+            self._candidates.append(_CachedDetector(self._open_detector()))
         target = next(self._targets) if self._targets else largest(self._reference.faces(reference))
         if target is None or not (target[RIGHT_EYE, 2].all() and target[LEFT_EYE, 2].all()):
             return None
-        found = [
-            self._reference.faces(frame) if frame is reference else tracked.faces(frame)
-            for tracked, frame in zip(self._candidates, candidates, strict=True)
+        detected = [
+            self._reference.faces(frame) if frame is reference else detector.faces(frame)
+            for detector, frame in zip(self._candidates, candidates, strict=True)
         ]
-        return [landmark_error(nearest(faces, target), target) for faces in found]
+        return [landmark_error(nearest(faces, target), target) for faces in detected]
 
 
-class _Tracked:
-    """A detector that runs once on the same array."""
+class _CachedDetector:
+    """A detector that remembers the faces of the last frame."""
 
     def __init__(self, detect: Detect) -> None:
         self._detect = detect
@@ -58,18 +61,18 @@ class _Tracked:
 def driving_landmarks(driving: FrameSource, width: int, height: int, open_detector: Callable[[], Detect]) -> Iterator[Points]:
     """The landmarks [68, 3] of each frame of the driving, in pixels of a width x height frame; confidence 0 without a face.
 
-    A clip's `landmarks` layer is taken as it is; else they are detected in the frames. Raises InputError for another shape of frame.
+    They are read from the layer `landmarks` of a clip, else detected in the frames. Raises InputError when the aspect ratios differ.
     """
-    found = _layer(driving) if has_layer(driving, "landmarks") else _detected(driving, open_detector())
-    yield from points_at_size(driving, found, width, height)
+    landmarks = _read_layer(driving) if has_layer(driving, "landmarks") else _detect(driving, open_detector())
+    yield from points_at_size(driving, landmarks, width, height)
 
 
-def _layer(driving: FrameSource) -> Iterator[Points]:
+def _read_layer(driving: FrameSource) -> Iterator[Points]:
     assert driving.clip is not None
     yield from select_main_subject(driving.clip.layer("landmarks").arrays()["points"])[:, 0]
 
 
-def _detected(driving: FrameSource, detect: Detect) -> Iterator[Points]:
+def _detect(driving: FrameSource, detect: Detect) -> Iterator[Points]:
     for frame in driving.frames():
         face = largest(detect(frame))
         yield np.zeros((68, 3), np.float32) if face is None else face
@@ -80,12 +83,13 @@ def _missing(context: EvaluationContext) -> str:
 
 
 def _open(context: EvaluationContext) -> Scorer:
-    opened = detector_factory(context.landmarks, context.device)
-    return LandmarkError(_targets(context, opened), opened)
+    open_detector = detector_factory(context.landmarks, context.device)
+    return LandmarkError(_targets(context, open_detector), open_detector)
 
 
 def _targets(context: EvaluationContext, open_detector: Callable[[], Detect]) -> Iterator[Points] | None:
-    """The driving's landmarks; None for the reference's, also where a result keeps a driving without landmarks."""
+    """The landmarks of the driving. None (the reference's landmarks are used) without a driving, and if the layer that a result contains is
+    not of landmarks."""
     if context.driving is None or (context.kept and not has_layer(context.driving, "landmarks")):
         return None
     return driving_landmarks(context.driving, context.width, context.height, open_detector)

@@ -1,4 +1,5 @@
-"""LPIPS (Zhang et al. 2018), version 0.1 with AlexNet: distance of features whose channels are weighted to match people's judgement."""
+"""LPIPS (Zhang et al. 2018), version 0.1 with AlexNet: distance of features whose channels have weights learned from people's
+judgements."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from stages.networks.common.images import image_tensor
 
 
 def _weights() -> tuple[str, str]:
-    """The network, and the weights of its channels."""
+    """Names of two weight files: the network, and the weights of its channels."""
     from stages.networks.features.alexnet import LINEAR_WEIGHTS, WEIGHTS
 
     return WEIGHTS, LINEAR_WEIGHTS
@@ -31,7 +32,7 @@ def _open(context: EvaluationContext) -> Scorer:
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
         with torch.inference_mode():
             images = image_tensor(np.stack([reference, *candidates])).to(device)
-            return [float(apart) for apart in distance(images[:1], images[1:]).cpu()]
+            return [float(value) for value in distance(images[:1], images[1:]).cpu()]
 
     return score
 

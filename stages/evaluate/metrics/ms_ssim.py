@@ -1,7 +1,7 @@
 """Structural similarity at five scales (Wang et al. 2003): Gaussian window of 11 pixels, mean over red, green and blue.
 
-Each scale halves the one before. The window has to fit into the coarsest, so five scales need 176 pixels a side. Smaller frames have as
-many scales as the window fits into, with weights scaled to sum to one: compare such figures only with those of as many scales.
+Each scale halves the previous one. The window has to fit into the coarsest scale, so five scales need 176 pixels a side. Smaller frames
+have fewer scales, whose weights are divided by their sum. Figures with different numbers of scales cannot be compared.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Weights of the scales, the finest first (section 3.2)."""
 
 
-def scales(width: int, height: int) -> int:
-    """Number of scales, each half the previous one, that have room for the window; at most five."""
+def count_scales(width: int, height: int) -> int:
+    """Number of scales into which the window fits; at most five."""
     return max(1, sum(min(width, height) >> scale >= WINDOW for scale in range(len(WEIGHTS))))
 
 
-def similarity(ours: Structure, theirs: Structure, count: int) -> float:
-    """At most 1, for equal images, at `count` scales. A scale on which structures are opposed counts as 0."""
+def similarity(first: Structure, second: Structure, count: int) -> float:
+    """MS-SSIM at `count` scales; 1 for equal images, which is the maximum. A scale with a negative similarity counts as 0."""
     weights = WEIGHTS if count == len(WEIGHTS) else [weight / sum(WEIGHTS[:count]) for weight in WEIGHTS[:count]]
     product: Pixels = np.ones(3)
     for scale, weight in enumerate(weights):
         if scale:
-            ours, theirs = ours.half, theirs.half
-        compared = ours.contrast_and_structure(theirs)
+            first, second = first.half, second.half
+        similarities = first.contrast_and_structure(second)
         if scale == count - 1:
-            compared = compared * ours.luminance(theirs)
-        product *= mean_inside(compared).clip(0) ** weight  # eq. 7
+            similarities = similarities * first.luminance(second)
+        product *= mean_inside(similarities).clip(0) ** weight  # eq. 7
     return float(product.mean())
 
 
 def _open(context: EvaluationContext) -> Scorer:
-    count = scales(context.width, context.height)
+    count = count_scales(context.width, context.height)
 
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
         truth, *others = context.cache(Structure.of_all, [reference, *candidates])
@@ -47,11 +47,11 @@ def _open(context: EvaluationContext) -> Scorer:
 
 
 def _caution(context: EvaluationContext) -> str:
-    count = scales(context.width, context.height)
+    count = count_scales(context.width, context.height)
     if count == len(WEIGHTS):
         return ""
-    size = f"frames of {context.width}x{context.height} pixels have room for {count} of its {len(WEIGHTS)} scales"
-    return f"ms-ssim: {size}; compare the figures only with others of {count} scale{'s' * (count > 1)}"
+    reason = f"frames of {context.width}x{context.height} pixels have room for {count} of its {len(WEIGHTS)} scales"
+    return f"ms-ssim: {reason}; compare the figures only with others of {count} scale{'s' * (count > 1)}"
 
 
 METRIC = Metric(

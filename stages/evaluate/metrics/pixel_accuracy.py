@@ -1,4 +1,4 @@
-"""As `segment-miou`, but the share of pixels with the right label: large objects count for more than small ones."""
+"""The share of pixels with the correct label. Otherwise as `segment-miou`, which gives small objects more weight."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Does the body do what the driving body does: keypoints found again in the result against those that drove it.
+"""Whether the body follows the driving body: keypoints detected in the result against those that drove it.
 
-The distance of each keypoint is averaged and given in per cent of the driving person's height. Only keypoints of which both the driving
-layer and the detector are sure count; a frame of a result in which fewer than half of the driving's are found counts against its coverage,
-not into its error. The backend is the one that made the driving layer.
+The figure is the mean distance of the keypoints in per cent of the driving person's height. Only keypoints with a sufficient confidence in
+both the driving layer and the result count. A frame in which fewer than half of the driving keypoints are found does not change the
+error, but lowers the coverage. The detector is the backend that made the driving layer.
 """
 
 from __future__ import annotations
@@ -26,13 +26,17 @@ Points = NDArray[np.float32]
 Detect = Callable[[Image], list[Points]]
 """frame -> the keypoints [25, 3] of each person in it."""
 
-SURE = 0.3
+MIN_CONFIDENCE = 0.3
 """Keypoints above this confidence count."""
 MIN_FOUND = 0.5
+"""A frame is measured if at least this share of the driving keypoints is found."""
 
 
 class PoseError:
-    """Each candidate gets its own detector, because a detector may track from frame to frame."""
+    """Compares the keypoints of candidates with those that drove, in pixels, or, if `relative`, in per cent of the driving person's height.
+
+    Each candidate has its own detector, because a detector may track from frame to frame.
+    """
 
     def __init__(self, targets: Iterator[Points], open_detector: Callable[[], Detect], *, relative: bool) -> None:
         self._targets, self._open_detector, self._relative = targets, open_detector, relative
@@ -42,35 +46,35 @@ class PoseError:
         while len(self._detectors) < len(candidates):
             self._detectors.append(self._open_detector())
         target = next(self._targets)
-        if not (target[:, 2] > SURE).any():
+        if not (target[:, 2] > MIN_CONFIDENCE).any():
             return None
         unit = person_height(target) / 100 if self._relative else 1.0
         if not unit:
             return None
-        apart = [error(nearest(detect(frame), target), target) for detect, frame in zip(self._detectors, candidates, strict=True)]
-        return [None if pixels is None else pixels / unit for pixels in apart]
+        errors = [error(nearest(detect(frame), target), target) for detect, frame in zip(self._detectors, candidates, strict=True)]
+        return [None if pixels is None else pixels / unit for pixels in errors]
 
 
 def error(points: Points | None, target: Points) -> float | None:
-    """Mean distance in pixels of the keypoints [25, 3] that are sure in both; None where fewer than half of the target's are found."""
+    """Mean distance in pixels of the keypoints [25, 3] that count in both; None if fewer than half of those of the target are found."""
     if points is None:
         return None
-    sure, both = target[:, 2] > SURE, np.minimum(points[:, 2], target[:, 2]) > SURE
-    if both.sum() < MIN_FOUND * sure.sum():
+    in_target, in_both = target[:, 2] > MIN_CONFIDENCE, np.minimum(points[:, 2], target[:, 2]) > MIN_CONFIDENCE
+    if in_both.sum() < MIN_FOUND * in_target.sum():
         return None
-    return float(np.linalg.norm(points[both, :2] - target[both, :2], axis=-1).mean())
+    return float(np.linalg.norm(points[in_both, :2] - target[in_both, :2], axis=-1).mean())
 
 
 def nearest(people: Sequence[Points], target: Points) -> Points | None:
     """The person whose keypoints lie nearest to those of the driving."""
-    errors = [(apart, person) for person in people if (apart := error(person, target)) is not None]
+    errors = [(distance, person) for person in people if (distance := error(person, target)) is not None]
     return min(errors, key=lambda pair: pair[0])[1] if errors else None
 
 
 def open_pose_error(context: EvaluationContext, *, relative: bool) -> Scorer:
-    """The scorer, in per cent of the person's height or in pixels."""
+    """The scorer; relative: see PoseError."""
     driving, layer = layer_of_driving(context, "poses")
-    backend = Backends("poses").require(_backend(layer).name)
+    backend = Backends("poses").require(_backend_of(layer).name)
 
     def open_detector() -> Detect:
         detector = backend.open(context.device)
@@ -83,15 +87,15 @@ def open_pose_error(context: EvaluationContext, *, relative: bool) -> Scorer:
 
 
 def missing(context: EvaluationContext) -> str:
-    """As `missing` of a Metric."""
+    """See `missing` of a Metric."""
     try:
-        return _backend(layer_of_driving(context, "poses")[1]).missing()
+        return _backend_of(layer_of_driving(context, "poses")[1]).missing()
     except (UsageError, MissingRequirement) as problem:
         return str(problem)
 
 
-def _backend(layer: Layer) -> Backend[Detector]:
-    """The backend that made the driving layer; if it is unknown, the first that can run."""
+def _backend_of(layer: Layer) -> Backend[Detector]:
+    """The backend that made the driving layer. If there is no backend of that name, the first that can run."""
     backends, maker = Backends("poses"), layer.meta["producer"]["backend"]
     if maker in backends.names():
         return backends.get(maker)

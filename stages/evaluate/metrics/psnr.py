@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
 
 EQUAL = 100.0
-"""Decibels for equal frames, whose ratio is infinite, so that a mean exists."""
+"""The figure in decibels of equal frames. Their ratio is infinite, but the mean over frames has to be finite."""
 
 
 def _open(context: EvaluationContext) -> Scorer:

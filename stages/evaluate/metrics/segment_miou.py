@@ -1,8 +1,8 @@
-"""Whether the result matches the driving label map: the result is labelled again and compared with the labels that drove it.
+"""Whether the result matches the driving label map: a network labels the result, and its labels are compared with those that drove it.
 
-The intersection over union of each label that the driving map shows, averaged over these labels. The network is the one that made the
-driving layer, else `street`; labels are matched by their names, and labels that it does not know are left out. The floor is the score of
-the reference itself: only the difference to it is the result's fault.
+The figure is the mean intersection over union of the labels that the driving map shows. The network is the one that made the driving layer,
+else `street`. Labels are matched by their names, and labels that the network does not know are left out. The floor is the score of the
+reference itself: a perfect result would score the same.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ if TYPE_CHECKING:
     from stages.segment.backends import LabellerOpener
 
 LabelMap = NDArray[np.uint8]
-Label = Callable[[Sequence[Image]], Sequence[LabelMap]]
+LabelFrames = Callable[[Sequence[Image]], Sequence[LabelMap]]
 LABELLERS = ("street", "segformer")
 
 
 class SegmentScore:
-    """targets: the driving label maps in the labeller's ids, VOID for unknown labels; agreement: as `mean_iou`."""
+    """targets: the driving label maps in the labeller's ids, VOID for unknown labels; agreement: compares two maps, such as `mean_iou`."""
 
-    def __init__(self, targets: Iterator[LabelMap], label: Label, agreement: Callable[[LabelMap, LabelMap], float]) -> None:
-        self._targets, self._label, self._agreement = targets, label, agreement
+    def __init__(self, targets: Iterator[LabelMap], label_frames: LabelFrames, agreement: Callable[[LabelMap, LabelMap], float]) -> None:
+        self._targets, self._label_frames, self._agreement = targets, label_frames, agreement
 
     def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float] | None:
         target = next(self._targets)
         if (target == VOID).all():
             return None
-        return [self._agreement(labels, target) for labels in self._label(candidates)]
+        return [self._agreement(labels, target) for labels in self._label_frames(candidates)]
 
 
 def mean_iou(labels: LabelMap, target: LabelMap) -> float:
-    """Mean over the labels of `target` [H, W] of intersection over union; pixels that are VOID in it do not count."""
+    """Intersection over union, averaged over the labels in `target` [H, W]. Pixels that are VOID in `target` do not count."""
     labelled = target != VOID
     shares = []
     for label in np.unique(target[labelled]):
-        ours, theirs = (labels == label) & labelled, target == label
-        shares.append((ours & theirs).sum() / (ours | theirs).sum())
+        found, expected = (labels == label) & labelled, target == label
+        shares.append((found & expected).sum() / (found | expected).sum())
     return float(np.mean(shares))
 
 
-def renamed(names: Sequence[str], others: Sequence[str]) -> LabelMap:
-    """A table [256] from ids of the labels `names` to those of the same labels in `others`; VOID for labels that are not in it."""
+def label_lookup(names: Sequence[str], others: Sequence[str]) -> LabelMap:
+    """A table [256] from the index of a label in `names` to its index in `others`; VOID for labels that are not in `others`."""
     lookup = np.full(256, VOID, np.uint8)
     for index, name in enumerate(names):
         if name in others:
@@ -61,33 +61,33 @@ def renamed(names: Sequence[str], others: Sequence[str]) -> LabelMap:
     return lookup
 
 
-def most_probable(probabilities: NDArray[np.float32], width: int, height: int) -> LabelMap:
-    """Probabilities [L, h, w] -> the label of each pixel of a width x height image."""
+def most_probable_labels(probabilities: NDArray[np.float32], width: int, height: int) -> LabelMap:
+    """Probabilities [L, h, w] of L labels -> the most probable label of each pixel, [height, width]."""
     import cv2
 
-    large = [cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR) for share in probabilities]
-    return np.asarray(np.argmax(large, 0), np.uint8)
+    resized = [cv2.resize(channel, (width, height), interpolation=cv2.INTER_LINEAR) for channel in probabilities]
+    return np.asarray(np.argmax(resized, 0), np.uint8)
 
 
 def open_segment_score(context: EvaluationContext, agreement: Callable[[LabelMap, LabelMap], float]) -> Scorer:
     """The scorer of a metric that compares the labels of the result with those of the driving."""
     driving, layer = layer_of_driving(context, "segment")
-    labeller = _open_labeller(*_maker(layer), context.device)
+    labeller = _open_labeller(*_labeller_of(layer), context.device)
     labels = LabelLayer(layer)
-    lookup = renamed(labels.names, labeller.names)
+    lookup = label_lookup(labels.names, labeller.names)
     maps = (lookup[labels.image(index)] for index in range(labels.num_frames))
     targets = labels_at_size(driving, maps, context.width, context.height)
     return SegmentScore(targets, lambda frames: context.cache(labeller, frames), agreement)
 
 
 class Labeller:
-    """Labels of frames at their own size."""
+    """Labels frames; each label map has the size of its frame."""
 
     def __init__(self, probabilities: Callable[[Image], NDArray[np.float32]], names: Sequence[str]) -> None:
         self._probabilities, self.names = probabilities, names
 
     def __call__(self, frames: Sequence[Image]) -> list[LabelMap]:
-        return [most_probable(self._probabilities(frame), frame.shape[1], frame.shape[0]) for frame in frames]
+        return [most_probable_labels(self._probabilities(frame), frame.shape[1], frame.shape[0]) for frame in frames]
 
 
 @lru_cache(maxsize=1)
@@ -99,14 +99,14 @@ def _open_labeller(name: str, model: str | None, device: str) -> Labeller:
 
 
 def missing(context: EvaluationContext) -> str:
-    """As `missing` of a Metric."""
+    """See `missing` of a Metric."""
     try:
-        return Backends("segment").get(_maker(layer_of_driving(context, "segment")[1])[0]).missing()
+        return Backends("segment").get(_labeller_of(layer_of_driving(context, "segment")[1])[0]).missing()
     except UsageError as problem:
         return str(problem)
 
 
-def _maker(layer: Layer) -> tuple[str, str | None]:
+def _labeller_of(layer: Layer) -> tuple[str, str | None]:
     """(name, model) of the labeller that made a layer, else `street`."""
     producer: dict[str, Any] = layer.meta["producer"]
     if producer["backend"] in LABELLERS:

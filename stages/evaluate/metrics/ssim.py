@@ -8,9 +8,9 @@ from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
 from stages.evaluate.structure import WINDOW, Structure, mean_inside
 
 
-def similarity(ours: Structure, theirs: Structure) -> float:
-    """At most 1, for equal images."""
-    return float(mean_inside(ours.luminance(theirs) * ours.contrast_and_structure(theirs)).mean())
+def similarity(first: Structure, second: Structure) -> float:
+    """SSIM; 1 for equal images, which is the maximum."""
+    return float(mean_inside(first.luminance(second) * first.contrast_and_structure(second)).mean())
 
 
 def _open(context: EvaluationContext) -> Scorer:

@@ -1,8 +1,8 @@
 """How much a result changes from frame to frame beyond what moves (Lai et al. 2018, section 5).
 
-The flow is that of the real frames. The result's frame t - 1 is warped along it and compared with frame t, where a forward-backward check
-finds that both frames show the same point. A frozen image also scores well, so the figure means little without the others; the floor is
-the score of the real video.
+The optical flow is that of the reference. The result's frame t - 1 is warped along it and compared with its frame t, at the pixels that a
+forward-backward check finds visible in both frames. A still image scores well, too, so read the figure together with those of other
+metrics. The floor is the score of the reference itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from stages.evaluate.motion import MIN_SIDE, FlowFinder, Mask, consistent, warp
 
 
 class WarpingError:
-    """Mean absolute difference in grey levels over the visible pixels; the first frame only starts the comparison."""
+    """Mean absolute difference in grey levels over the visible pixels. The first frame has no figure."""
 
     def __init__(self) -> None:
         self._flow = FlowFinder()
@@ -26,19 +26,19 @@ class WarpingError:
         self._candidates: list[Image] = []
 
     def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float] | None:
-        before, self._reference = self._reference, reference
-        previous, self._candidates = self._candidates, list(candidates)
-        if before is None:
+        last_reference, self._reference = self._reference, reference
+        last_candidates, self._candidates = self._candidates, list(candidates)
+        if last_reference is None:
             return None
-        backward, forward = self._flow(reference, before), self._flow(before, reference)
+        backward, forward = self._flow(reference, last_reference), self._flow(last_reference, reference)
         visible = consistent(backward, forward)
         if not visible.any():
             return None
-        return [mean_difference(now, warp(then, backward), visible) for then, now in zip(previous, candidates, strict=True)]
+        return [mean_difference(frame, warp(last, backward), visible) for last, frame in zip(last_candidates, candidates, strict=True)]
 
 
 def mean_difference(image: Image, other: NDArray[np.float32], mask: Mask) -> float:
-    """Grey levels between two images [H, W, 3], mean over the channels of the pixels in a mask [H, W] that is not empty."""
+    """Mean absolute difference in grey levels of two images [H, W, 3], over the pixels of a mask [H, W] that is not empty."""
     total = float(cv2.norm(image.astype(np.float32), other, cv2.NORM_L1, mask.view(np.uint8)))
     return total / float(mask.sum() * image.shape[2])
 

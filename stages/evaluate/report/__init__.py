@@ -1,4 +1,4 @@
-"""The report as one HTML page: tables, curves over time, and the videos side by side with maps of their errors."""
+"""The report of an evaluation as one HTML page: tables, curves over time, and the videos side by side with error maps."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from stages.pages import page
 
 REPEATED, WARPED = "the example, repeated", "the example, warped"
 MAX_WIDTH = 512
-"""Pixels; wider videos are scaled down to it in the page. Figures are computed at full size."""
+"""Width in pixels to which the page shrinks wider videos. Figures are computed at full size."""
 FULL_ERROR = 64
-"""Grey levels of error that are the brightest colour of an error map."""
+"""The error, in grey levels, that has the brightest colour of an error map."""
 RATE = Fraction(25)
-"""Frames per second of sources without a rate, such as a folder of images."""
+"""Frames per second for sources without a frame rate, such as a folder of images."""
 LEGEND = (
-    "Small figures are 95 % intervals, by a bootstrap over blocks of frames; of means, over clips. Maps of errors show the difference "
-    f"to the reference, averaged over the colours, from black (none) to yellow ({FULL_ERROR} of 255 and more). A click into a curve goes "
-    "to its frame."
+    "The small figures are 95 % intervals, by a bootstrap over blocks of frames or, for means, over clips. Error maps show the difference "
+    f"from the reference, averaged over the colours, from black (none) to yellow ({FULL_ERROR} of 255 and more). Click on a curve to see "
+    "the frame."
 )
 
 
 def write_report(path: Path, scores: Sequence[Score]) -> None:
-    """The page about `scores`, which are still where they were measured; it needs no other file and no network. Raises InputError."""
+    """Write a page about `scores`, which loads no other file. The videos are read again, from the paths in `scores`. Raises InputError."""
     means = [score for score in scores if not score.reference]
     single = [score for score in scores if score.reference]
     references = list(dict.fromkeys(score.reference for score in single))
     content = {
         "legend": LEGEND,
-        "metrics": [_about(name) for name in dict.fromkeys(score.metric for score in scores)],
+        "metrics": [_metric_info(name) for name in dict.fromkeys(score.metric for score in scores)],
         "means": [score.json() for score in means],
         "groups": [_group(reference, [score for score in single if score.reference == reference]) for reference in references],
     }
@@ -50,14 +50,14 @@ def write_report(path: Path, scores: Sequence[Score]) -> None:
     write_atomically(path, page(template, content))
 
 
-def _about(name: str) -> dict[str, str]:
-    """The page's description of a metric."""
+def _metric_info(name: str) -> dict[str, str]:
+    """What the page says about a metric."""
     metric = find_metric(name)
     return {"name": metric.name, "unit": metric.unit, "better": metric.better, "summary": metric.summary}
 
 
 def _group(reference: str, scores: Sequence[Score]) -> dict[str, Any]:
-    """A reference with all its results."""
+    """The part of the page about a reference and all its results."""
     truth = open_frame_source(reference)
     results = [open_frame_source(result) for result in dict.fromkeys(score.result for score in scores)]
     series: dict[str, dict[str, Sequence[float | None]]] = {}
@@ -85,21 +85,21 @@ def _videos(truth: FrameSource, results: Sequence[FrameSource]) -> Iterator[dict
         sized = (cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in source.frames())
         return (np.asarray(frame[:even_height, :even_width], np.uint8) for frame in sized)
 
-    yield {"name": "reference", "src": _encoded(frames(truth), size, rate)}
+    yield {"name": "reference", "src": _data_uri(frames(truth), size, rate)}
     for result in results:
-        yield {"name": result.path, "src": _encoded(frames(result), size, rate)}
+        yield {"name": result.path, "src": _data_uri(frames(result), size, rate)}
         errors = (error_map(a, b) for a, b in zip(frames(truth), frames(result), strict=True))
-        yield {"name": f"errors of {result.path}", "src": _encoded(errors, size, rate)}
+        yield {"name": f"errors of {result.path}", "src": _data_uri(errors, size, rate)}
 
 
 def error_map(truth: Image, frame: Image) -> Image:
-    """uint8 RGB [H, W, 3], twice -> their mean absolute difference over the colours, drawn in colours."""
+    """The absolute difference of two images, uint8 RGB [H, W, 3], averaged over the channels and drawn in colours."""
     error = cv2.absdiff(truth, frame).mean(-1) * (255 / FULL_ERROR)
     return np.asarray(cv2.applyColorMap(error.clip(0, 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1], np.uint8)
 
 
-def _encoded(frames: Iterable[Image], size: tuple[int, int], rate: Fraction) -> str:
-    """A video as a data URI."""
+def _data_uri(frames: Iterable[Image], size: tuple[int, int], rate: Fraction) -> str:
+    """Encode a video as a data URI."""
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
         file = Path(folder) / "video.mp4"
         with VideoWriter(file, *size, rate, quality=23) as video:

@@ -1,4 +1,4 @@
-"""The answers of one worker, as the page of a study writes them; they are untrusted input and are checked."""
+"""Read the file that the page of a study writes for one worker. It is untrusted input and is checked."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from stages.io.reading import parse_json
 SCHEMA = "fsv2v.answers/1"
 MAX_NAME = 100
 """Characters of a worker's name, or of a completion code."""
-_AGAIN = "Leave the file out, or ask the worker for what the page offers for download"
+_HINT = "Leave the file out, or ask the worker for the file that the page offers for download"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """first: the question's first video was chosen, that of the first method or the intact one; left: it was video 1 on the page;
-    seconds: since the videos started."""
+    """The answer to a question.
+
+    first: the first of the question's `videos` was chosen: that of the first method or, in a catch question, the intact one.
+    left: the chosen video was video 1 on the page.
+    seconds: from the start of the videos to the choice.
+    """
 
     question: Question
     first: bool
@@ -31,7 +35,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Answers:
-    """All choices of one worker, one for each question of a block; code: the completion code that the page showed."""
+    """The choices of one worker for all questions of a block; code: the completion code that the page showed."""
 
     file: str
     worker: str
@@ -39,7 +43,7 @@ class Answers:
     choices: tuple[Choice, ...]
 
     def of(self, kind: str) -> list[Choice]:
-        """The choices of questions of a kind, "pair" or "catch"."""
+        """The choices in questions of this kind, "pair" or "catch"."""
         return [choice for choice in self.choices if choice.question.kind == kind]
 
 
@@ -54,32 +58,34 @@ def read_all(paths: Sequence[Path], key: Key) -> tuple[list[Answers], list[str]]
     repeated = []
     for path in paths:
         answers = read_answers(path, key)
-        before = found.setdefault(answers.worker, answers)
-        if (before.code, before.choices) != (answers.code, answers.choices):
-            raise InputError(f"{before.file} and {path} are different answers of worker {answers.worker}", hint="Leave one of them out")
-        if before is not answers:
+        earlier = found.setdefault(answers.worker, answers)
+        if (earlier.code, earlier.choices) != (answers.code, answers.choices):
+            raise InputError(f"{earlier.file} and {path} are different answers of worker {answers.worker}", hint="Leave one of them out")
+        if earlier is not answers:
             repeated.append(str(path))
     return list(found.values()), repeated
 
 
 def read_answers(path: Path, key: Key) -> Answers:
-    """Read a file. Raises InputError when the page of this study cannot have written it."""
+    """Read a file. Raises InputError if it is not a valid file of this study."""
     stored = _read(path)
     if stored["study"] != key.study:
         raise InputError(f"{path} answers another study ({stored['study']}, not {key.study})", hint="Score each study by itself")
     questions = {question.id: question for question in key.questions}
     try:
-        choices = sorted((_choice(row, questions) for row in stored["answers"]), key=lambda choice: choice.question.id)
-        worker, code = _text(stored["worker"]), _text(stored["code"])
+        choices = sorted((_parse_choice(row, questions) for row in stored["answers"]), key=lambda choice: choice.question.id)
+        worker, code = _printable(stored["worker"]), _printable(stored["code"])
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise InputError(f"{path} is damaged: {error}", hint=_AGAIN) from error
+        raise InputError(f"{path} is damaged: {error}", hint=_HINT) from error
     answered = tuple(choice.question.id for choice in choices)
     if len(set(answered)) < len(answered):
-        raise InputError(f"{path} answers a question twice", hint=_AGAIN)
+        raise InputError(f"{path} answers a question twice", hint=_HINT)
     if answered not in key.blocks:
-        wanted = min(map(len, key.blocks)), max(map(len, key.blocks))
-        expected = str(wanted[0]) if wanted[0] == wanted[1] else f"{wanted[0]} to {wanted[1]}"
-        raise InputError(f"{path} is not one worker's whole share: {len(answered)} answers, the study asks for {expected}", hint=_AGAIN)
+        shortest, longest = min(map(len, key.blocks)), max(map(len, key.blocks))
+        expected = str(shortest) if shortest == longest else f"{shortest} to {longest}"
+        raise InputError(
+            f"{path} does not answer one block of questions: it has {len(answered)} answers, a block has {expected}", hint=_HINT
+        )
     return Answers(str(path), worker, code, tuple(choices))
 
 
@@ -89,16 +95,16 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise InputError(f"{path} is not JSON", hint=_AGAIN) from error
+        raise InputError(f"{path} is not JSON", hint=_HINT) from error
     if not isinstance(stored, dict) or "study" not in stored:
-        raise InputError(f"{path} holds no answers of a study", hint=_AGAIN)
+        raise InputError(f"{path} holds no answers of a study", hint=_HINT)
     if stored.get("schema") != SCHEMA:
         raise InputError(f"{path} has the format {stored.get('schema')}, this version reads {SCHEMA}")
     return stored
 
 
-def _choice(row: Mapping[str, Any], questions: Mapping[str, Question]) -> Choice:
-    """Raises ValueError, KeyError, TypeError or OverflowError for an invalid row. There are no ties: one of the two has to be chosen."""
+def _parse_choice(row: Mapping[str, Any], questions: Mapping[str, Question]) -> Choice:
+    """Raises ValueError, KeyError, TypeError or OverflowError for an invalid row, such as one that chooses neither video."""
     if row["question"] not in questions:
         raise ValueError(f"there is no question {row['question']!r}")
     question = questions[row["question"]]
@@ -106,14 +112,14 @@ def _choice(row: Mapping[str, Any], questions: Mapping[str, Question]) -> Choice
     if sorted(videos) != sorted(question.videos):
         raise ValueError(f"question {question.id} has other videos")
     if chosen not in videos:
-        raise ValueError(f"question {question.id} is answered by {chosen!r}, which is none of its two videos")
+        raise ValueError(f"question {question.id} is answered by {chosen!r}, which is neither of its two videos")
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
         raise ValueError(f"question {question.id} took {seconds!r} seconds")
     return Choice(question, chosen == question.videos[0], chosen == videos[0], float(seconds))
 
 
-def _text(value: Any) -> str:
-    """A name, made safe to print."""
+def _printable(value: Any) -> str:
+    """A name or a code, with characters that cannot be printed escaped."""
     if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME:
-        raise ValueError(f"{value!r:.100} is no name")
+        raise ValueError(f"{value!r:.100} is not a name")
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in value)

@@ -1,4 +1,4 @@
-"""The key of a study: which anonymous video is which. It stays outside of the site; without it no answer can be scored."""
+"""The key of a study: which method made which of the anonymous videos. It is not part of the site. Answers cannot be scored without it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ SCHEMA = "fsv2v.study/1"
 class Question:
     """Two videos to choose from, by their names in the site.
 
-    videos: of the first and of the second method; in a catch question the good one, which is that of method number `of`, and its broken
-    copy. `reference` is "" without a reference.
+    videos: those of the first and of the second method; in a catch question that of method number `of`, 0 or 1, and its broken
+    copy.
+    reference: the name of the reference, or "".
     """
 
     id: str
@@ -35,8 +36,8 @@ class Question:
 
 @dataclass(frozen=True)
 class Key:
-    """study: its id, which answers carry; methods: names of the two; blocks: ids of the questions for one worker each; request: the videos
-    and options from which the study was made."""
+    """study: the study's id, which is also in the answers; methods: names of the two; blocks: the ids of the questions for each worker;
+    request: the videos and options of the study."""
 
     study: str
     methods: tuple[str, str]
@@ -52,23 +53,29 @@ class Key:
 def draw_key(
     methods: tuple[str, str], clips: Sequence[str], catch: int, per_worker: int, with_reference: bool, request: Mapping[str, Any]
 ) -> Key:
-    """A key with new random names.
+    """Make a key with new random names.
 
-    Each clip is one question; `catch` more show a clip of either method beside its broken copy. Workers get blocks of about `per_worker`
-    clips (0: all of them) and every catch question.
+    There is one question for each clip, and `catch` more that show a video of one method beside its broken copy. A worker gets a block of
+    about `per_worker` clips (0: all clips) and all catch questions.
     """
-    draw = random.SystemRandom()
-    pairs = [Question(_name(), clip, "pair", (_name(), _name()), _name() if with_reference else "") for clip in clips]
-    material = draw.sample([(clip, of) for clip in clips for of in (0, 1)], 2 * len(clips))
-    chosen = [material[index % len(material)] for index in range(catch)]
-    catches = [Question(_name(), clip, "catch", (_name(), _name()), _name() if with_reference else "", of) for clip, of in chosen]
-    dealt = draw.sample(pairs, len(pairs))
+
+    def reference_name() -> str:
+        return _random_name() if with_reference else ""
+
+    chance = random.SystemRandom()
+    pairs = [Question(_random_name(), clip, "pair", (_random_name(), _random_name()), reference_name()) for clip in clips]
+    videos = chance.sample([(clip, method) for clip in clips for method in (0, 1)], 2 * len(clips))
+    chosen = [videos[index % len(videos)] for index in range(catch)]
+    catches = [
+        Question(_random_name(), clip, "catch", (_random_name(), _random_name()), reference_name(), method) for clip, method in chosen
+    ]
+    shuffled = chance.sample(pairs, len(pairs))
     count = -(-len(pairs) // per_worker) if per_worker else 1
-    blocks = tuple(tuple(sorted(question.id for question in [*dealt[index::count], *catches])) for index in range(count))
-    return Key(_name(), methods, tuple([*pairs, *catches]), blocks, request)
+    blocks = tuple(tuple(sorted(question.id for question in [*shuffled[index::count], *catches])) for index in range(count))
+    return Key(_random_name(), methods, tuple([*pairs, *catches]), blocks, request)
 
 
-def _name() -> str:
+def _random_name() -> str:
     return secrets.token_hex(8)
 
 
@@ -81,7 +88,7 @@ def read_key(path: Path) -> Key:
         questions = tuple(Question(**{**question, "videos": tuple(question["videos"])}) for question in stored["questions"])
         blocks = tuple(map(tuple, stored["blocks"]))
         key = Key(stored["study"], tuple(stored["methods"]), questions, blocks, stored["request"])
-        _check(key)
+        _require_valid(key)
         return key
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
@@ -89,22 +96,22 @@ def read_key(path: Path) -> Key:
         raise InputError(f"{path} is not the key of a study", code="no-study-key") from error
 
 
-def _check(key: Key) -> None:
+def _require_valid(key: Key) -> None:
     """Raises ValueError or TypeError for a key that `draw_key` cannot have made."""
     texts = [key.study, *key.methods]
     for question in key.questions:
         texts += [question.id, question.clip, question.reference, *question.videos]
         if len(question.videos) != 2 or question.kind not in ("pair", "catch") or question.of not in (0, 1):
-            raise ValueError(f"the question {question.id} is none")
+            raise ValueError(f"the question {question.id} is invalid")
     if not all(isinstance(text, str) for text in texts) or len(key.methods) != 2 or not isinstance(key.request, dict):
-        raise ValueError("a name is no text")
+        raise ValueError("a name is not a string")
     kinds = {question.id: question.kind for question in key.questions}
     if len(kinds) < len(key.questions) or not key.blocks or not all("pair" in [kinds[name] for name in block] for block in key.blocks):
         raise ValueError("its blocks do not fit its questions")
 
 
 def find_key(study: str, folders: Sequence[Path]) -> Key:
-    """The key of this study among the files *.key.json of some folders. Raises InputError when it is in none of them."""
+    """Look for the key of this study in the files *.key.json of the folders. Raises InputError when it is in none of them."""
     for path in (path for folder in folders for path in sorted(folder.glob("*.key.json"))):
         try:
             key = read_key(path)
@@ -112,5 +119,5 @@ def find_key(study: str, folders: Sequence[Path]) -> Key:
             continue
         if key.study == study:
             return key
-    places = ", ".join(dict.fromkeys(str(folder) for folder in folders))
-    raise InputError(f"The key of study {study} is in none of {places}", code="study-key-missing")
+    searched = ", ".join(dict.fromkeys(str(folder) for folder in folders))
+    raise InputError(f"The key of study {study} is in none of {searched}", code="study-key-missing")

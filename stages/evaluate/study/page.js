@@ -3,10 +3,10 @@ const study = JSON.parse(document.getElementById("study").textContent);
 const element = (id) => document.getElementById(id);
 
 
-// Chance: the same worker meets the same questions in the same order, on the same sides
+// Random choices: the same worker always gets the same questions, in the same order and with the same sides
 
-/** Numbers in [0, 1) that depend on `seed` alone (FNV-1a into mulberry32). */
-function generator(seed) {
+/** A generator of random numbers in [0, 1) that depend only on `seed` (FNV-1a seeds mulberry32). */
+function randomGenerator(seed) {
   let state = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(seed)) state = Math.imul(state ^ byte, 0x01000193);
   return () => {
@@ -28,7 +28,7 @@ function shuffled(items, random) {
 
 /** The questions of a worker: [{id, shown: [name, name], reference, width, aspect}], the first of `shown` being video 1. */
 function plan(worker) {
-  const random = generator(study.study + "/" + worker);
+  const random = randomGenerator(study.study + "/" + worker);
   const block = study.blocks[Math.floor(random() * study.blocks.length)];
   return shuffled(block, random).map((id) => {
     const { videos, ...rest } = study.questions[id];
@@ -37,12 +37,12 @@ function plan(worker) {
 }
 
 function randomText(length) {
-  const letters = "23456789ABCDEFGHJKMNPQRSTUVWXYZ";  // none that are taken for each other
+  const letters = "23456789ABCDEFGHJKMNPQRSTUVWXYZ";  // without those that look alike
   return Array.from(crypto.getRandomValues(new Uint32Array(length)), (number) => letters[number % letters.length]).join("");
 }
 
 
-// Memory: what was answered so far outlives the page, where the browser lets it
+// Memory: the answers so far are kept in the browser, if it allows it, so that a closed page can be continued
 
 const memory = {
   load(name) {
@@ -53,8 +53,8 @@ const memory = {
   },
 };
 
-/** As crowd platforms hand it over (Mechanical Turk, Prolific), or drawn once for this browser. */
-function whoIsThere() {
+/** The worker's name in the address, as crowd platforms (Mechanical Turk, Prolific) add it, or a random name for this browser. */
+function workerName() {
   const address = new URLSearchParams(location.search);
   const given = ["worker", "workerId", "PROLIFIC_PID"].map((name) => (address.get(name) || "").trim()).find((name) => name);
   const worker = given || memory.load("worker") || "anonymous-" + randomText(10);
@@ -62,7 +62,7 @@ function whoIsThere() {
   return worker.slice(0, 100);
 }
 
-const worker = whoIsThere();
+const worker = workerName();
 const questions = plan(worker);
 const record = memory.load("answers/" + worker) || {
   schema: "fsv2v.answers/1", study: study.study, worker, code: study.code || randomText(8), started: new Date().toISOString(), finished: null, answers: [],
@@ -70,9 +70,9 @@ const record = memory.load("answers/" + worker) || {
 const remember = () => memory.save("answers/" + worker, record);
 
 
-// Videos: loaded one question ahead, played in step
+// Videos: loaded one question ahead, and played in sync
 
-/** The videos of question number `index`, loading. */
+/** Make the card of question number `index`, and start loading its videos. */
 function makeCard(index) {
   const question = questions[index];
   const card = element("card").content.firstElementChild.cloneNode(true);
@@ -91,7 +91,7 @@ function makeCard(index) {
   }
   buttons.forEach((button, side) => button.addEventListener("click", () => choose(side)));
   videos.forEach((video) => {
-    video.muted = true;  // the attribute does not count in what is cloned
+    video.muted = true;  // the attribute has no effect in a cloned element
     video.addEventListener("error", () => problem("A video cannot be loaded or played. Check your connection and reload the page, or try another browser."));
   });
   card.hidden = true;
@@ -99,18 +99,18 @@ function makeCard(index) {
   return { card, buttons, videos, index, begun: 0 };
 }
 
-const LEAD = 0.1;  // seconds that a video may be ahead of the slowest
-let now = null;    // the card that is shown
-let next = null;   // the card after it
+const LEAD = 0.1;  // seconds by which a video may be ahead of the slowest one
+let currentCard = null;  // the card that is shown
+let nextCard = null;     // the card of the next question
 let paused = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-/** Called every few hundredths of a second: starts videos together, holds back those that are ahead, repeats when all have ended. */
+/** Called every few hundredths of a second: starts all videos together, pauses those that are ahead, and repeats them when all have ended. */
 function keepInStep() {
-  if (!now || now.chosen !== undefined) return;
-  const { videos, buttons } = now;
+  if (!currentCard || currentCard.chosen !== undefined) return;
+  const { videos, buttons } = currentCard;
   if (paused || videos.some((video) => video.seeking)) return videos.forEach((video) => video.pause());
   const loading = videos.filter((video) => video.readyState < 2);
-  if (loading.length) return videos.forEach((video) => (loading.includes(video) ? play(video) : video.pause()));  // some load only to play
+  if (loading.length) return videos.forEach((video) => (loading.includes(video) ? play(video) : video.pause()));  // some browsers load a video only while it plays
   const running = videos.filter((video) => !video.ended);
   if (!running.length) return videos.forEach((video) => { video.currentTime = 0; });
   const slowest = Math.min(...running.map((video) => video.currentTime));
@@ -118,8 +118,8 @@ function keepInStep() {
     if (video.currentTime - slowest > LEAD) video.pause();
     else play(video);
   }
-  if (!now.begun) {
-    now.begun = performance.now();
+  if (!currentCard.begun) {
+    currentCard.begun = performance.now();
     buttons.forEach((button) => { button.disabled = false; });
   }
 }
@@ -151,17 +151,17 @@ function intro() {
   element("amount").textContent = `${questions.length} pairs` + (done ? `, of which you have answered ${done}` : "");
   document.querySelector(".for-reference").hidden = !questions.some((question) => question.reference);
   element("start").textContent = done ? "Continue" : "Start";
-  next = makeCard(done);
+  nextCard = makeCard(done);
   show("intro");
 }
 
 function ask() {
   const index = record.answers.length;
   if (index === questions.length) return end();
-  if (now) now.card.remove();
-  now = next;
-  now.card.hidden = false;
-  next = index + 1 < questions.length ? makeCard(index + 1) : null;
+  if (currentCard) currentCard.card.remove();
+  currentCard = nextCard;
+  currentCard.card.hidden = false;
+  nextCard = index + 1 < questions.length ? makeCard(index + 1) : null;
   element("bar").max = questions.length;
   element("bar").value = index;
   element("count").textContent = `${index + 1} of ${questions.length}`;
@@ -169,22 +169,22 @@ function ask() {
   element("ask").focus({ preventScroll: true });
 }
 
-/** side: 0 for video 1. Counts once per question, and not before its videos have begun to play. */
+/** Record the answer to a question; side: 0 for video 1, 1 for video 2. Only the first call counts, and only after the videos have begun to play. */
 function choose(side) {
-  if (!now || !now.begun || now.chosen !== undefined || element("test").hidden) return;
-  now.chosen = side;
-  const { id, shown } = questions[now.index];
-  const seconds = Math.round(performance.now() - now.begun) / 1000;
+  if (!currentCard || !currentCard.begun || currentCard.chosen !== undefined || element("test").hidden) return;
+  currentCard.chosen = side;
+  const { id, shown } = questions[currentCard.index];
+  const seconds = Math.round(performance.now() - currentCard.begun) / 1000;
   record.answers.push({ question: id, shown, chosen: shown[side], seconds });
   if (record.answers.length === questions.length) record.finished = new Date().toISOString();
   remember();
-  now.buttons[side].classList.add("chosen");
-  now.videos.forEach((video) => video.pause());
-  setTimeout(ask, 200);  // long enough to see what was chosen
+  currentCard.buttons[side].classList.add("chosen");
+  currentCard.videos.forEach((video) => video.pause());
+  setTimeout(ask, 200);  // so that the worker sees the choice
 }
 
 function end() {
-  now = null;
+  currentCard = null;
   element("stage").replaceChildren();
   element("code").textContent = record.code;
   show("end");
@@ -202,7 +202,8 @@ function download() {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
-/** As text/plain, which a server of another origin may be sent without being asked first; it still has to allow this one to read its reply. */
+/** Send the answers as text/plain, for which browsers need no preflight request. A server of another origin must still allow this page to read
+ *  its reply (CORS). */
 async function send() {
   element("again").hidden = true;
   if (!record.sent) {
@@ -213,7 +214,7 @@ async function send() {
       record.sent = true;
       remember();
     } catch (error) {
-      element("sent").textContent = `Your answers could not be sent (${error.message}). Send them again, or download them and hand the file in.`;
+      element("sent").textContent = `Your answers could not be sent (${error.message}). Send them again, or download them and send in the file.`;
       element("again").hidden = false;
       return;
     }
@@ -224,7 +225,7 @@ async function send() {
 }
 
 
-// Hands
+// Events of buttons and keys
 
 element("start").addEventListener("click", ask);
 element("pause").addEventListener("click", () => setPaused(!paused));
@@ -232,7 +233,7 @@ element("download").addEventListener("click", download);
 element("again").addEventListener("click", send);
 element("copy").addEventListener("click", () => {
   getSelection().selectAllChildren(element("code"));
-  document.execCommand("copy");  // works where the page has no certificate, too
+  document.execCommand("copy");  // unlike navigator.clipboard, it works without HTTPS
   element("copy").textContent = "Copied";
 });
 document.addEventListener("keydown", (event) => {
@@ -244,7 +245,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-document.querySelectorAll(".ask").forEach((place) => { place.textContent = study.ask; });
+document.querySelectorAll(".ask").forEach((heading) => { heading.textContent = study.ask; });
 setPaused(paused);
 setInterval(keepInStep, 40);
 if (record.answers.length < questions.length) intro();

@@ -1,4 +1,4 @@
-"""The videos that a study shows side by side: those with the same name in two folders, and in the folder of references, if there is one."""
+"""The videos that a study shows side by side: those of the same name in the folders of the two methods and, if given, of the references."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stages.evaluate.frame_source import FrameSource, is_frame_source, open_fram
 
 @dataclass(frozen=True)
 class Pair:
-    """The videos with one name: one of each method, of equal length and shape, and perhaps a reference of that length."""
+    """Videos of the same name: one of each method, of equal length and aspect ratio, and a reference of that length or None."""
 
     name: str
     videos: tuple[FrameSource, FrameSource]
@@ -23,8 +23,8 @@ class Pair:
     fps: Fraction
 
     @property
-    def all(self) -> tuple[FrameSource, ...]:
-        """The two videos, and the reference where there is one."""
+    def sources(self) -> tuple[FrameSource, ...]:
+        """The two videos, and the reference if there is one."""
         return (*self.videos, self.reference) if self.reference else self.videos
 
     @property
@@ -34,12 +34,12 @@ class Pair:
 
     @property
     def aspect(self) -> float:
-        """Width by height."""
+        """Width divided by height."""
         return self.videos[0].width / self.videos[0].height
 
 
 def find_pairs(first: str, second: str, reference: str = "") -> list[Pair]:
-    """The pairs of all names, in order. Every folder must have every name: leaving out the failures of a method would flatter it.
+    """The pairs of all names, in order. Each folder must have each name, because leaving out the failures of a method would favour it.
 
     A folder holds videos, clips or folders of images. Raises InputError for other folders, for missing names and for videos that cannot be
     compared.
@@ -47,8 +47,8 @@ def find_pairs(first: str, second: str, reference: str = "") -> list[Pair]:
     folders = [first, second, *([reference] if reference else [])]
     found = [videos_by_name(Path(folder)) for folder in folders]
     for folder, videos in zip(folders, found, strict=True):
-        for other, theirs in zip(folders, found, strict=True):
-            if missing := sorted(videos.keys() - theirs.keys()):
+        for other, other_videos in zip(folders, found, strict=True):
+            if missing := sorted(videos.keys() - other_videos.keys()):
                 rest = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
                 raise InputError(
                     f"{other} lacks {', '.join(missing[:3])}{rest}, which {folder} has", hint="Give each folder the same names"
@@ -57,7 +57,7 @@ def find_pairs(first: str, second: str, reference: str = "") -> list[Pair]:
 
 
 def videos_by_name(folder: Path) -> dict[str, Path]:
-    """Name without suffix -> path. A clip takes precedence over the video it was made from; other kinds of files are ignored."""
+    """Name without suffix -> path. A clip takes precedence over a video of its name; files that are not videos are ignored."""
     if not folder.is_dir() or is_clip(folder):
         raise InputError(f"{folder} is not a folder of videos")
     found: dict[str, Path] = {}
@@ -78,13 +78,14 @@ def _pair(name: str, sources: Sequence[FrameSource]) -> Pair:
     rates = [video.fps for video in sources if video.fps is not None]
     lengths = {video.num_frames for video in sources}
     if (rates and not same_rate(rates)) or len(lengths) > 1:
-        seen = ", ".join(f"{video.path} has {video.num_frames} frames" + _per_second(video.fps) for video in sources)
+        lengths_and_rates = ", ".join(f"{video.path} has {video.num_frames} frames" + _per_second(video.fps) for video in sources)
         hint = "Cut them to the same frames at the same rate"
-        raise InputError(f"The videos named {name} are not of equal length and rate: {seen}", hint=hint)
+        raise InputError(f"The videos named {name} are not of equal length and rate: {lengths_and_rates}", hint=hint)
     first, second = sources[:2]
     if not same_shape((first.width, first.height), (second.width, second.height)):
         shapes = f"{first.path} has {first.width}x{first.height} pixels, {second.path} {second.width}x{second.height}"
-        raise InputError(f"The videos named {name} differ in shape: {shapes}", hint="That would tell the methods apart: crop them")
+        hint = "Crop them to one shape, so that it does not reveal the method"
+        raise InputError(f"The videos named {name} differ in shape: {shapes}", hint=hint)
     return Pair(name, (first, second), sources[2] if len(sources) > 2 else None, next(iter(rates), DEFAULT_FPS))
 
 

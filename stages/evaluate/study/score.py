@@ -9,17 +9,20 @@ from statistics import median
 from typing import Any
 
 from stages.errors import InputError
-from stages.evaluate.intervals import over_workers, wilson
+from stages.evaluate.intervals import bootstrap_workers, wilson
 from stages.evaluate.study.answers import Answers, Choice
 from stages.evaluate.study.key import Key
 
 
 @dataclass(frozen=True)
 class Preference:
-    """How often `method` was preferred to `other`, over the answers of all workers who count, for one clip, or with "" for all clips.
+    """How often `method` was preferred to `other` in the answers of all workers who are not left out.
 
-    rate: `preferred` / `answers`. low, high: Wilson's 95 % interval, which treats answers as independent. low_workers, high_workers:
-    bootstrap over workers, who give several answers each; None for a single worker, and for a single clip, where each has one answer.
+    clip: one clip, or "" for all clips.
+    rate: `preferred` / `answers`.
+    low, high: Wilson's 95 % interval, which treats answers as independent.
+    low_workers, high_workers: bootstrap over workers, because the answers of one worker depend on each other. None for a single worker, and
+    for a single clip, to which each worker gave one answer.
     """
 
     method: str
@@ -37,11 +40,15 @@ class Preference:
 
 @dataclass(frozen=True)
 class Worker:
-    """The answers of one worker in figures.
+    """Figures about the answers of one worker.
 
-    catch, failed: number of catch questions, and of those answered with the broken copy; left_out: too many of them failed.
-    agreement: share of agreement with the majority of the other workers who count, over the `compared` clips that have a majority; None
-    without such clips. left: share of answers for video 1; seconds: median time of a choice; code: the completion code.
+    catch, failed: number of catch questions, and of those in which the broken copy was chosen.
+    left_out: too many catch questions failed.
+    agreement: share of answers that agree with the majority of the other workers who are not left out, over the `compared` clips that have
+    a majority; None without such clips.
+    left: share of answers for video 1 of the page.
+    seconds: median time of a choice.
+    code: the completion code.
     """
 
     worker: str
@@ -59,14 +66,14 @@ class Worker:
 
 @dataclass(frozen=True)
 class Scores:
-    """preferences: of the first method, then of the second; clips: of the first, clip by clip."""
+    """preferences: that of the first method, then that of the second; clips: that of the first method, for each clip."""
 
     preferences: tuple[Preference, ...]
     clips: tuple[Preference, ...]
     workers: tuple[Worker, ...]
 
     def json(self) -> list[dict[str, Any]]:
-        """A row for each; the field `row` gives its kind."""
+        """A row for each preference, clip and worker; its field `row` tells which it is."""
         return [
             *({"row": "preference", **asdict(preference)} for preference in self.preferences),
             *({"row": "clip", **asdict(preference)} for preference in self.clips),
@@ -75,23 +82,24 @@ class Scores:
 
 
 def score(answers: Sequence[Answers], key: Key, max_failed: float) -> Scores:
-    """Workers who fail more than the share `max_failed` of their catch questions do not count, but are listed.
+    """The preferences and the figures of the workers. Workers who fail more than the share `max_failed` of their catch questions are left
+    out of the preferences.
 
     Raises InputError when none is left.
     """
-    out = {worker.worker for worker in answers if failed_share(worker) > max_failed}
-    kept = [worker for worker in answers if worker.worker not in out]
-    if not kept:
+    left_out = {worker.worker for worker in answers if failed_share(worker) > max_failed}
+    counted = [worker for worker in answers if worker.worker not in left_out]
+    if not counted:
         raise InputError(
             f"None of the {len(answers)} workers is left: each failed more than {max_failed:.0%} of the catch questions",
             code="no-workers-left",
         )
-    votes = {worker.worker: {choice.question.clip: choice.first for choice in worker.of("pair")} for worker in kept}
+    votes = {worker.worker: {choice.question.clip: choice.first for choice in worker.of("pair")} for worker in counted}
     clips = sorted({clip for chosen in votes.values() for clip in chosen})
     by_clip = [_preference(key.methods, clip, [{clip: chosen[clip]} for chosen in votes.values() if clip in chosen]) for clip in clips]
     first = _preference(key.methods, "", list(votes.values()))
     second = _preference(key.methods[::-1], "", [{clip: not chose for clip, chose in chosen.items()} for chosen in votes.values()])
-    return Scores((first, second), tuple(by_clip), tuple(_worker(worker, worker.worker in out, votes) for worker in answers))
+    return Scores((first, second), tuple(by_clip), tuple(_worker(worker, worker.worker in left_out, votes) for worker in answers))
 
 
 def failed_share(worker: Answers) -> float:
@@ -105,7 +113,7 @@ def _preference(methods: tuple[str, str], clip: str, votes: Sequence[Mapping[str
     chosen, answers = [sum(vote.values()) for vote in votes], [len(vote) for vote in votes]
     preferred, total = sum(chosen), sum(answers)
     low, high = wilson(preferred, total)
-    low_workers, high_workers = (None if clip else over_workers(chosen, answers)) or (None, None)
+    low_workers, high_workers = (None if clip else bootstrap_workers(chosen, answers)) or (None, None)
     return Preference(*methods, clip, preferred / total, low, high, low_workers, high_workers, preferred, total, len(votes))
 
 

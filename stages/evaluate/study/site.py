@@ -1,4 +1,5 @@
-"""The site of a study: a folder with one page and the videos under random names. It needs no particular web server, or none at all."""
+"""The site of a study: a folder with one page and the videos, which have random names. Any web server can serve it, and it also opens
+without one."""
 
 from __future__ import annotations
 
@@ -31,9 +32,12 @@ _DATA = '<script id="study" type="application/json">'
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """question: its text, "" for vid2vid's; catch: number of catch questions for each worker; per_worker: approximate number of clips for
-    each worker, 0 for all; post: the address that receives the answers, "" for none; code: the completion code, "" for a different one for
-    each worker."""
+    """question: its text, "" for that of vid2vid.
+    catch: number of catch questions for each worker.
+    per_worker: approximate number of clips for each worker, 0 for all.
+    post: the address that receives the answers, "" for none.
+    code: the completion code, "" for a different one for each worker.
+    """
 
     question: str = ""
     catch: int = 3
@@ -45,7 +49,7 @@ class StudyOptions:
 @dataclass(frozen=True)
 class Outcome:
     """status: done or skipped; frames: number of frames that were written; pairs, catch: number of questions of each kind; blocks: number
-    of blocks of questions, one for a worker."""
+    of blocks of questions, each of which is for one worker."""
 
     status: str
     frames: int
@@ -66,60 +70,63 @@ def make_study(
     overwrite: bool = False,
     on_event: OnEvent = ignore,
 ) -> Outcome:
-    """Make the site `out` that asks which of two methods' videos is better, one folder each, and the key beside it.
+    """Make the site `out`, which asks for each pair of videos in two methods' folders which video is better, and its key.
 
-    The key (default: OUT.key.json) is written first; then the finished site is renamed into place. A lost site is made again with the same
-    names, so that existing answers remain valid. With `overwrite` the old study and its key stay until the new one is complete. `on_event`
-    receives {done, total}, in videos. Raises InputError for folders that cannot be compared, ParametersDiffer when `out` or the key
-    belongs to another study or is something else, and UsageError for a key inside the site, a site inside a folder of videos, an invalid
-    address or a code that is too long.
+    The key (default: OUT.key.json beside the site) is written first; then the finished site is renamed into place. If the key exists and
+    the site does not, the site is made again with the same names, so that existing answers remain valid. With `overwrite` the old study and
+    its key stay until the new one is complete. `on_event` receives {done, total}, in videos. Raises InputError for folders that cannot be
+    compared, ParametersDiffer when `out` or the key belongs to another study or is something else, and UsageError for a key inside the
+    site, a site inside a folder of videos, an invalid address or a code that is too long.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     if len(options.code) > MAX_NAME:
         raise UsageError(f"A completion code has at most {MAX_NAME} characters, not {len(options.code)}")
     if options.post and not options.post.startswith(("http://", "https://", "/")):
         hint = "It begins with https:// or, on the page's own server, with /"
-        raise UsageError(f"{options.post!r} is no address to send answers to", hint=hint)
+        raise UsageError(f"{options.post!r} is not an address to which answers can be sent", hint=hint)
     key_path = key or out.parent / f"{out.name}.key.json"
     if key_path.resolve().is_relative_to(out.resolve()):
-        raise UsageError(f"{key_path} would tell everybody which video is whose", code="study-key-in-site")
-    if inside := [folder for folder in (*folders, reference) if folder and out.resolve().is_relative_to(Path(folder).resolve())]:
-        raise UsageError(f"{out} would count as one of the videos in {inside[0]}", code="study-in-videos")
+        raise UsageError(f"{key_path} would be published with the site and tell which method made which video", code="study-key-in-site")
+    if parents := [folder for folder in (*folders, reference) if folder and out.resolve().is_relative_to(Path(folder).resolve())]:
+        raise UsageError(f"{out} would count as one of the videos in {parents[0]}", code="study-in-videos")
     pairs = find_pairs(*folders, reference)
     request = _request(folders, pairs, options)
     with exclusive_lock(out), exclusive_lock(key_path):
         earlier = _earlier_key(key_path, request, overwrite)
-        made = _study_in(out)
-        if made is not None and not overwrite and (earlier is None or earlier.study != made):
-            raise ParametersDiffer(f"{out} is there, and {key_path} is not its key", code="output-differs")
-        plan = earlier or draw_key(
+        existing = _existing_study(out)
+        if existing is not None and not overwrite and (earlier is None or earlier.study != existing):
+            raise ParametersDiffer(f"{out} exists, and {key_path} is not its key", code="output-differs")
+        new_key = earlier or draw_key(
             _names(folders), [pair.name for pair in pairs], options.catch, options.per_worker, bool(reference), request
         )
-        status = "skipped" if made == plan.study else "done"
+        status = "skipped" if existing == new_key.study else "done"
         frames = 0
         if status == "done":
-            with _old_key_kept(key_path):
-                plan.write(key_path)
-                frames = _write_site(out, plan, {pair.name: pair for pair in pairs}, options, on_event)
-    catch = sum(question.kind == "catch" for question in plan.questions)
-    return Outcome(status, frames, time.monotonic() - begun, key_path, len(plan.questions) - catch, catch, len(plan.blocks))
+            with _restore_on_failure(key_path):
+                new_key.write(key_path)
+                frames = _write_site(out, new_key, {pair.name: pair for pair in pairs}, options, on_event)
+    catch = sum(question.kind == "catch" for question in new_key.questions)
+    return Outcome(status, frames, time.monotonic() - started, key_path, len(new_key.questions) - catch, catch, len(new_key.blocks))
 
 
 def _names(folders: tuple[str, str]) -> tuple[str, str]:
-    """Names of the methods: those of their folders, or the paths where those are the same."""
+    """Names of the methods: the names of their folders, or the paths if both have the same name."""
     first, second = (Path(folder).resolve().name for folder in folders)
     return (first, second) if first != second else folders
 
 
 def _request(folders: tuple[str, str], pairs: Sequence[Pair], options: StudyOptions) -> dict[str, Any]:
-    """Everything that shapes a study except chance."""
-    videos = {pair.name: [identity(video) for video in pair.all] for pair in pairs}
+    """Everything on which a study depends except random numbers."""
+    videos = {pair.name: [identity(video) for video in pair.sources] for pair in pairs}
     return {"methods": list(_names(folders)), "videos": videos, **asdict(options)}
 
 
 def _earlier_key(path: Path, request: Mapping[str, Any], overwrite: bool) -> Key | None:
-    """The existing key; None if there is none or it is to be replaced. Raises ParametersDiffer when it belongs to another study, whose
-    answers would become worthless, and InputError when the file is not a key."""
+    """The existing key; None if there is none or if it is to be replaced.
+
+    Raises ParametersDiffer when it belongs to another study, whose answers could no longer be scored without it, and InputError when the
+    file is not a key.
+    """
     if not path.exists():
         return None
     key = read_key(path)
@@ -127,32 +134,32 @@ def _earlier_key(path: Path, request: Mapping[str, Any], overwrite: bool) -> Key
         return None
     if changed := [name for name, value in request.items() if key.request.get(name) != value]:
         raise ParametersDiffer(
-            f"{path} is the key of a study that was made otherwise ({', '.join(changed)} differ)",
+            f"{path} is the key of a study with other videos or options ({', '.join(changed)} differ)",
             code="study-differs",
         )
     return key
 
 
 @contextlib.contextmanager
-def _old_key_kept(path: Path) -> Iterator[None]:
-    """Keep the existing key beside its place while the block runs, and restore it when the block fails."""
+def _restore_on_failure(path: Path) -> Iterator[None]:
+    """Keep a copy of the existing key beside it while the block runs, and restore it when the block fails."""
     if not path.exists():
         yield
         return
-    kept = path.with_name(f"{read_key(path).study}.key.json")
-    write_atomically(kept, path.read_bytes())
+    copy = path.with_name(f"{read_key(path).study}.key.json")
+    write_atomically(copy, path.read_bytes())
     try:
         yield
     except BaseException:
-        replace_file(kept, path)
+        replace_file(copy, path)
         raise
-    kept.unlink()
+    copy.unlink()
 
 
-def _study_in(out: Path) -> str | None:
-    """The id of the study in a folder; None for an empty or absent one.
+def _existing_study(out: Path) -> str | None:
+    """The id of the study in a folder; None if the folder is empty or does not exist.
 
-    Raises ParametersDiffer for anything else, which is never replaced.
+    Raises ParametersDiffer for anything that is not a study; it is never replaced.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
@@ -160,26 +167,27 @@ def _study_in(out: Path) -> str | None:
         data = (out / PAGE).read_text(encoding="utf-8").partition(_DATA)[2].partition("</script>")[0]
         return str(parse_object(data)["study"])
     except (OSError, ValueError, KeyError) as error:
-        raise ParametersDiffer(f"{out} is there and is no study, so it is not replaced", code="output-taken") from error
+        raise ParametersDiffer(f"{out} exists and is not a study, so it is not replaced", code="output-taken") from error
 
 
-def _write_site(out: Path, plan: Key, pairs: Mapping[str, Pair], options: StudyOptions, on_event: OnEvent) -> int:
-    """Returns the number of frames written. Files are made in the order of their random names, so their times do not reveal the method."""
-    videos = {name: made for question in plan.questions for name, made in _videos(question, pairs[question.clip])}
+def _write_site(out: Path, key: Key, pairs: Mapping[str, Pair], options: StudyOptions, on_event: OnEvent) -> int:
+    """Returns the number of frames written. Files are written in the order of their random names, so that their dates do not reveal the
+    method."""
+    jobs = {name: job for question in key.questions for name, job in _video_jobs(question, pairs[question.clip])}
     with building_directory(out, replace=True) as folder:
-        for done, (name, (make, source, fps)) in enumerate(sorted(videos.items()), 1):
+        for done, (name, (make, source, fps)) in enumerate(sorted(jobs.items()), 1):
             make(source, fps, folder / VIDEOS / f"{name}.mp4")
-            on_event({"done": done, "total": len(videos)})
-        write_bytes(folder / PAGE, page(plan, pairs, options).encode())
-    return sum(source.num_frames for _, source, _ in videos.values())
+            on_event({"done": done, "total": len(jobs)})
+        write_bytes(folder / PAGE, page(key, pairs, options).encode())
+    return sum(source.num_frames for _, source, _ in jobs.values())
 
 
-_Made = tuple[Callable[[FrameSource, Fraction, Path], None], FrameSource, Fraction]
+_VideoJob = tuple[Callable[[FrameSource, Fraction, Path], None], FrameSource, Fraction]
 """The function that makes a video, its source, and its frames per second."""
 
 
-def _videos(question: Question, pair: Pair) -> Iterator[tuple[str, _Made]]:
-    """Each video of a question by its name in the site."""
+def _video_jobs(question: Question, pair: Pair) -> Iterator[tuple[str, _VideoJob]]:
+    """(name in the site, how to make it) for each video of a question."""
     sources = pair.videos if question.kind == "pair" else (pair.videos[question.of],) * 2
     yield question.videos[0], (encode, sources[0], pair.fps)
     yield question.videos[1], (encode if question.kind == "pair" else encode_broken, sources[1], pair.fps)
@@ -187,7 +195,7 @@ def _videos(question: Question, pair: Pair) -> Iterator[tuple[str, _Made]]:
         yield question.reference, (encode, pair.reference, pair.fps)
 
 
-def page(plan: Key, pairs: Mapping[str, Pair], options: StudyOptions) -> str:
+def page(key: Key, pairs: Mapping[str, Pair], options: StudyOptions) -> str:
     """The page as HTML; it loads nothing but the videos. Questions and videos are sorted by their random names."""
     questions = {
         question.id: {
@@ -196,14 +204,14 @@ def page(plan: Key, pairs: Mapping[str, Pair], options: StudyOptions) -> str:
             "width": pairs[question.clip].width,
             "aspect": round(pairs[question.clip].aspect, 4),
         }
-        for question in sorted(plan.questions, key=lambda question: question.id)
+        for question in sorted(key.questions, key=lambda question: question.id)
     }
     data = {
-        "study": plan.study,
+        "study": key.study,
         "ask": options.question or DEFAULT_QUESTION,
         "post": options.post,
         "code": options.code,
-        "blocks": plan.blocks,
+        "blocks": key.blocks,
     }
     parts = files("stages.evaluate.study")
     html, style, script = (parts.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js"))

@@ -1,1 +1,1 @@
-"""Pose backends: each opens to a `stages.tracking.tracker.Detector` of people with BODY_25 points [25, 3]."""
+"""Pose backends. `Backend.open` returns a `stages.tracking.tracker.Detector` of people with BODY_25 points [25, 3]."""

@@ -24,37 +24,37 @@ MIN_VISIBILITY = 0.3
 
 
 class MediapipePoses:
-    """Persons of the frames of one clip, given in order.
+    """Called with the frames of a clip in order; returns the people in each.
 
-    With a limit of several people, MediaPipe's video mode does not filter points in time, which would lag. A follower has a limit of one,
-    and its time stamps are hours apart for the same reason; its thresholds are lower.
+    With a limit of one person, MediaPipe's video mode filters the points in time, so that they lag. With a limit of several it does not. A
+    "follower" tracks one person of a crowd; its time stamps are hours apart, which also turns the filter off, and its thresholds are lower.
     """
 
     def __init__(self, weights: str, mode: Literal["video", "image", "follower"] = "video") -> None:
         step = {"video": FRAME_MILLISECONDS, "image": None, "follower": UNFILTERED_MILLISECONDS}[mode]
-        self._task = VisionTask(lambda vision: _create(vision, weights, mode), lambda result: bool(result.pose_landmarks), step)
+        self._task = VisionTask(lambda vision: _create_landmarker(vision, weights, mode), lambda result: bool(result.pose_landmarks), step)
 
     def __call__(self, frame: NDArray[np.uint8]) -> list[Subject]:
         height, width = frame.shape[:2]
         persons = (_person(landmarks, width, height) for landmarks in self._task(frame).pose_landmarks)
-        return [person for person in persons if person.points[[NOSE, NECK], 2].any()]  # legs alone are those of a chair
+        return [person for person in persons if person.points[[NOSE, NECK], 2].any()]  # legs alone may be those of a chair
 
 
-def _create(vision: Any, weights: str, mode: str) -> Any:
+def _create_landmarker(vision: Any, weights: str, mode: str) -> Any:
     from mediapipe.tasks.python import BaseOptions
 
-    ease = {"min_pose_presence_confidence": 0.3, "min_tracking_confidence": 0.3} if mode == "follower" else {}
+    thresholds = {"min_pose_presence_confidence": 0.3, "min_tracking_confidence": 0.3} if mode == "follower" else {}
     options = vision.PoseLandmarkerOptions(
         base_options=BaseOptions(model_asset_path=weights),
         running_mode=vision.RunningMode.IMAGE if mode == "image" else vision.RunningMode.VIDEO,
         num_poses=1 if mode == "follower" else MAX_PERSONS,
-        **ease,
+        **thresholds,
     )
     return vision.PoseLandmarker.create_from_options(options)
 
 
 def _person(landmarks: Any, width: int, height: int) -> Subject:
-    """Points that MediaPipe only guesses, being hidden or outside the image, are absent, as with OpenPose."""
+    """Remove points that are hidden or outside the image, which MediaPipe only guesses; OpenPose does not have them either."""
     points = np.array([(point.x * width, point.y * height, point.visibility or 0.0) for point in landmarks], np.float32)
     inside = (points[:, :2] > -0.5).all(axis=1) & (points[:, 0] < width - 0.5) & (points[:, 1] < height - 0.5)
     points[~inside | (points[:, 2] < MIN_VISIBILITY), 2] = 0

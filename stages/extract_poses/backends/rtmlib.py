@@ -1,7 +1,6 @@
-"""RTMW and DWPose whole bodies (Jiang et al. 2023, Yang et al. 2023) through rtmlib and onnxruntime: body, feet, hands and face of all
-people.
+"""RTMW and DWPose (Jiang et al. 2023, Yang et al. 2023) in the packages rtmlib and onnxruntime: body, feet, hands and face of all people.
 
-rtmlib fetches its two networks itself; the folder in FSV2V_WEIGHTS_MIRROR is searched first.
+rtmlib downloads its two networks itself, unless they are in the folder FSV2V_WEIGHTS_MIRROR.
 """
 
 from __future__ import annotations
@@ -22,27 +21,27 @@ from stages.errors import Fsv2vError, InputError, MissingRequirement
 from stages.tables.skeletons import COCO_WHOLEBODY, SIZES, convert_to_body_25
 from stages.tracking.tracker import Detector, Subject
 
-_PLACE = "https://download.openmmlab.com/mmpose/v1/projects/"
-DETECTOR = f"{_PLACE}rtmposev1/onnx_sdk/yolox_m_8xb8-300e_humanart-c2c7a14a.zip"
-WHOLE_BODY = f"{_PLACE}rtmw/onnx_sdk/rtmw-dw-x-l_simcc-cocktail14_270e-256x192_20231122.zip"
+_PROJECTS = "https://download.openmmlab.com/mmpose/v1/projects/"
+DETECTOR = f"{_PROJECTS}rtmposev1/onnx_sdk/yolox_m_8xb8-300e_humanart-c2c7a14a.zip"
+WHOLE_BODY = f"{_PROJECTS}rtmw/onnx_sdk/rtmw-dw-x-l_simcc-cocktail14_270e-256x192_20231122.zip"
 MIN_SCORE = 0.3
-"""Points below it are absent. Scores are peaks of SimCC, which are far above 1 for certain points."""
-SURE_SCORE = 4.0
-"""The score that counts as a confidence of 1."""
+"""Points with a lower score are absent. A score is the height of a SimCC peak, far above 1 for a clearly visible point."""
+FULL_SCORE = 4.0
+"""The score that becomes a confidence of 1."""
 
 
 class RtmlibPoses:
-    """frame, uint8 RGB [H, W, 3] -> all people in it; points [137, 3]: BODY_25, OpenPose's face (70), left and right hand (21 each)."""
+    """frame, uint8 RGB [H, W, 3] -> all people in it, with points [137, 3]: BODY_25, then OpenPose's 70 of the face and 21 of each hand."""
 
     def __init__(self, device: str) -> None:
         from rtmlib import YOLOX, RTMPose
 
-        place = "cpu" if device in ("auto", "cpu") else device
+        onnx_device = "cpu" if device in ("auto", "cpu") else device
         try:
-            with contextlib.redirect_stdout(io.StringIO()):  # it prints what it loads
-                self._detect = YOLOX(str(_file(DETECTOR)), _input_size(_file(DETECTOR)), device=place)
-                width_first = _input_size(_file(WHOLE_BODY))[::-1]
-                self._estimate = RTMPose(str(_file(WHOLE_BODY)), width_first, device=place)
+            with contextlib.redirect_stdout(io.StringIO()):  # rtmlib prints what it loads
+                self._detect = YOLOX(str(_fetch_file(DETECTOR)), _input_size(_fetch_file(DETECTOR)), device=onnx_device)
+                width_and_height = _input_size(_fetch_file(WHOLE_BODY))[::-1]
+                self._estimate = RTMPose(str(_fetch_file(WHOLE_BODY)), width_and_height, device=onnx_device)
         except Fsv2vError:
             raise
         except Exception as error:  # onnxruntime's errors have no class in common
@@ -53,21 +52,21 @@ class RtmlibPoses:
         boxes = np.asarray(self._detect(image), np.float32).reshape(-1, 4)
         if not len(boxes):
             return []
-        places, scores = self._estimate(image, bboxes=boxes)
-        people = (_subject(box, one, score) for box, one, score in zip(boxes, places, scores, strict=True))
+        positions, scores = self._estimate(image, bboxes=boxes)
+        people = (_subject(*person) for person in zip(boxes, positions, scores, strict=True))
         return [person for person in people if person.points[: SIZES["keypoints"], 2].any()]
 
 
-def _subject(box: NDArray[np.float32], places: NDArray[Any], scores: NDArray[Any]) -> Subject:
-    confidence = np.where(scores < MIN_SCORE, 0, np.clip(scores / SURE_SCORE, 0, 1))
-    points = np.concatenate([places, confidence[:, None]], axis=1).astype(np.float32)
+def _subject(box: NDArray[np.float32], positions: NDArray[Any], scores: NDArray[Any]) -> Subject:
+    confidence = np.where(scores < MIN_SCORE, 0, np.clip(scores / FULL_SCORE, 0, 1))
+    points = np.concatenate([positions, confidence[:, None]], axis=1).astype(np.float32)
     points[points[:, 2] == 0] = 0
     parts = convert_to_body_25(points, COCO_WHOLEBODY)
     return Subject(box, np.concatenate([parts.get(name, np.zeros((count, 3), np.float32)) for name, count in SIZES.items()]))
 
 
 @functools.cache
-def _file(url: str) -> Path:
+def _fetch_file(url: str) -> Path:
     """The ONNX file in the archive at this address. Raises MissingRequirement when it cannot be fetched."""
     name = f"{Path(url).stem}.onnx"
     mirror = os.environ.get("FSV2V_WEIGHTS_MIRROR")
@@ -78,8 +77,8 @@ def _file(url: str) -> Path:
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             return Path(download_checkpoint(url))
-    except Exception as error:  # rtmlib raises whatever its downloader does
-        hint = f"With the network on, run it again; or put {name} into the folder that FSV2V_WEIGHTS_MIRROR names"
+    except Exception as error:  # rtmlib passes on every error of its downloader
+        hint = f"Run it again with an internet connection, or put {name} into the folder of the variable FSV2V_WEIGHTS_MIRROR"
         raise MissingRequirement(f"The network {name} of rtmlib is not on this machine and cannot be fetched", hint=hint) from error
 
 
@@ -94,7 +93,7 @@ def _input_size(file: Path) -> tuple[int, int]:
 def _digests() -> Mapping[str, str]:
     from stages.io.digests import file_sha256
 
-    return {_file(url).name: file_sha256(_file(url)) for url in (DETECTOR, WHOLE_BODY)}
+    return {_fetch_file(url).name: file_sha256(_fetch_file(url)) for url in (DETECTOR, WHOLE_BODY)}
 
 
 def _open(device: str) -> Detector:

@@ -1,1 +1,1 @@
-"""Landmark backends: each opens to a `stages.tracking.tracker.Detector` of faces (see `stages.extract_sketch.faces`)."""
+"""Landmark backends. `Backend.open` returns a `stages.tracking.tracker.Detector` of faces (see `stages.extract_sketch.faces`)."""

@@ -1,7 +1,7 @@
-"""The package face-alignment (2D-FAN with the S3FD detector): slow, but it finds small and turned faces.
+"""The package face-alignment (2D-FAN with the S3FD detector). It is slow, but finds small faces and faces in profile.
 
-The user downloads its two weight files: no full hash of them is published, only its start in their names, and their licence is not stated.
-They are searched in FSV2V_WEIGHTS_MIRROR, in the cache of fsv2v and in that of torch.
+The user has to download its two weight files, because their licence is not stated and only the first digits of their sha256 are published,
+in their names. They are searched for in FSV2V_WEIGHTS_MIRROR, in the cache of fsv2v and in that of torch.
 """
 
 from __future__ import annotations
@@ -27,30 +27,31 @@ ADDRESS = "https://www.adrianbulat.com/downloads/python-fan"
 
 
 class FaceAlignmentFaces:
-    """frame -> its faces. `predict(frame)` gives points [68, 2], scores [68] and boxes [>=4] of all faces, or None where none is."""
+    """frame -> its faces. predict: frame -> lists of points [68, 2], scores [68] and boxes [>=4] of all faces; boxes are None without a
+    face."""
 
     def __init__(self, predict: Any) -> None:
         self._predict = predict
 
     def __call__(self, frame: NDArray[np.uint8]) -> list[Face]:
         points, scores, boxes = self._predict(frame)
-        return [_face(*one) for one in zip(points, scores, boxes, strict=True)] if boxes is not None else []
+        return [_face(*values) for values in zip(points, scores, boxes, strict=True)] if boxes is not None else []
 
 
 def _face(points: NDArray[np.float32], scores: NDArray[np.float32], box: NDArray[np.float32]) -> Face:
-    """One face with its points in iBUG order; scores of the heat maps, cut to [0, 1], are the confidences."""
+    """A face with its points in iBUG order. The confidences are the scores of the heat maps, limited to [0.01, 1]."""
     confidence = np.clip(np.reshape(scores, (68, 1)), 0.01, 1.0)
-    together = np.concatenate([np.asarray(points)[:, :2], confidence], axis=1).astype(np.float32)
-    return Face(box_of_points(together), together)
+    with_confidence = np.concatenate([np.asarray(points)[:, :2], confidence], axis=1).astype(np.float32)
+    return Face(box_of_points(with_confidence), with_confidence)
 
 
 def missing_weights() -> str:
-    """Empty when both files are here, else which is not and the command that puts it there."""
+    """A sentence about a weight file that is missing, with the command that downloads it; "" if both files exist."""
     from weights import registry
 
     for name in (FACE_DETECTOR, NETWORK):
         if _find(name) is None:
-            return f"the weights {name} are not here: curl -L --create-dirs -o {registry.cache_folder() / name} {ADDRESS}/{name}"
+            return f"the weights {name} are not on this machine: curl -L --create-dirs -o {registry.cache_folder() / name} {ADDRESS}/{name}"
     return ""
 
 
@@ -63,8 +64,8 @@ def _find(name: str) -> Path | None:
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
-def _checked(name: str) -> Path:
-    """The file, whose sha256 begins as its name says. Raises MissingRequirement."""
+def _checked_path(name: str) -> Path:
+    """The path of the file. Raises MissingRequirement if it does not exist, or its sha256 does not begin with the digits in its name."""
     path = _find(name)
     if path is None:
         raise MissingRequirement(f"The landmark backend face-alignment cannot run: {missing_weights()}")
@@ -82,19 +83,19 @@ def _open(device: str) -> Detector:
     from stages.compute.devices import choose_device
 
     class LocalFaceAlignment(face_alignment.FaceAlignment):  # type: ignore[misc, unused-ignore]
-        """Takes its network from our file; the original would download it."""
+        """Loads its network from the checked file; the original would download it."""
 
         def _load_native(self, network_name: str, network_size: int, device: str, dtype: torch.dtype) -> nn.Module:
             network: nn.Module = FAN(network_size)
-            network.load_state_dict(torch.load(_checked(NETWORK), map_location=device, weights_only=True))
+            network.load_state_dict(torch.load(_checked_path(NETWORK), map_location=device, weights_only=True))
             return network.to(device, dtype=dtype).eval()
 
-    chosen = str(choose_device(device))
+    torch_device = str(choose_device(device))
     model = LocalFaceAlignment(
         face_alignment.LandmarksType.TWO_D,
-        device=chosen,
+        device=torch_device,
         face_detector="sfd",
-        face_detector_kwargs={"path_to_detector": str(_checked(FACE_DETECTOR))},
+        face_detector_kwargs={"path_to_detector": str(_checked_path(FACE_DETECTOR))},
         compile=False,
     )
     return FaceAlignmentFaces(lambda frame: model.get_landmarks_from_image(frame, return_bboxes=True, return_landmark_score=True))

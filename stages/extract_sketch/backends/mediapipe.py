@@ -18,23 +18,23 @@ MAX_FACES = 4
 
 
 class MediapipeFaces:
-    """Faces of the frames of one clip, given in order.
+    """Called with the frames of a clip in order; returns the faces in each.
 
-    The landmarker's video mode falls back on tracking where its detector fails (a profile, a blurred frame). With a limit of one face it
-    would also apply a causal filter, which lags; a limit of several turns that off, and the stage filters without lag later. A follower of
-    one face of a crowd gets time stamps that are hours apart, for the same reason.
+    The landmarker's video mode tracks a face where its detector fails, as in profile or in a blurred frame. With a limit of one face it
+    also filters the points in time, so that they lag; with a limit of several it does not, and the stage filters them later without lag. A
+    "follower" tracks one face of a crowd; its time stamps are hours apart, which also turns the filter off.
     """
 
     def __init__(self, weights: str, mode: Literal["video", "image", "follower"] = "video") -> None:
         step = {"video": FRAME_MILLISECONDS, "image": None, "follower": UNFILTERED_MILLISECONDS}[mode]
-        self._task = VisionTask(lambda vision: _create(vision, weights, mode), lambda result: bool(result.face_landmarks), step)
+        self._task = VisionTask(lambda vision: _create_landmarker(vision, weights, mode), lambda result: bool(result.face_landmarks), step)
 
     def __call__(self, frame: NDArray[np.uint8]) -> list[Face]:
         height, width = frame.shape[:2]
         return [_face(landmarks, width, height) for landmarks in self._task(frame).face_landmarks]
 
 
-def _create(vision: Any, weights: str, mode: str) -> Any:
+def _create_landmarker(vision: Any, weights: str, mode: str) -> Any:
     from mediapipe.tasks.python import BaseOptions
 
     options = vision.FaceLandmarkerOptions(

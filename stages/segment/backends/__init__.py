@@ -1,7 +1,7 @@
 """Segmentation backends.
 
-Networks, and so the backends of other packages, open to a `LabellerOpener`. Two open to something else: `person` to a `PersonFinder`,
-`labels` to a `LabelMapReader`.
+`Backend.open` returns a `LabellerOpener` for a network, which includes the backends of other packages. For `person` it returns a
+`PersonFinder`, for `labels` a `LabelMapReader`.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ class Labeller(Protocol):
 
     table: LabelTable
     weights: Mapping[str, str]
-    """name -> sha256 (or revision) of what it was loaded from."""
+    """Name of each file from which it was loaded -> sha256 or revision."""
 
     def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """frame, uint8 RGB [H, W, 3] -> the probability of each label, [L, h, w]; h and w are the network's own."""
+        """frame, uint8 RGB [H, W, 3] -> the probability of each label, [L, h, w]. h and w are the size of the network's output."""
         ...
 
 
 LabellerOpener = Callable[[str | None], Labeller]
-"""The name of a model, or None for the backend's own -> the labeller. Raises UsageError when the backend has no such model."""
+"""Name of a model, or None for the default -> the labeller. Raises UsageError when the backend does not have the model."""
 
 PersonFinder = Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
-"""frame, uint8 RGB [H, W, 3] -> True on every person, [H, W]. Frames of one clip are given in order."""
+"""frame, uint8 RGB [H, W, 3] -> bool [H, W], True on people. Frames of one clip are given in order."""
 
 LabelMapReader = Callable[[Path, "LabelTable", int, int], NDArray[np.uint8]]
 """file, table, width, height of the clip -> ids, uint8 [height, width]."""
 
 SegmentBackend = LabellerOpener | PersonFinder | LabelMapReader
-"""What the backends of this kind open to."""
+"""What `Backend.open` returns."""

@@ -1,4 +1,4 @@
-"""Import of label maps: a folder with one PNG per frame, with ids or the colours of a label table."""
+"""Import of label maps: a folder with one PNG per frame, which contains label ids or the colours of a label table."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from stages.segment.backends import LabelMapReader
 
 
 def read_label_map(path: Path, table: LabelTable, width: int, height: int) -> NDArray[np.uint8]:
-    """One label map, enlarged or reduced to the size of the clip without mixing labels.
+    """Read a label map as ids, uint8 [height, width], resized to the size of the clip without mixing labels.
 
-    A grey or palette image holds ids, where those outside of the table must be void (255); an RGB image holds the table's colours.
+    A grey or palette image contains ids of the table or void (255); an RGB image contains the table's colours.
     Raises InputError for anything else, for another aspect ratio, and for lossy compression.
     """
     values = _pixels(path)
@@ -29,11 +29,11 @@ def read_label_map(path: Path, table: LabelTable, width: int, height: int) -> ND
 
 
 def _pixels(path: Path) -> NDArray[np.uint8]:
-    """ids [H, W] of a grey or palette image, or RGB [H, W, 3]."""
+    """The ids [H, W] of a grey or palette image, or RGB [H, W, 3]."""
     with open_image(path) as image:
         require_lossless(path, image)
-        flat = image if image.mode in ("P", "L", "1", "I", "I;16", "I;16B") else image.convert("RGB")
-        values = np.array(flat)
+        converted = image if image.mode in ("P", "L", "1", "I", "I;16", "I;16B") else image.convert("RGB")
+        values = np.array(converted)
     if values.min(initial=0) < 0 or values.max(initial=0) > 255:
         raise InputError(f"{path} is not a label map: its values reach {values.max()}, ids end at 255")
     return values.astype(np.uint8)

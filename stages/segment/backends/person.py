@@ -13,23 +13,23 @@ from stages.segment.backends import PersonFinder
 
 WEIGHTS = "pose_landmarker_lite.task"
 MAX_PERSONS = 6
-PERSON_FROM = 0.5
+MIN_PROBABILITY = 0.5
 
 
 class PersonMasks:
     """frame, uint8 RGB [H, W, 3] -> bool [H, W], True on people. Frames of one clip are given in order."""
 
     def __init__(self, weights: str) -> None:
-        self._task = VisionTask(lambda vision: _create(vision, weights), lambda result: bool(result.pose_landmarks))
+        self._task = VisionTask(lambda vision: _create_landmarker(vision, weights), lambda result: bool(result.pose_landmarks))
 
     def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        whole = np.zeros(frame.shape[:2], np.bool_)
+        people = np.zeros(frame.shape[:2], np.bool_)
         for mask in self._task(frame).segmentation_masks or ():
-            whole |= mask.numpy_view().reshape(whole.shape) > PERSON_FROM
-        return whole
+            people |= mask.numpy_view().reshape(people.shape) > MIN_PROBABILITY
+        return people
 
 
-def _create(vision: Any, weights: str) -> Any:
+def _create_landmarker(vision: Any, weights: str) -> Any:
     from mediapipe.tasks.python import BaseOptions
 
     options = vision.PoseLandmarkerOptions(

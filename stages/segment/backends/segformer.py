@@ -1,4 +1,4 @@
-"""SegFormer (Xie et al. 2021) through transformers: checkpoints for Cityscapes, ADE20k and others, by name or from a folder."""
+"""SegFormer (Xie et al. 2021) in the package transformers: checkpoints for Cityscapes, ADE20k and others, by name or from a folder."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ from stages.errors import MissingRequirement, UsageError
 from stages.segment.backends import DEFAULT_MODELS, LabellerOpener
 
 SHORT_SIDE = 512
-"""The checkpoints were trained on crops of images this high."""
+"""Pixels; images are scaled so that their shorter side has the size with which the checkpoints were trained."""
 _MULTIPLE = 32
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_GOLDEN = 0.618034
+_GOLDEN_RATIO = 0.618034
 
 
 class SegformerLabels:
-    """A `Labeller` of the labels that the checkpoint names."""
+    """A `Labeller` with the labels of the checkpoint."""
 
     def __init__(self, model: str, device: str) -> None:
         import torch
 
         from stages.compute.devices import choose_device
 
-        place = _place(model)
-        self._network = _load(place, model).eval().to(choose_device(device))
+        location = _locate(model)
+        self._network = _load(location, model).eval().to(choose_device(device))
         self._mean, self._deviation = (torch.tensor(values).view(3, 1, 1) for values in (_MEAN, _DEVIATION))
         self.table = table_of(self._network.config.id2label, Path(model).name)
-        self.weights: Mapping[str, str] = {model: _digest(place) or str(getattr(self._network.config, "_commit_hash", None) or "unknown")}
+        self.weights: Mapping[str, str] = {
+            model: _digest(location) or str(getattr(self._network.config, "_commit_hash", None) or "unknown")
+        }
 
     def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         import torch
@@ -54,22 +56,23 @@ class SegformerLabels:
 
 
 def table_of(names: Mapping[int, str], model: str) -> LabelTable:
-    """The table of a checkpoint's labels: Cityscapes' own if they are its, else colours spread around the colour circle."""
+    """The table of a checkpoint's labels: that of Cityscapes if it has the same labels, else one with colours from around the colour
+    circle."""
     ordered = tuple(str(names[index]) for index in sorted(names, key=int))
     if len(ordered) > VOID:
-        raise UsageError(f"{model} has {len(ordered)} labels, but a label map holds {VOID} at most")
+        raise UsageError(f"{model} has {len(ordered)} labels, but a label map can hold at most {VOID}")
     if ordered == CITYSCAPES_TRAIN_IDS.names:
         return CITYSCAPES_TRAIN_IDS
     return LabelTable(model, ordered, tuple(_colour(index) for index in range(len(ordered))))
 
 
 def _colour(index: int) -> tuple[int, int, int]:
-    red, green, blue = colorsys.hsv_to_rgb(index * _GOLDEN % 1, 0.5 + 0.5 * (index % 3) / 2, 1 - 0.25 * (index // 3 % 3))
+    red, green, blue = colorsys.hsv_to_rgb(index * _GOLDEN_RATIO % 1, 0.5 + 0.5 * (index % 3) / 2, 1 - 0.25 * (index // 3 % 3))
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def _place(model: str) -> str:
-    """A folder of that name, as given or in the mirror, else the name itself, for the hub."""
+def _locate(model: str) -> str:
+    """The folder of the model, at that path or in the weights mirror; else the name itself, which is then looked up on the hub."""
     mirror = os.environ.get("FSV2V_WEIGHTS_MIRROR")
     for folder in (Path(model), *([Path(mirror) / model] if mirror else [])):
         if (folder / "config.json").is_file():
@@ -77,15 +80,15 @@ def _place(model: str) -> str:
     return model
 
 
-def _load(place: str, model: str) -> Any:
+def _load(location: str, model: str) -> Any:
     from transformers import AutoModelForSemanticSegmentation
 
     try:
         with _quiet():
-            return AutoModelForSemanticSegmentation.from_pretrained(place, use_safetensors=True)
+            return AutoModelForSemanticSegmentation.from_pretrained(location, use_safetensors=True)
     except (OSError, ValueError) as error:
-        if Path(place).is_dir():
-            raise UsageError(f"{place} is not a SegFormer that can be read: {str(error).splitlines()[0]}") from error
+        if Path(location).is_dir():
+            raise UsageError(f"{location} is not a SegFormer that can be read: {str(error).splitlines()[0]}") from error
         raise MissingRequirement(
             f"The model {model} is not on this machine and cannot be fetched",
             code="segformer-missing",
@@ -100,20 +103,21 @@ def _quiet() -> Iterator[None]:
 
     library: Any = transformers.utils.logging  # without types
     hub: Any = huggingface_hub.utils.logging
-    before, before_hub = library.get_verbosity(), hub.get_verbosity()
+    verbosity, hub_verbosity = library.get_verbosity(), hub.get_verbosity()
     library.set_verbosity_error()
     hub.set_verbosity_error()
     library.disable_progress_bar()
     try:
         yield
     finally:
-        library.set_verbosity(before)
-        hub.set_verbosity(before_hub)
+        library.set_verbosity(verbosity)
+        hub.set_verbosity(hub_verbosity)
         library.enable_progress_bar()
 
 
-def _digest(place: str) -> str:
-    files = sorted(Path(place).glob("*.safetensors")) if Path(place).is_dir() else []
+def _digest(location: str) -> str:
+    """sha256 over the weights in a folder; "" for a model of the hub."""
+    files = sorted(Path(location).glob("*.safetensors")) if Path(location).is_dir() else []
     return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest() if files else ""
 
 

@@ -1,4 +1,4 @@
-"""Streets: fsv2v's own small network, trained on CamVid. The licence of its labels, and so of the network, allows research only."""
+"""fsv2v's own small network for streets, trained on CamVid. The licence of CamVid's labels, and so of the network, allows research only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MULTIPLE = 16
 
 
 class StreetLabels:
-    """A `Labeller` of 11 labels."""
+    """A `Labeller` with 11 labels."""
 
     def __init__(self, weights: Path, device: str) -> None:
         from stages.models.dense import load_dense
@@ -52,7 +52,7 @@ def _open(device: str) -> LabellerOpener:
 
     def labeller(model: str | None) -> StreetLabels:
         if model is not None:
-            raise UsageError("The backend street has a single model", code="model-not-wanted")
+            raise UsageError("The backend street has only one model", code="model-not-wanted")
         return StreetLabels(registry.path(WEIGHTS), device)
 
     return labeller

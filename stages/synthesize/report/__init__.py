@@ -1,4 +1,4 @@
-"""`synthesize` with a report: one page that shows where a result may have gone wrong, and what was said about it."""
+"""The report of `synthesize`: one page that shows where a result may be wrong, with all warnings and notes."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ BANDS = {"held": "no detection", "beyond": "beyond the examples"}
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """A page that is wanted about a synthesis.
+    """The page to write about a synthesis.
 
-    path: ends in .html. said: what was said before the frames are made, as (kind, sentence) with the kinds "warning" and "note".
-    explain: adds to a sentence what to do about it, in terms of the caller's interface.
+    path: ends in .html.
+    said: warnings and notes from before the frames are made, as (kind, sentence) with the kinds "warning" and "note".
+    explain: adds a hint to a sentence, in terms of the caller's interface.
     """
 
     path: Path
@@ -36,17 +37,18 @@ class ReportRequest:
     explain: Callable[[str], str] = str
 
     def require_writable(self, out: Path) -> None:
-        """Raises UsageError for a name that is no page or that lies in the result, InputError when the page cannot be written."""
+        """Raises UsageError for a path that is not that of a page or that lies inside the result, InputError if the page cannot be
+        written."""
         if self.path.suffix.lower() not in (".html", ".htm"):
             raise UsageError(f"{self.path} cannot be a report", hint="End its name in .html")
         if out.absolute() in self.path.absolute().parents:
             raise UsageError(f"the report {self.path} lies inside the result {out}", hint="Choose another place for it")
         require_marker(self.path, MARK, "report of a synthesis")
         with hidden_file(self.path):
-            pass  # fail before the frames are made, not after
+            pass  # fail before the frames are made
 
     def is_of(self, producer: Producer) -> bool:
-        """Whether the page is there, and about this very result."""
+        """Whether the page exists and is about the result of this producer."""
         return self.path.is_file() and _identifier(producer) in self.path.read_bytes()[:1024].decode("utf-8", "replace")
 
 
@@ -72,7 +74,7 @@ def write_report(request: ReportRequest, record: Record, outcome: Outcome, produ
 
 
 def _is_note(said: tuple[str, str]) -> bool:
-    """Warnings come first."""
+    """Sort key that puts warnings before notes."""
     return said[0] == "note"
 
 
@@ -89,7 +91,7 @@ def _facts(record: Record, outcome: Outcome, model: Path) -> list[tuple[str, str
 
 
 def _column(record: Record, frame: int) -> dict[str, Any]:
-    """What is said below the pictures of a frame."""
+    """The text below the pictures of a frame."""
     apart, painted = record.identity.get(frame), record.painted[frame] if frame < len(record.painted) else None
     return {
         "frame": frame,

@@ -1,4 +1,4 @@
-"""What is shown of a synthesis, collected while its frames are made: a few small pictures, and a number or two for each frame."""
+"""Collects the content of the report while the frames are made: a few small pictures, and some numbers for each frame."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ from stages.synthesize.rendering import Rendering
 from stages.synthesize.transforms import Frames
 
 COLUMNS = 12
-"""Number of frames that are shown as pictures."""
+"""Largest number of frames of which the page shows pictures."""
 KEPT_SIDE = 256
 """Longer side in pixels of the pictures that are kept."""
 Image = NDArray[np.uint8]
 Spans = list[tuple[int, int]]
-"""First and last frame of each."""
+"""(first frame, last frame) of each span."""
 
 
 class Record:
-    """Watches a rendering: `made` is called with the parts of each frame, and `frames` sees the frames that are written.
+    """Records a rendering, which calls `made` with what the network made of each frame, and passes its frames through `frames`.
 
-    painted: the mean of m_e of each frame; errors: the landmark error of each, None without a face; identity: the distance of the face from
-    that of the first example by dlib's network, for those of `shown` that have a face. Empty where they cannot be had, and `reasons` says
-    why.
+    shown: the frames of which the page shows pictures.
+    painted: the mean of m_e for each frame.
+    errors: the landmark error of each frame, None without a face.
+    identity: frame in `shown` with a face -> the distance of the face from that of the first example, by dlib's network.
+    reasons: sentences about why some of these could not be measured; they are then empty.
     """
 
     def __init__(self, rendering: Rendering) -> None:
@@ -55,7 +57,7 @@ class Record:
             self.reasons.append("the identity of the face is not measured: dlib or its recognition network is not on this machine")
 
     def _open_detector(self) -> Any:
-        """A detector of faces in the result; None, with a reason, where there is none to compare."""
+        """A detector of faces in the result. None if the result shows no face, or, with a reason, if no detector can run."""
         if not find(self.rendering.kind).shows_face or self.rendering.options.show == "mask":
             return None
         if missing := missing_detector():
@@ -64,7 +66,7 @@ class Record:
         return detector_factory("auto", self.rendering.options.device)()
 
     def made(self, index: int, synthesis: Synthesis) -> None:
-        """The parts of frame `index`."""
+        """Record what the network made of frame `index`."""
         if synthesis.example_mask is None:
             return
         self.painted += [None] * (index - len(self.painted))  # frames that were not made
@@ -74,26 +76,26 @@ class Record:
             self._masks[index] = np.repeat(mask[..., None], 3, -1)
 
     def frames(self, frames: Frames) -> Frames:
-        """The same frames, seen on their way."""
+        """Record the frames and pass them on."""
         for index, (frame, keypoints) in enumerate(zip(frames, self.rendering.keypoints(), strict=False)):
             self.size = f"{frame.shape[1]} x {frame.shape[0]} pixels"
             if index in self.shown:
                 self._results[index] = _small(frame)
             if self._detect is not None:
-                self._find(index, frame, keypoints[:LANDMARKS])
+                self._measure_face(index, frame, keypoints[:LANDMARKS])
             yield frame
 
-    def _find(self, index: int, frame: Image, target: NDArray[np.float32]) -> None:
+    def _measure_face(self, index: int, frame: Image, target: NDArray[np.float32]) -> None:
         if not (target[RIGHT_EYE, 2].all() and target[LEFT_EYE, 2].all()):
             self.errors.append(None)
             return
         face = nearest(self._detect(frame), target)
         self.errors.append(landmark_error(face, target))
         if face is not None and index in self.shown and self._describe is not None and self.rendering.examples:
-            self.identity[index] = float(np.linalg.norm(self._describe(frame, face) - self._of_example()))
+            self.identity[index] = float(np.linalg.norm(self._describe(frame, face) - self._example_embedding()))
 
-    def _of_example(self) -> NDArray[np.float64]:
-        """What the recognition network says of the first example."""
+    def _example_embedding(self) -> NDArray[np.float64]:
+        """The embedding of the face in the first example."""
         if self._example_face is None:
             assert self._describe is not None
             sample = self.rendering.examples[0].sample
@@ -101,13 +103,13 @@ class Record:
         return self._example_face
 
     def examples(self) -> list[tuple[str, Image]]:
-        """Name and picture of each, at most `COLUMNS`."""
+        """(name, picture) of at most `COLUMNS` examples."""
         examples = self.rendering.examples
         chosen = [examples[index] for index in evenly_spaced(len(examples), COLUMNS)] if examples else []
         return [(f"{example.clip.id}, frame {example.index}", example.sample.required_image) for example in chosen]
 
     def rows(self) -> dict[str, dict[int, Image]]:
-        """name -> the pictures of the frames in `shown`."""
+        """Name of the row -> {frame in `shown`: its picture}."""
         rows = {"driving layer": dict(self._drawings()), "result": self._results}
         if self.rendering.driving.clip.has("frames"):
             rows = {"driving video": dict(self._driving_images()), **rows}
@@ -132,7 +134,7 @@ class Record:
         return curves
 
     def bands(self) -> dict[str, Spans]:
-        """held: driving frames without a detection; beyond: those whose subject is beyond what the examples show."""
+        """held: spans of driving frames without a detection; beyond: spans in which the subject is beyond what the examples show."""
         beyond = {frame for frames in self.rendering.frames_beyond().values() for frame in frames}
         return {"held": _spans(self.held), "beyond": _spans([frame in beyond for frame in range(len(self.held))])}
 

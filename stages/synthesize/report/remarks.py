@@ -1,4 +1,4 @@
-"""What is worth knowing about a result, as sentences."""
+"""Warnings and notes about a result, as sentences."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from stages.synthesize.options import Outcome
 
 FITTED = {
     "none": "the driving keypoints are used as they are",
-    "place": "the driving keypoints are moved to the example's place and keep their proportions",
-    "proportions": "the driving keypoints are fitted to the example's place and proportions",
+    "place": "the driving keypoints are moved to the example's position and keep their proportions",
+    "proportions": "the driving keypoints are fitted to the example's position and proportions",
 }
 
 
 def warnings_of(outcome: Outcome) -> list[str]:
-    """What makes the result worse than it could be."""
-    spoilt = f"{outcome.fallbacks} frames were made again in full precision: the model is not suited to half precision"
-    return [*outcome.warnings, *([Sentence(spoilt, code="half-precision-fails")] if outcome.fallbacks else [])]
+    """Sentences about what makes the result worse than it could be."""
+    message = f"{outcome.fallbacks} frames were made again in full precision, because the model fails in half precision"
+    return [*outcome.warnings, *([Sentence(message, code="half-precision-fails")] if outcome.fallbacks else [])]
 
 
 def fitting_note(outcome: Outcome) -> Sentence:
-    """What became of the driving keypoints, and why."""
+    """How the driving keypoints were fitted to the example, and why."""
     return Sentence(f"{FITTED[outcome.fitting.how]}: {outcome.fitting.why}", code="keypoints-fitted")
 
 
 def held_note(outcome: Outcome) -> Sentence:
-    """What was done where nothing was detected."""
-    return Sentence(f"{outcome.held_frames} driving frames without a detection repeat the last one that has one", code="frames-held")
+    """What was done in frames in which nothing was detected."""
+    return Sentence(f"{outcome.held_frames} driving frames without a detection repeat the last frame with one", code="frames-held")
 
 
 def notes_of(outcome: Outcome) -> list[str]:
