@@ -51,10 +51,12 @@ def export_model(
     base: str | PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Exported:
-    """Write a few-shot model to the folder `out` as ONNX files, which take `num_examples` examples, and compare their frames with its own.
+    """Write the networks of a few-shot model to the folder `out` as ONNX files, and compare their frames with those of the model.
+
+    num_examples: the exact number of examples that the networks take. base: the file that a finetuned model belongs to.
 
     Raises UsageError for a model of another family, MissingRequirement without the packages onnx and onnxruntime, ParametersDiffer if `out`
-    has something else, and `fsv2v.Error` if the frames differ.
+    contains something else, and `fsv2v.Error` if the frames differ.
     """
     from stages.export import ExportOptions, export
 

@@ -67,6 +67,7 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "output-differs": "Make it again with --overwrite, or choose another place with -o",
     "output-taken": "Choose another place with -o",
     "output-other": "Choose another place with -o, or remove the file",
+    "export-other": "Choose another folder with -o",
     "output-unwritable": "Choose another place with -o, or free some space",
     "output-in-progress": "Wait for it, or choose another place with -o",
     "output-is-base": "Choose another -o, or write a whole model (--whole)",
@@ -76,7 +77,6 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "weights-absent": "Run `fsv2v weights fetch {name}` with an internet connection, or {hint}",
     "weights-to-fetch": "Run `fsv2v weights fetch {name}`",
     "package-missing": "Install fsv2v again, or see `fsv2v doctor`",
-    "export-package-missing": "All packages for it come with pip install 'fsv2v[export]'",
     "device-unusable": "`fsv2v doctor` lists the devices that can be used",
     "no-perceptual-loss": "`fsv2v weights list` shows where its weights come from",
     # clips and their layers
@@ -155,8 +155,7 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "not-normalizable": "Use --normalize off",
     "run-without-model": "Continue the run with `fsv2v train ... -o {run}`",
     "view-missing": "Use --show {views}",
-    "export-inexact": "Please report it with the file of the model",
-    "export-of-family": "Only models of `fsv2v train --preset face-256` and the like can be exported",
+    "export-of-family": "Export a few-shot model, such as one that `fsv2v train --preset face-256` made",
     "export-of-variant": "Export a model with the settings of a shipped one",
     # evaluation
     "cache-unwritable": "Name another folder with --cache, or free some space",

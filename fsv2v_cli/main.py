@@ -28,7 +28,7 @@ COMMANDS = {
     "predict": ("fsv2v_cli.predict:predict", "Predict the label maps that follow those of a clip."),
     "synthesize": ("fsv2v_cli.synthesize:synthesize", "Animate example images by a driving video."),
     "evaluate": ("fsv2v_cli.evaluate:evaluate", "Measure results against references."),
-    "export": ("fsv2v_cli.export:export", "Write a model as networks for other programs."),
+    "export": ("fsv2v_cli.export:export", "Write a model as ONNX files for other programs."),
     "clip": ("fsv2v_cli.clip:clip", "Inspect clips, pack, split, import and export them, and estimate their optical flow."),
     "weights": ("fsv2v_cli.weights:weights", "List, fetch and verify weight files."),
     "doctor": ("fsv2v_cli.doctor:doctor", "Check what works on this machine, and print how to fix what does not."),

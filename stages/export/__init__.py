@@ -1,4 +1,4 @@
-"""fsv2v export: a few-shot model as networks that other programs run."""
+"""fsv2v export: writes the networks of a few-shot model as files that other programs can run."""
 
 from stages.export.stage import Exported, ExportOptions, export
 

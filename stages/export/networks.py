@@ -1,9 +1,9 @@
-"""The ONNX files: the encoder of the examples, and the step for the first frame and for the others."""
+"""Writes the ONNX files: the encoder of the examples, the step for the first frame, and the step for all other frames."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,21 +11,25 @@ import torch
 from torch import Tensor, nn
 
 from stages.errors import UsageError
-from stages.export.tracing import Encoder, Step, tensors_of
-from stages.export.trial import Trial
-from stages.networks.common.generator import Generator
+from stages.export.check import SampleInput
+from stages.export.tracing import Encoder, Step, named_tensors
+from stages.networks.common.frame import Frame
+from stages.networks.common.generator import Code, Generator
 from stages.networks.common.inference import prepare
 
 OPSET = 17
+"""The version of the ONNX operators."""
+Shapes = dict[str, list[int]]
+"""name of a tensor -> its shape."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """One of the files, with the tensors that it took and gave when it was traced."""
+    """An ONNX file and its tensors."""
 
     name: str
-    inputs: dict[str, Tensor]
-    outputs: dict[str, Tensor]
+    inputs: Shapes
+    outputs: Shapes
 
     @property
     def file(self) -> str:
@@ -33,40 +37,47 @@ class Network:
 
 
 @torch.no_grad()
-def export_networks(generator: Generator, trial: Trial, folder: Path) -> list[Network]:
-    """Write encoder.onnx, first.onnx and next.onnx in float32. The encoder's outputs are those tensors of the code that a step takes."""
+def export_networks(generator: Generator, sample: SampleInput, folder: Path) -> list[Network]:
+    """Write encoder.onnx, first.onnx and next.onnx, in float32. The encoder returns only those tensors of the code that a step uses.
+
+    Raises UsageError if ONNX lacks an operation of the generator.
+    """
     fast = prepare(generator, torch.float32, channels_last=False)
-    code = fast.encode_examples(trial.examples)
-    coded = tensors_of(code, "code")
-    steps = []
-    for name, (driving, past) in {"first": (trial.frames[0], None), "next": (trial.frames[1], trial.frames[0])}.items():
-        given = {**coded, **tensors_of(driving, "frame"), **({} if past is None else tensors_of(past, "past"))}
-        given.pop("frame.image")
-        steps.append(_export(name, Step(fast, code, tuple(given)), given, ("image",), folder))
-    used = {name for step in steps for name in step.inputs}
-    kept = tuple(name for name in coded if name in used)
-    return [_export("encoder", Encoder(fast, kept), tensors_of(trial.examples, "examples"), kept, folder), *steps]
+    code = fast.encode_examples(sample.examples)
+    before, frame = sample.frames[:2]
+    steps = [_export_step("first", fast, code, before, None, folder), _export_step("next", fast, code, frame, before, folder)]
+    used = [name for name in named_tensors(code, "code") if any(name in step.inputs for step in steps)]
+    return [_export("encoder", Encoder(fast, used), named_tensors(sample.examples, "examples"), used, folder), *steps]
 
 
-def _export(name: str, network: nn.Module, given: Mapping[str, Tensor], made: tuple[str, ...], folder: Path) -> Network:
-    results = network(*given.values())
+def _export_step(name: str, generator: Generator, code: Code, frame: Frame, past: Frame | None, folder: Path) -> Network:
+    inputs = {**named_tensors(code, "code"), **named_tensors(frame, "frame"), **named_tensors(past, "past")}
+    del inputs["frame.image"]
+    return _export(name, Step(generator, code, tuple(inputs)), inputs, ["image"], folder)
+
+
+def _export(name: str, module: nn.Module, inputs: Mapping[str, Tensor], output_names: Sequence[str], folder: Path) -> Network:
     path = folder / f"{name}.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about shapes that become constants, and about the exporter itself
         try:
             torch.onnx.export(
-                network, tuple(given.values()), str(path), input_names=list(given), output_names=list(made), opset_version=OPSET,
-                dynamo=False,
+                module, tuple(inputs.values()), str(path), input_names=list(inputs), output_names=list(output_names),
+                opset_version=OPSET, dynamo=False,
             )  # fmt: skip
         except torch.onnx.errors.OnnxExporterError as error:
-            reason = str(error).splitlines()[-1]
-            raise UsageError(f"this variant of the generator cannot be exported: {reason}", code="export-of-variant") from error
-    outputs = results if isinstance(results, tuple) else (results,)
-    return Network(name, {kept: given[kept] for kept in _inputs(path)}, dict(zip(made, outputs, strict=True)))
+            reason = str(error).partition(". ")[0]
+            raise UsageError(f"this model cannot be exported: {reason}", code="export-of-variant") from error
+    return _read_network(name, path)
 
 
-def _inputs(path: Path) -> list[str]:
-    """The inputs of an ONNX file; what the network does not use is not among them."""
+def _read_network(name: str, path: Path) -> Network:
+    """The network with the shapes that its file contains. Inputs that the network does not use are not in the file."""
     import onnx
 
-    return [tensor.name for tensor in onnx.load(path, load_external_data=False).graph.input]
+    graph = onnx.load(path, load_external_data=False).graph
+    inputs, outputs = (
+        {tensor.name: [dimension.dim_value for dimension in tensor.type.tensor_type.shape.dim] for tensor in tensors}
+        for tensors in (graph.input, graph.output)
+    )
+    return Network(name, inputs, outputs)

@@ -1,20 +1,20 @@
-"""The stage: a folder with a model's networks as ONNX files, and a description of what they take and give."""
+"""The stage: writes a folder with the networks of a model as ONNX files and a description of their inputs and outputs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from stages.backends import Package
-from stages.errors import Fsv2vError, InputError, MissingRequirement, ParametersDiffer, UsageError
+from stages.errors import Fsv2vError, MissingRequirement, ParametersDiffer, UsageError
+from stages.export.check import SampleInput, psnr
 from stages.export.networks import OPSET, Network, export_networks
-from stages.export.trial import Trial, psnr
 from stages.io.differences import differences
 from stages.io.files import building_directory, exclusive_lock, write_bytes
 from stages.io.reading import parse_object
@@ -24,121 +24,120 @@ from stages.networks.fewshot.generator import FewShotGenerator
 DESCRIPTION = "export.json"
 SCHEMA = "fsv2v.export/1"
 MIN_PSNR = 40.0
-"""In dB, between the frames of PyTorch and those of the exported networks, whose values are in [-1, 1]."""
-NEEDED = (Package("onnx", "onnx"), Package("onnxruntime", "onnxruntime"))
+"""In dB, of the frames of the exported networks against those of PyTorch."""
+PACKAGES = (Package("onnx", "onnx"), Package("onnxruntime", "onnxruntime"))
 MEANINGS = {
-    "examples.semantic": "s_t of the examples, in [0, 1]",
-    "examples.keypoints": "x and y in pixels of the image, and a confidence; 0 if the point is unknown",
-    "examples.image": "RGB in [-1, 1]",
-    "code.*": "outputs of the encoder, unchanged; they are the same for all frames",
-    "frame.semantic": "s_t of the frame to make, in [0, 1]",
-    "frame.keypoints": "as examples.keypoints, of the frame to make",
-    "past.*": "semantic, keypoints and image of the frame before, as they were fed and made",
+    "*.semantic": "s_t of the examples, of the frame to make, or of the previous frame, in [0, 1]",
+    "*.keypoints": "x and y in pixels and a confidence, which is 0 if the point is unknown",
+    "*.image": "RGB in [-1, 1]",
+    "code.*": "outputs of the encoder, the same for all frames",
     "image": "the frame, RGB in [-1, 1]",
 }
+"""tensors -> their values."""
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What shapes an export; the size of the images is the model's."""
+    """The options of an export. Its images have the size of the model's."""
 
     format: Literal["onnx"] = "onnx"
     num_examples: int = 1
-    """The networks take exactly this number of examples."""
+    """The exact number of examples that the networks take."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """An export that is complete."""
+    """A complete export."""
 
     path: Path
     status: Literal["done", "skipped"]
     psnr: float
     """The lowest of the compared frames, in dB."""
-    files: tuple[str, ...] = field(default=())
+    files: tuple[str, ...]
 
 
 def export(model: Model, out: Path, options: ExportOptions, *, overwrite: bool = False) -> Exported:
-    """Write the example encoder and the step of a few-shot model to the folder `out`, and check them.
+    """Write the encoder of the examples and the steps of a few-shot model to the folder `out`.
 
-    encoder.onnx is run once, first.onnx for the first frame, next.onnx for each frame after it; export.json describes their tensors.
-    Frames of onnxruntime are compared with PyTorch's before the folder appears.
+    encoder.onnx is run once, first.onnx for the first frame, next.onnx for each further frame; export.json describes their tensors.
+    Before the folder appears, frames that onnxruntime makes are compared with those of PyTorch.
 
     Raises UsageError (the model cannot be exported, or another process exports to `out`), MissingRequirement (onnx or onnxruntime is not
-    installed), ParametersDiffer (`out` has something else), and Fsv2vError if the frames differ.
+    installed), ParametersDiffer (`out` contains something else), and Fsv2vError if the frames differ.
     """
-    generator = _exportable(model)
-    settings = {**asdict(options), "model": model.sha256, "attention": model.config.recorded().get("attention"), "opset": OPSET}
+    generator = _require_few_shot(model)
+    settings = {**asdict(options), "model": model.sha256, **model.config.recorded(), "opset": OPSET}
     with exclusive_lock(out):
-        if out.exists() and (finished := _finished(out, settings, overwrite)) is not None:
+        if (finished := _find_finished(out, settings, overwrite)) is not None:
             return finished
-        for package in NEEDED:
-            if lack := package.missing():
-                raise MissingRequirement(f"the export as ONNX needs another package: {lack}", code="export-package-missing")
-        trial = Trial.of(generator, options.num_examples)
+        _require_packages()
         with building_directory(out, replace=True) as folder:
-            networks = export_networks(generator, trial, folder)
-            values = [psnr(made, wanted) for made, wanted in zip(trial.run(folder), trial.expected(generator), strict=True)]
-            if not min(values) > MIN_PSNR:
+            sample = SampleInput.create(generator, options.num_examples)
+            networks = export_networks(generator, sample, folder)
+            quality = min(map(psnr, sample.run_networks(folder), sample.run_model(generator)))
+            if not quality > MIN_PSNR:  # also if it is not a number
                 raise Fsv2vError(
-                    f"the exported networks of {model.path} make other frames than the model: "
-                    f"the PSNR is {min(values):.1f} dB and must be above {MIN_PSNR:.0f}",
-                    hint="Please report it",
-                    code="export-inexact",
+                    f"the frames of the exported networks differ from those of {model.path}: "
+                    f"the PSNR is {quality:.1f} dB and must be above {MIN_PSNR:.0f} dB",
+                    hint="Please report it, with the file of the model",
                 )
-            description = _description(model, settings, networks, values)
-            write_bytes(folder / DESCRIPTION, json.dumps(description, indent=2).encode())
-    return Exported(out, "done", min(values), tuple(network.file for network in networks))
+            write_bytes(folder / DESCRIPTION, _to_json(_description(model, settings, networks, quality)))
+    return Exported(out, "done", quality, tuple(network.file for network in networks))
 
 
-def _exportable(model: Model) -> FewShotGenerator:
+def _require_few_shot(model: Model) -> FewShotGenerator:
     if not isinstance(model.generator, FewShotGenerator):
-        raise UsageError(
-            f"{model.path} is of the family {model.config.family}, and only few-shot models can be exported", code="export-of-family"
-        )
+        family = model.config.family
+        raise UsageError(f"{model.path} is of the family {family}, and only few-shot models can be exported", code="export-of-family")
     return model.generator
 
 
-def _finished(out: Path, settings: Mapping[str, Any], overwrite: bool) -> Exported | None:
-    """The export at `out` if it has these settings; None if it is to be replaced."""
+def _require_packages() -> None:
+    for package in PACKAGES:
+        if package.missing():
+            raise MissingRequirement(
+                f"exporting needs the package {package.module}, which is not installed",
+                hint="Install it: pip install 'fsv2v[export]'",
+            )
+
+
+def _find_finished(out: Path, settings: Mapping[str, Any], overwrite: bool) -> Exported | None:
+    """The export at `out` if it has these settings; None if it is to be made."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
     try:
         description = parse_object((out / DESCRIPTION).read_bytes())
         before, files = description["settings"], tuple(network["file"] for network in description["networks"].values())
         quality = float(description["check"]["psnr"])
+        extra = {path.name for path in out.iterdir()} - {DESCRIPTION, *files}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise ParametersDiffer(f"{out} is there and is no export of a model, so it is not replaced", code="output-other") from None
-    if overwrite:
-        return None
-    if before != settings:
-        raise ParametersDiffer(
-            f"{out} is there and was exported otherwise ({'; '.join(differences(before, settings))})", code="output-differs"
-        )
-    if lost := [name for name in files if not (out / name).is_file()]:
-        raise InputError(f"{out} lacks {lost[0]}", code="output-differs")
-    return Exported(out, "skipped", quality, files)
+        raise ParametersDiffer(f"{out} exists and is not an export of a model, so it is not replaced", code="export-other") from None
+    if not overwrite and before != settings:
+        changes = "; ".join(differences(before, settings))
+        raise ParametersDiffer(f"{out} exists and was exported with other settings ({changes})", code="output-differs")
+    complete = all((out / name).is_file() for name in files)
+    if not overwrite and complete:
+        return Exported(out, "skipped", quality, files)
+    if extra:
+        raise ParametersDiffer(f"{out} also contains {min(extra)}, so it is not replaced", code="export-other")
+    return None
 
 
-def _description(model: Model, settings: Mapping[str, Any], networks: list[Network], values: list[float]) -> dict[str, Any]:
+def _description(model: Model, settings: Mapping[str, Any], networks: Sequence[Network], quality: float) -> dict[str, Any]:
     import onnxruntime
 
-    height, width = model.config.size
+    config, (height, width) = model.config, model.config.size
     return {
         "schema": SCHEMA,
         "settings": settings,
-        "model": {"file": model.path.name, "family": model.config.family, "kind": model.config.kind, "height": height, "width": width},
-        "networks": {
-            network.name: {"file": network.file, "inputs": _shapes(network.inputs), "outputs": _shapes(network.outputs)}
-            for network in networks
-        },
-        "tensors": MEANINGS,
-        "check": {
-            "psnr": round(min(values), 2),
-            "frames": len(values),
-            "onnxruntime": onnxruntime.__version__,
-            "torch": torch.__version__,
-        },
+        "model": {"file": model.path.name, "family": config.family, "kind": config.kind, "height": height, "width": width},
+        "networks": {network.name: {"file": network.file, "inputs": network.inputs, "outputs": network.outputs} for network in networks},
+        "tensors": {"type": "float32", "values": MEANINGS},
+        "check": {"psnr": round(quality, 2), "onnxruntime": onnxruntime.__version__, "torch": torch.__version__},
     }
 
 
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
-    return {name: {"shape": list(tensor.shape), "type": "float32"} for name, tensor in tensors.items()}
+def _to_json(description: Mapping[str, Any]) -> bytes:
+    """JSON with each shape in one line."""
+    text = json.dumps(description, indent=2)
+    return re.sub(r"\[[\d,\s]+\]", lambda shape: json.dumps(json.loads(shape[0])), text).encode()

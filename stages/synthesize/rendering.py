@@ -285,7 +285,7 @@ def _frames(
         return image, made, chosen
 
     steps = enumerate(driving.steps())
-    # On a CPU the network runs in a thread, while the next step is drawn and the last frame written. CUDA graphs must stay in one thread.
+    # On a CPU the network runs in a thread while the next step is drawn and the previous frame is written. A CUDA graph needs one thread.
     pairs = map_in_thread(make, steps) if device.type == "cpu" else ((each, make(each)) for each in steps)
     for (index, step), (image, made, chosen) in pairs:
         if observe is not None and made is not None:
