@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -58,8 +59,9 @@ def _export_step(name: str, generator: Generator, code: Code, frame: Frame, past
 
 def _export(name: str, module: nn.Module, inputs: Mapping[str, Tensor], output_names: Sequence[str], folder: Path) -> Network:
     path = folder / f"{name}.onnx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about shapes that become constants, and about the exporter itself
+    # The log is the whole graph, printed to stdout if ONNX lacks an operation. Warnings are about constant shapes and the exporter itself.
+    with mock.patch.object(torch._C, "_jit_onnx_log"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             torch.onnx.export(
                 module, tuple(inputs.values()), str(path), input_names=list(inputs), output_names=list(output_names),
