@@ -16,7 +16,7 @@ from pathlib import Path
 from stages.clip import probe
 from stages.clip.ffmpeg import executable
 
-FSV2V = (sys.executable, "-c", "from fsv2v_cli.main import main; main()")
+FSV2V = "from fsv2v_cli.main import main; main()"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,12 @@ class CommandRun:
 
 def fsv2v(*arguments: object, cores: int = 2) -> CommandRun:
     """Run `fsv2v ARGUMENTS` on `cores` cores. Raises RuntimeError when it fails."""
-    command = [*FSV2V, *map(str, arguments)]
+    return python(FSV2V, *arguments, cores=cores)
+
+
+def python(program: str, *arguments: object, cores: int = 2) -> CommandRun:
+    """Run a Python program on `cores` cores. Raises RuntimeError when it fails."""
+    command = [sys.executable, "-c", program, *map(str, arguments)]
     affinity = set(sorted(os.sched_getaffinity(0))[:cores])
     environment = {**os.environ, "OMP_NUM_THREADS": str(cores)}
     start = time.perf_counter()
@@ -45,7 +50,7 @@ def fsv2v(*arguments: object, cores: int = 2) -> CommandRun:
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"fsv2v {' '.join(map(str, arguments))} failed with exit code {process.returncode}")
+        raise RuntimeError(f"{program} {' '.join(map(str, arguments))} failed with exit code {process.returncode}")
     return CommandRun(time.perf_counter() - start, _mebibytes(usage), output)
 
 

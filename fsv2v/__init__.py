@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fsv2v.layers import extract_poses, extract_sketch, segment
     from fsv2v.many import synthesize_many
     from fsv2v.metrics import evaluate
-    from fsv2v.models import load_model
+    from fsv2v.models import export_model, load_model
     from fsv2v.prediction import predict
     from fsv2v.reporting import Reporter
     from fsv2v.sources import open_clip
@@ -40,6 +40,7 @@ __all__ = [
     "__version__",
     "build_dataset",
     "evaluate",
+    "export_model",
     "extract_poses",
     "extract_sketch",
     "finetune",
@@ -61,6 +62,7 @@ _DEFINITIONS = {
     "Reporter": "fsv2v.reporting:Reporter",
     "build_dataset": "fsv2v.datasets:build_dataset",
     "evaluate": "fsv2v.metrics:evaluate",
+    "export_model": "fsv2v.models:export_model",
     "extract_poses": "fsv2v.layers:extract_poses",
     "extract_sketch": "fsv2v.layers:extract_sketch",
     "finetune": "fsv2v.synthesis:finetune",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from fsv2v.reporting import Reporter
 from stages.clip import Clip
@@ -13,6 +14,9 @@ from stages.models import Model
 from stages.models import load_model as load_file
 from stages.models.perceptual import choose_distance
 from weights import registry
+
+if TYPE_CHECKING:
+    from stages.export import Exported
 
 DEFAULT_MODELS = {kind.layer: kind.default_model for kind in kinds().values() if kind.default_model}
 """The shipped model for each driving layer."""
@@ -36,6 +40,28 @@ def default_model(driving: Clip | None) -> Model:
             return load_file(registry.path(DEFAULT_MODELS[layer]))
     layers = ", ".join(driving.layers()) if driving is not None else "nothing"
     raise MissingRequirement(f"no model is shipped that is driven by {layers}", code="no-default-model")
+
+
+def export_model(
+    model: Model | str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    format: Literal["onnx"] = "onnx",
+    num_examples: int = 1,
+    base: str | PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> Exported:
+    """Write the networks of a few-shot model to the folder `out` as ONNX files, and compare their frames with those of the model.
+
+    num_examples: the exact number of examples that the networks take. base: the file that a finetuned model belongs to.
+
+    Raises UsageError for a model of another family, MissingRequirement without the packages onnx and onnxruntime, ParametersDiffer if `out`
+    contains something else, and `fsv2v.Error` if the frames differ.
+    """
+    from stages.export import ExportOptions, export
+
+    chosen = model if isinstance(model, Model) else load_model(model, base)
+    return export(chosen, Path(out), ExportOptions(format, num_examples), overwrite=overwrite)
 
 
 def model_path(name: str | PathLike[str]) -> Path:

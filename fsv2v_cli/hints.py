@@ -67,6 +67,7 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "output-differs": "Make it again with --overwrite, or choose another place with -o",
     "output-taken": "Choose another place with -o",
     "output-other": "Choose another place with -o, or remove the file",
+    "export-other": "Choose another folder with -o",
     "output-unwritable": "Choose another place with -o, or free some space",
     "output-in-progress": "Wait for it, or choose another place with -o",
     "output-is-base": "Choose another -o, or write a whole model (--whole)",
@@ -156,6 +157,8 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "not-normalizable": "Use --normalize off",
     "run-without-model": "Continue the run with `fsv2v train ... -o {run}`",
     "view-missing": "Use --show {views}",
+    "export-of-family": "Export a few-shot model, such as one that `fsv2v train --preset face-256` made",
+    "export-of-variant": "Export a model with the settings of a shipped one",
     # evaluation
     "cache-unwritable": "Name another folder with --cache, or free some space",
     "crop-differs": "Make the result with --crop none, or crop the reference in the same way",

@@ -28,6 +28,7 @@ COMMANDS = {
     "predict": ("fsv2v_cli.predict:predict", "Predict the label maps that follow those of a clip."),
     "synthesize": ("fsv2v_cli.synthesize:synthesize", "Animate example images by a driving video."),
     "evaluate": ("fsv2v_cli.evaluate:evaluate", "Measure results against references."),
+    "export": ("fsv2v_cli.export:export", "Write a model as ONNX files for other programs."),
     "clip": ("fsv2v_cli.clip:clip", "Inspect clips, pack, split, import and export them, and estimate their optical flow."),
     "weights": ("fsv2v_cli.weights:weights", "List, fetch and verify weight files."),
     "doctor": ("fsv2v_cli.doctor:doctor", "Check what works on this machine, and print how to fix what does not."),
@@ -68,17 +69,21 @@ def main() -> NoReturn:
     _open_standard_streams()
     signal.signal(signal.SIGTERM, _terminate)
     _limit_openmp_spinning()
-    code = 0
+    code: int | None = None
 
-    def exit_if_interrupted() -> None:
-        """Exit with 130. Otherwise `python -m` would end with the signal SIGINT if the interrupt came while a module was loading."""
-        if code == INTERRUPTED:
+    def exit_at_once() -> None:
+        """Exit without unloading PyTorch, which takes half a second.
+
+        It also makes the exit code 130 after an interrupt. Otherwise `python -m` would end with the signal SIGINT if the interrupt came
+        while a module was loading.
+        """
+        if code is not None:
+            with contextlib.suppress(OSError):
+                sys.stderr.flush()
             os._exit(code)
 
-    atexit.register(exit_if_interrupted)  # registered first, therefore called last
+    atexit.register(exit_at_once)  # registered first, therefore called last
     code = run(sys.argv[1:])
-    with contextlib.suppress(OSError):
-        sys.stderr.flush()
     try:
         sys.stdout.flush()
     except BrokenPipeError:

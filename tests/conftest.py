@@ -36,6 +36,7 @@ SLOW_PLACES = (
     "evaluate/test_spread.py",
     "evaluate/test_study_site.py",
     "examples/test_pipelines.py",
+    "export",
     "extract_poses/test_small.py",
     "extract_sketch",
     "finetune",

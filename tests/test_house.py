@@ -25,6 +25,7 @@ COMMAND_STAGES = {
     "predict",
     "synthesize",
     "evaluate",
+    "export",
 }
 CORE = {"networks", "flow", "clip", "runner"}
 

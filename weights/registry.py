@@ -134,7 +134,7 @@ def sha256(name: str) -> str:
     """The sha256 of the file on this machine, or of the published file if there is none on this machine."""
     found = find(name)
     if found is not None:
-        return _digest(found.path)
+        return cached_sha256(found.path)
     published = entry(name).sha256
     return published[0] if published else ""
 
@@ -143,7 +143,7 @@ def fetch(name: str, retries: RetryPolicy = DEFAULT_RETRIES, on_bytes: Callable[
     """As `path`. on_bytes: called with the number of bytes so far and in total. A damaged file in the cache is fetched again."""
     weight = entry(name)
     found = find(name)
-    if found is not None and weight.accepts(_digest(found.path)):
+    if found is not None and weight.accepts(cached_sha256(found.path)):
         return found.path
     if found is not None and found.place != "cache":
         raise MissingRequirement(
@@ -209,7 +209,7 @@ def _absence_error(weight: Weight, message: str) -> MissingRequirement:
     return MissingRequirement(message, hint=f"To use it, {by_hand}")
 
 
-def _digest(file: Path) -> str:
+def cached_sha256(file: Path) -> str:
     """The sha256 of a file, cached until its size, inode or times change. Times alone may have a resolution of whole seconds."""
     state = file.stat()
     return _digest_of_state(str(file), (state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns))

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 Array = NDArray[np.float64]
 MAX_COMPONENTS = 10
@@ -60,7 +59,7 @@ class Mixture:
         """The Bayesian information criterion; the smaller, the better the mixture fits the points [N, D]."""
         components, dimensions = self.means.shape
         parameters = components - 1 + components * (dimensions + dimensions * (dimensions + 1) / 2)
-        return float(parameters * np.log(len(points)) - 2 * logsumexp(self.log_densities(points), axis=1).sum())
+        return float(parameters * np.log(len(points)) - 2 * np.logaddexp.reduce(self.log_densities(points), axis=1).sum())
 
     def to_json(self) -> dict[str, Any]:
         """The mixture as JSON, for the header of a model."""
@@ -101,7 +100,7 @@ def _fit(points: Array, components: int, rng: np.random.Generator) -> Mixture:
     for _ in range(MAX_STEPS):
         mixture = _mixture_of_responsibilities(points, responsibilities)
         log_densities = mixture.log_densities(points)
-        log_likelihoods = logsumexp(log_densities, axis=1)
+        log_likelihoods = np.logaddexp.reduce(log_densities, axis=1)
         if log_likelihoods.mean() - previous < MIN_GAIN:
             break
         previous, responsibilities = log_likelihoods.mean(), np.exp(log_densities - log_likelihoods[:, None])

@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from stages.errors import READ_ERRORS, InputError, MissingRequirement
-from stages.io.digests import file_sha256
 from stages.models.bases import find_base
 from stages.models.files import base_of, read_model, save_model
 from stages.networks.common.config import GeneratorConfig
 from stages.networks.common.generator import Generator
 from stages.networks.families import build, config_from_json
+from weights import registry
 
 SPARE_ELEMENTS = 1 << 24
 """Elements that building a network may allocate beyond those in its file: buffers and temporary tensors."""
+RANDOM_INIT = (nn.init.kaiming_uniform_, nn.init.uniform_, nn.init.normal_, torch.Tensor.uniform_, torch.Tensor.normal_)
+"""Functions that fill a tensor with random numbers."""
 
 __all__ = ["Model", "find_model", "load_model", "read_model", "save_model"]
 
@@ -76,17 +78,20 @@ def load_model(path: Path, base: Path | None = None) -> Model:
     try:
         config = config_from_json(info["generator"])
         # 4 times the weights, since their initialisation allocates temporary tensors
-        with _AllocationLimit(SPARE_ELEMENTS + 4 * sum(tensor.numel() for tensor in tensors.values())):
+        with _BuildForLoading(SPARE_ELEMENTS + 4 * sum(tensor.numel() for tensor in tensors.values())):
             generator = build(config)
         generator.load_state_dict(tensors)
     except (*READ_ERRORS, ArithmeticError, AssertionError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{path} does not fit the network that its header describes: {reason}", hint="Train or fetch it again") from error
-    return Model(generator.eval().requires_grad_(False), info, path, file_sha256(path), whole)
+    return Model(generator.eval().requires_grad_(False), info, path, registry.cached_sha256(path), whole)
 
 
-class _AllocationLimit(TorchFunctionMode):
-    """In the block, allocating more than `elements` tensor elements raises ValueError: a header may describe a network of any size."""
+class _BuildForLoading(TorchFunctionMode):
+    """In the block, weights are not initialised at random, since loading replaces them. Random numbers of a generator of its own are kept.
+
+    Allocating more than `elements` tensor elements raises ValueError: a header may describe a network of any size.
+    """
 
     def __init__(self, elements: int) -> None:
         super().__init__()
@@ -98,6 +103,8 @@ class _AllocationLimit(TorchFunctionMode):
             self._remaining -= math.prod(size[0] if size and not isinstance(size[0], int) else size)
             if self._remaining < 0:
                 raise ValueError("it is larger than what the file holds")
+        if func in RANDOM_INIT and (kwargs or {}).get("generator") is None:
+            return args[0] if args else (kwargs or {})["tensor"]
         return func(*args, **(kwargs or {}))
 
 

@@ -16,6 +16,7 @@ import torch
 from stages.clip import Clip
 from stages.compute.devices import choose_device
 from stages.compute.mapping import move_to_disk
+from stages.compute.streaming import map_in_thread
 from stages.conditions import reach
 from stages.conditions.finetune_batches import finetune_batches
 from stages.conditions.framing import Crop, Example, Sample, examples_of, frame_of, sample_of, squeeze_warnings, views
@@ -301,21 +302,30 @@ def _frames(
     for sample in start:
         frame = frame_of([sample], device)
         past = renderer.remember(frame, Synthesis(frame.required_image, frame.required_image), past)
-    for index, step in enumerate(driving.steps()):
+
+    def make(numbered: tuple[int, Step]) -> tuple[torch.Tensor, Synthesis | None, tuple[int, ...]]:
+        """The image, its parts if they are needed, and the chosen examples."""
+        nonlocal past
+        (index, step), made = numbered, None
         target = frame_of([step.sample], device)
         known = None if step.starts_shot and index else past
         chosen = select(step)
         if combine is None and observe is None:
             image, past = show_step(renderer, show, code_of(chosen), target, known)
-            require_finite(image, index)
-            yield image_array(image[0])
         else:
             made = renderer.synthesize(code_of(chosen), target, known)
             past = renderer.remember(target, made, known)
-            require_finite(made.frame, index)
-            if observe is not None:
-                observe(index, made)
-            yield image_array(part_of(made, show)[0]) if combine is None else combine(made, chosen, step.sample.keypoints)
+            image = part_of(made, show)
+        require_finite(image, index)
+        return image, made, chosen
+
+    steps = enumerate(driving.steps())
+    # On a CPU the network runs in a thread while the next step is drawn and the previous frame is written. A CUDA graph needs one thread.
+    pairs = map_in_thread(make, steps) if device.type == "cpu" else ((each, make(each)) for each in steps)
+    for (index, step), (image, made, chosen) in pairs:
+        if observe is not None and made is not None:
+            observe(index, made)
+        yield image_array(image[0]) if combine is None or made is None else combine(made, chosen, step.sample.keypoints)
 
 
 def require_finite(image: torch.Tensor, index: int) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -75,6 +78,26 @@ def test_a_frame_that_fails_in_half_precision_is_made_again_in_fp32_and_counted(
     frame, past = renderer.step(code, frame_at(examples, 0))
     assert renderer.fallbacks == 1
     assert torch.allclose(frame, expected, atol=0.02) and past.image is not None
+
+
+@torch.no_grad()
+def test_threads_that_share_a_renderer_take_turns_in_fp32(monkeypatch):
+    renderer = Renderer(make_network("tiny"), Speed("fp16"))
+    examples = random_frames(1)
+    codes = [renderer.encode_examples(examples) for _ in range(2)]
+    renderer._fast.get_parameter("to_image.bias").fill_(float("inf"))
+    used, synthesize = threading.Lock(), renderer._fp32.synthesize
+
+    def synthesize_slowly(*arguments):
+        assert used.acquire(blocking=False), "another thread is here"
+        time.sleep(0.1)
+        used.release()
+        return synthesize(*arguments)
+
+    monkeypatch.setattr(renderer._fp32, "synthesize", synthesize_slowly)
+    with ThreadPoolExecutor(2) as threads:
+        frames = list(threads.map(lambda code: renderer.step(code, frame_at(examples, 0))[0], codes))
+    assert torch.equal(*frames) and renderer.fallbacks == 2
 
 
 def test_saturated_and_infinite_frames_are_degenerate():

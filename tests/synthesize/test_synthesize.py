@@ -18,7 +18,7 @@ from stages.errors import InputError, MissingRequirement, NoDetection, Parameter
 from stages.models import load_model, save_model
 from stages.networks.fewshot.config import PRESETS
 from stages.networks.fewshot.generator import FewShotGenerator
-from stages.synthesize import SynthesizeOptions, synthesize
+from stages.synthesize import Rendering, SynthesizeOptions, choose_placement, decide, rendering, synthesize
 from stages.synthesize.driving import Driving
 
 TINY = PRESETS["tiny"]
@@ -72,6 +72,26 @@ def test_two_runs_give_the_same_bytes(model, person, driver, tmp_path):
     for name in ("a", "b"):
         synthesize([person], driver, model, tmp_path / f"{name}.mp4", OFF)
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("options", [OFF, replace(OFF, size=96), replace(OFF, show="warp")])
+def test_the_thread_of_the_network_changes_no_pixel(model, person, driver, monkeypatch, options):
+    def frames():
+        fitting, placement = decide("off", model.config.kind, [person], driver), choose_placement([person], model, options)
+        return np.stack([*Rendering([person], driver, model, options, fitting, placement=placement).frames()])
+
+    in_thread = frames()
+    monkeypatch.setattr(rendering, "map_in_thread", lambda function, items: ((item, function(item)) for item in items))
+    assert (in_thread == frames()).all()
+
+
+def test_only_one_driving_frame_is_drawn_ahead(model, person, driver, monkeypatch):
+    drawn, steps = [], Driving.steps
+    monkeypatch.setattr(Driving, "steps", lambda self: (drawn.append(step) or step for step in steps(self)))
+    fitting = decide("off", model.config.kind, [person], driver)
+    for made, _ in enumerate(Rendering([person], driver, model, OFF, fitting).frames(), 1):
+        assert len(drawn) <= made + 1
+    assert len(drawn) == made == 10
 
 
 def test_a_result_says_that_it_is_synthetic_unless_it_is_told_not_to(model, person, driver, tmp_path):

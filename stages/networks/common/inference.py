@@ -11,6 +11,7 @@ folded into them, and an upsampling with its convolution becomes a transposed co
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -48,7 +49,7 @@ class Renderer:
     """A generator prepared for inference, with the same interface.
 
     generator: on its device, in evaluation mode; it is not changed. `fallbacks` counts the frames for which half precision failed (values
-    that are not finite, or saturated) and that were made again in fp32.
+    that are not finite, or saturated) and that were made again in fp32. Several threads may use a renderer at once.
     """
 
     def __init__(self, generator: Generator, speed: Speed | None = None) -> None:
@@ -61,6 +62,7 @@ class Renderer:
         self._synthesize: Any = self._synthesize_parts
         if speed.compile:
             self._synthesize = torch.compile(self._synthesize_parts, mode="reduce-overhead" if speed.cuda_graphs else None)
+        self._fp32_lock = threading.Lock()
         self._last_fp32_code: tuple[Any, Any] | None = None
         """The last code for which fp32 was needed, and its examples encoded in fp32."""
 
@@ -82,7 +84,6 @@ class Renderer:
             return labels.frame, self.remember(driving, labels, past)
         synthesis = Synthesis(**self._synthesize(code, self._in_precision(driving), None if past is None else self._in_precision(past)))
         if self.precision != "fp32" and degenerate(synthesis.frame, synthesis.raw):
-            self.fallbacks += 1
             synthesis = self._synthesize_in_fp32(code, driving, past)
         coarser, state = (tuple(tensor.clone() for tensor in tensors) for tensors in (synthesis.coarser, synthesis.state))
         copied = replace(synthesis, frame=synthesis.frame.clone(), coarser=coarser, state=state)
@@ -101,7 +102,6 @@ class Renderer:
         """As `Generator.synthesize`: the next frame with all its parts. It is never compiled."""
         synthesis = self._fast.synthesize(code, self._in_precision(driving), None if past is None else self._in_precision(past))
         if self.precision != "fp32" and degenerate(synthesis.frame, synthesis.raw):
-            self.fallbacks += 1
             synthesis = self._synthesize_in_fp32(code, driving, past)
         return synthesis
 
@@ -114,7 +114,9 @@ class Renderer:
         return {"frame": synthesis.frame, "raw": synthesis.raw, "coarser": synthesis.coarser, "state": synthesis.state}
 
     def _synthesize_in_fp32(self, code: Any, driving: Frame, past: Frame | None) -> Synthesis:
-        return self._fp32.synthesize(self._fp32_code(code), driving, None if past is None else past.cast(torch.float32))
+        with self._fp32_lock:
+            self.fallbacks += 1
+            return self._fp32.synthesize(self._fp32_code(code), driving, None if past is None else past.cast(torch.float32))
 
     def _fp32_code(self, code: Any) -> Any:
         """The examples of `code` encoded in fp32."""

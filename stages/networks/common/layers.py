@@ -64,8 +64,9 @@ class UpConv(nn.Conv2d):
         if self.folded is not None:
             return
         weight = self.weight[:, :inputs]
-        transposed = F.conv2d(F.pad(weight.flip(2, 3), (1, 1, 1, 1)).flatten(0, 1)[:, None], weight.new_ones(1, 1, 2, 2))
-        self.folded = transposed[:, 0].unflatten(0, weight.shape[:2]).transpose(0, 1).contiguous()
+        padded = F.pad(weight.flip(2, 3), (1, 1, 1, 1))
+        pairs = padded[..., 1:] + padded[..., :-1]
+        self.folded = (pairs[..., 1:, :] + pairs[..., :-1, :]).transpose(0, 1).contiguous()
 
 
 class InstanceNorm(nn.Module):

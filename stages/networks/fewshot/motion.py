@@ -57,7 +57,7 @@ followed by those of the hands."""
 NECK, MID_HIP = 1, 8
 FALLBACK_TRUNK = 0.25
 """Assumed length of a trunk that is not visible, in heights of the image."""
-BODY_POINTS = 67
+FACE_POINTS, BODY_POINTS = 78, 67
 INSTANCE_POINTS = 2
 """The keypoints of an instance of a label map are the upper left and the lower right corner of its box."""
 
@@ -74,11 +74,11 @@ class Candidates(nn.Module):
         self.kind = config.kind.split("+")[0]
         self.smoothing, self.instances = config.spline_smoothing, config.instances
         if self.kind == "landmarks":
-            self.count = 2 + len(self.smoothing)
+            self.points, self.count = FACE_POINTS, 2 + len(self.smoothing)
         elif self.kind == "poses":
-            self.count = 2 + len(BODY_PARTS)
+            self.points, self.count = BODY_POINTS, 2 + len(BODY_PARTS)
         else:
-            self.count = 1 + self.instances
+            self.points, self.count = INSTANCE_POINTS * self.instances, 1 + self.instances
 
     def forward(self, driving: Tensor, sources: Tensor, size: tuple[int, int], stride: int) -> tuple[Tensor, Tensor]:
         """driving [B, N, 3] and S sources [B, S, N, 3]: keypoints (x, y in pixels, confidence) in images of `size` (height, width).
@@ -112,7 +112,7 @@ def pixel_grid(size: tuple[int, int], stride: int, device: torch.device) -> Tens
 
 @dataclass(frozen=True)
 class Similarity:
-    """source = rotation * driving + shift, with points as complex numbers x + iy. The tensors have any shape [*]."""
+    """source = rotation * driving + shift, with points as complex numbers x + iy. The tensors are [*, 2]: real and imaginary part."""
 
     rotation: Tensor
     """Rotation and scale."""
@@ -120,13 +120,17 @@ class Similarity:
 
     def at(self, grid: Tensor) -> Tensor:
         """The positions in the source of the positions grid [h, w, 2], for each transform: [*, h, w, 2]."""
-        z = torch.view_as_complex(grid)
-        return torch.view_as_real(self.rotation[..., None, None] * z + self.shift[..., None, None])
+        return _multiply(self.rotation[..., None, None, :], grid) + self.shift[..., None, None, :]
 
     def apply(self, points: Tensor) -> Tensor:
         """The positions in the source of points [*, N, 2], which differ between transforms."""
-        z = torch.view_as_complex(points.contiguous())
-        return torch.view_as_real(self.rotation[..., None] * z + self.shift[..., None])
+        return _multiply(self.rotation[..., None, :], points) + self.shift[..., None, :]
+
+
+def _multiply(a: Tensor, b: Tensor) -> Tensor:
+    """The product of complex numbers, [*, 2] each. ONNX has real tensors only."""
+    i_b = torch.stack([-b[..., 1], b[..., 0]], -1)
+    return a[..., :1] * b + a[..., 1:] * i_b
 
 
 def similarity(driving: Tensor, source: Tensor, common: Tensor, whole: Similarity | None = None) -> Similarity:
@@ -135,21 +139,21 @@ def similarity(driving: Tensor, source: Tensor, common: Tensor, whole: Similarit
     Only points with common [*, N] count. This is a complex linear regression. A prior of weight MIN_SPREAD^2 pulls the rotation and scale
     to those of `whole` (1 without it). Without common points the result is `whole` (the identity without it).
     """
-    a, b = torch.view_as_complex(driving.contiguous()), torch.view_as_complex(source.contiguous())
-    count = common.sum(-1)
-    weight = common / count.clamp(min=1)[..., None]
-    a, b = torch.where(common, a, 0), torch.where(common, b, 0)  # other points may have any value, even NaN
-    mean_a, mean_b = (weight * a).sum(-1), (weight * b).sum(-1)
-    centred_a, centred_b = a - mean_a[..., None], b - mean_b[..., None]
-    prior = torch.ones_like(mean_a) if whole is None else whole.rotation
-    variance = (weight * centred_a.abs().square()).sum(-1)
-    rotation = ((weight * centred_a.conj() * centred_b).sum(-1) + MIN_SPREAD**2 * prior) / (variance + MIN_SPREAD**2)
-    scale = rotation.abs()
+    count = common.sum(-1, keepdim=True)
+    weight = (common / count.clamp(min=1))[..., None]
+    a, b = (torch.where(common[..., None], points, 0) for points in (driving, source))  # other points may have any value, even NaN
+    mean_a, mean_b = (weight * a).sum(-2), (weight * b).sum(-2)
+    centred_a, centred_b = a - mean_a[..., None, :], b - mean_b[..., None, :]
+    prior = torch.ones_like(mean_a) * mean_a.new_tensor([1, 0]) if whole is None else whole.rotation
+    variance = (weight * centred_a.square()).sum((-2, -1))[..., None]
+    conjugate = centred_a * centred_a.new_tensor([1, -1])
+    rotation = ((weight * _multiply(conjugate, centred_b)).sum(-2) + MIN_SPREAD**2 * prior) / (variance + MIN_SPREAD**2)
+    scale = rotation.norm(dim=-1, keepdim=True)
     rotation = rotation * (scale.clamp(1 / MAX_SCALE, MAX_SCALE) / scale.clamp(min=1e-6))
     rotation = torch.where(scale > 1e-6, rotation, prior)
     none = count == 0
     prior_shift = torch.zeros_like(mean_a) if whole is None else whole.shift
-    return Similarity(torch.where(none, prior, rotation), torch.where(none, prior_shift, mean_b - rotation * mean_a))
+    return Similarity(torch.where(none, prior, rotation), torch.where(none, prior_shift, mean_b - _multiply(rotation, mean_a)))
 
 
 def splines(
@@ -199,13 +203,12 @@ def _spline_coefficients(driving: Tensor, residuals: Tensor, common: Tensor, smo
     kernel = _basis_in_place((driving[:, :, None] - driving[:, None]).square().sum(-1).clamp_(min=1e-12))
     kernel = torch.where(common[..., :, None] & common[..., None, :], kernel[:, None], 0)
     plane = torch.cat([torch.ones_like(driving[..., :1]), driving], -1)[:, None] * common[..., None]
-    system = residuals.new_zeros(*residuals.shape[:2], len(smoothing), size + 3, size + 3)
-    system[..., :size, :size] = kernel[:, :, None]
-    system[..., :size, size:] = plane[:, :, None]
-    system[..., size:, :size] = plane.mT[:, :, None]
+    upper, lower = torch.cat([kernel, plane], -1), F.pad(plane.mT, (0, 3))
     lambdas = torch.tensor(smoothing, device=device)
-    system.diagonal(dim1=-2, dim2=-1)[..., :size] += torch.where(common[:, :, None], lambdas[:, None], 1.0)
-    system = torch.where(solvable[..., None, None, None], system, torch.eye(size + 3, device=device))
+    diagonal = F.pad(torch.where(common[:, :, None], lambdas[:, None], 1.0), (0, 3))
+    unit = torch.eye(size + 3, device=device)
+    system = torch.cat([upper, lower], -2)[:, :, None] + diagonal[..., None] * unit
+    system = torch.where(solvable[..., None, None, None], system, unit)
     values = torch.where(solvable[..., None, None], F.pad(residuals, (0, 0, 0, 3)), 0)
     solution: Tensor = torch.linalg.solve_ex(system, values[:, :, None].expand(-1, -1, len(smoothing), -1, -1))[0]
     return solution.mT
