@@ -223,7 +223,7 @@ class Trainer:
 
     @torch.no_grad()
     def _average_weights(self) -> None:
-        """Update the running mean of the generator's weights. Its decay grows over the first steps at each scale, whose networks are new."""
+        """Update the running mean of the generator's weights. Its decay grows over the first steps at each new scale."""
         steps = self.step - self.config.scale_span(self.step)[0]
         decay = min(self.config.ema, (1 + steps) / (10 + steps))
         for name, value in self.generator.state_dict().items():
