@@ -65,7 +65,7 @@ def test_finished_clips_are_kept_and_other_parameters_are_refused(folder: Path, 
         generate(folder, "--seed", 1)
 
 
-def test_clips_are_valid_and_drive_as_poses_and_as_labels(clips: dict[str, Clip]):
+def test_clips_are_valid_and_can_drive_with_poses_and_label_maps(clips: dict[str, Clip]):
     for clip in clips.values():
         require_valid(clip.path)
         assert clip.layers() == ["flow", "flow_confidence", "frames", "mask", "poses", "segment"]

@@ -60,11 +60,11 @@ def drive(tmp_path) -> Clip:
 
 @pytest.mark.parametrize("size", [64, 128])
 def test_the_deviation_of_each_car_is_that_of_the_drawn_colours(car_colour, drive, size):
-    found = car_colour.deviations(iter(draw_frames(alternating(12), steady(90), size)), drive)
-    assert [(one.number, one.frames) for one in found] == [(7, FRAMES), (9, FRAMES)]
-    assert [one.result for one in found] == pytest.approx([12 * 2**0.5, 0])
+    deviations = car_colour.deviations(iter(draw_frames(alternating(12), steady(90), size)), drive)
+    assert [(one.number, one.frames) for one in deviations] == [(7, FRAMES), (9, FRAMES)]
+    assert [one.result for one in deviations] == pytest.approx([12 * 2**0.5, 0])
     real = [3 * 2**0.5, 9 * 2**0.5]
-    assert [one.real for one in found] == (pytest.approx(real) if size == SIDE else pytest.approx(real, rel=0.15))
+    assert [one.real for one in deviations] == (pytest.approx(real) if size == SIDE else pytest.approx(real, rel=0.15))
 
 
 def test_the_real_frames_as_the_result_have_the_same_deviation(car_colour, drive):

@@ -45,7 +45,7 @@ def tiny() -> Any:
 
 
 def build_network() -> Any:
-    """A network whose masks are neither 0 nor 1 nor uniform."""
+    """A network whose masks have values between 0 and 1."""
     torch.manual_seed(0)
     network: Any = find("covst").build(tiny()).eval()
     with torch.no_grad():

@@ -78,7 +78,7 @@ def test_the_same_seed_and_number_make_the_same_bytes(drives: ModuleType, folder
     assert digests(again)["frames"] != digests(open_clip(folder / "drive-0000.clip"))["frames"]
 
 
-def test_clips_are_valid_and_drive_as_label_maps(folder: Path):
+def test_clips_are_valid_and_can_drive_with_label_maps(folder: Path):
     clip = open_clip(folder / "drive-0001.clip")
     require_valid(clip.path)
     assert clip.layers() == sorted(["frames", "segment", "instances", "flow", "flow_confidence", "flow_backward", "depth"])
@@ -104,8 +104,8 @@ def digests(clip: Clip) -> dict[str, str]:
 
 
 def test_a_street_has_its_labels(drives: ModuleType, frames: list[Any]):
-    seen = {drives.LABELS.names[label] for frame in frames for label in np.unique(frame.snapshot.label)}
-    assert {"sky", "building", "road", "pavement", "tree", "car", "pedestrian", "pole"} <= seen
+    names = {drives.LABELS.names[label] for frame in frames for label in np.unique(frame.snapshot.label)}
+    assert {"sky", "building", "road", "pavement", "tree", "car", "pedestrian", "pole"} <= names
 
 
 def test_each_instance_has_one_label_and_is_a_car_or_a_person(drives: ModuleType, frames: list[Any]):
@@ -159,16 +159,16 @@ def test_the_flow_warps_the_other_frame_to_this_one(frames: list[Any], direction
     """The other frame, warped by the flow, matches this frame, and matches less if the flow is a quarter of a pixel off."""
     frame, other = frames[1], frames[2 if direction == "forward" else 0]
     flow, label = getattr(frame, direction), frame.snapshot.label
-    seen = cv2.erode(flow.visible.astype(np.uint8), np.ones((3, 3))) > 0
-    seen &= (cv2.morphologyEx(label, cv2.MORPH_GRADIENT, np.ones((3, 3))) == 0) & (label > 0)
-    assert flow.visible.mean() > 0.75 and seen.mean() > 0.3
+    interior = cv2.erode(flow.visible.astype(np.uint8), np.ones((3, 3))) > 0
+    interior &= (cv2.morphologyEx(label, cv2.MORPH_GRADIENT, np.ones((3, 3))) == 0) & (label > 0)
+    assert flow.visible.mean() > 0.75 and interior.mean() > 0.3
 
     def error(shift: tuple[float, float]) -> float:
         warped_frame = warp(other.snapshot.frame, flow.pixels + np.asarray(shift, np.float32)).astype(int)
-        return float(np.abs(warped_frame - frame.snapshot.frame)[seen].mean())
+        return float(np.abs(warped_frame - frame.snapshot.frame)[interior].mean())
 
     exact = error((0, 0))
-    still = np.abs(other.snapshot.frame.astype(int) - frame.snapshot.frame)[seen].mean()
+    still = np.abs(other.snapshot.frame.astype(int) - frame.snapshot.frame)[interior].mean()
     assert exact < 2.5 and exact < 0.5 * still
     assert exact < min(error(step) for step in ((0.25, 0), (-0.25, 0), (0, 0.25), (0, -0.25)))
 
@@ -227,9 +227,9 @@ def project(mesh: Any, drive: Any, time: int, triangle: np.ndarray) -> tuple[np.
     """Pixels [N, 3, 2] and depths [N, 3] of the corners of triangles at a time."""
     camera, motions = drive.camera(time), drive.motions(time)[mesh.part[triangle]]
     positions = np.stack([motions[:, :, :3] @ mesh.corners[triangle, corner, :, None] for corner in range(3)], 1)[..., 0]
-    seen = (positions + motions[:, None, :, 3] - camera.eye) @ camera.turn.T
-    pixels = camera.focal * seen[..., :2] / seen[..., 2:] + [(camera.width - 1) / 2, (camera.height - 1) / 2]
-    return pixels, seen[..., 2]
+    in_camera = (positions + motions[:, None, :, 3] - camera.eye) @ camera.turn.T
+    pixels = camera.focal * in_camera[..., :2] / in_camera[..., 2:] + [(camera.width - 1) / 2, (camera.height - 1) / 2]
+    return pixels, in_camera[..., 2]
 
 
 def test_a_larger_frame_shows_the_same_scene(drives: ModuleType, frames: list[Any]):

@@ -113,9 +113,9 @@ def test_a_street_is_compared_with_baselines_and_real_frames_and_measured_once(s
     )  # fmt: skip
     save_model(street / "model.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
     table = held_out(street)
-    found = json.loads((street / "out" / "results.json").read_text())
-    assert set(found["mean"]) == {"K=1", "K=4", "K=4 finetuned", "warp only", "repeat", "real"}
-    assert "segment-miou" in found["mean"]["real"] and "psnr" in found["subjects"]["town"]["warp only"]
+    results = json.loads((street / "out" / "results.json").read_text())
+    assert set(results["mean"]) == {"K=1", "K=4", "K=4 finetuned", "warp only", "repeat", "real"}
+    assert "segment-miou" in results["mean"]["real"] and "psnr" in results["subjects"]["town"]["warp only"]
     assert "| segment-miou |" in table and "| town |" in table
     assert (street / "out" / "sheets" / "street.png").stat().st_size > 1000
 

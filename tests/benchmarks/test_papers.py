@@ -49,15 +49,15 @@ def report(papers) -> ModuleType:
 
 
 def test_the_interval_of_three_seeds_is_that_of_students_t(intervals: ModuleType):
-    """Of 1, 2, 3: mean 2, deviation 1, and t of two degrees of freedom solves t^2 = 2 (2 p - 1)^2 / (1 - (2 p - 1)^2)."""
+    """For 1, 2, 3 the mean is 2 and the deviation 1; t of two degrees of freedom solves t^2 = 2 (2 p - 1)^2 / (1 - (2 p - 1)^2)."""
     t = np.sqrt(2 * 0.95**2 / (1 - 0.95**2))
     assert intervals.mean_and_half_width([1.0, 2.0, 3.0]) == pytest.approx((2, t / np.sqrt(3)))
 
 
 def test_the_interval_contains_the_truth_in_95_of_100_experiments(intervals: ModuleType):
     draws = np.random.default_rng(0).normal(7, 2, (4000, 3))
-    found = [intervals.mean_and_half_width(list(row)) for row in draws]
-    assert np.mean([abs(mean - 7) <= half for mean, half in found]) == pytest.approx(0.95, abs=0.01)
+    results = [intervals.mean_and_half_width(list(row)) for row in draws]
+    assert np.mean([abs(mean - 7) <= half for mean, half in results]) == pytest.approx(0.95, abs=0.01)
 
 
 def test_a_single_run_has_no_interval(intervals: ModuleType):
@@ -119,8 +119,8 @@ def test_the_table_shows_means_intervals_gaps_and_the_best(report: ModuleType):
 
 def test_accuracy_and_iou_of_a_small_confusion_matrix(papers):
     labeller = papers("labeller")
-    truth, found = np.array([[0, 0, 0, 1], [1, 1, 255, 1]]), np.array([[0, 0, 1, 1], [1, 0, 0, 1]])
-    confusion = labeller.confusion_of(truth, found, 3)
+    truth, predicted = np.array([[0, 0, 0, 1], [1, 1, 255, 1]]), np.array([[0, 0, 1, 1], [1, 0, 0, 1]])
+    confusion = labeller.confusion_of(truth, predicted, 3)
     assert confusion.tolist() == [[2, 1, 0], [1, 3, 0], [0, 0, 0]]
     assert labeller.accuracy_and_iou(confusion) == pytest.approx({"label-accuracy": 5 / 7, "label-miou": (2 / 4 + 3 / 5) / 2})
 
@@ -161,7 +161,7 @@ def test_the_attention_images_show_the_attention_that_the_network_uses(papers):
         assert used is not None and torch.allclose(attention.sum((3, 4)).movedim(-1, 0), used[0], atol=1e-4)
 
 
-# the runner
+# runs
 
 
 @pytest.fixture(scope="module")
@@ -210,13 +210,13 @@ def test_an_interrupted_run_resumes_and_ends_with_the_same_weights(papers, bench
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def interrupt_at(step: int, seen: list[int]) -> Any:
-    """A replacement of Trainer.train_step that records the steps in `seen`, and is interrupted when it first reaches `step`."""
+def interrupt_at(step: int, steps: list[int]) -> Any:
+    """A replacement of Trainer.train_step that records the steps in `steps`, and is interrupted when it first reaches `step`."""
     original = Trainer.train_step
 
     def train_step(trainer: Trainer, *arguments: Any) -> Any:
-        seen.append(trainer.step)
-        if trainer.step == step and seen.count(step) == 1:
+        steps.append(trainer.step)
+        if trainer.step == step and steps.count(step) == 1:
             raise KeyboardInterrupt
         return original(trainer, *arguments)
 
@@ -228,7 +228,7 @@ def test_finished_results_are_kept_and_missing_metrics_are_named(papers, bench: 
     ours = experiment.Variant("ours", training=FAST)
     variants = [ours, replace(ours, name="the same model, another output", model="ours", synthesis={"show": "raw"})]
     first = experiment.run(bench, variants)
-    assert [found.variant for found in first] == [variant.name for variant in variants]
+    assert [figures.variant for figures in first] == [variant.name for variant in variants]
     assert first[0].values.keys() == {"psnr"} and "no-such-metric" in first[0].missing["no-such-metric"]
     assert first[0].values != first[1].values and first[0].repeat == first[1].repeat
     assert sorted(path.name for path in (bench.out / "models").iterdir()) == ["ours"]

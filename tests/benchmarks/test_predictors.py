@@ -94,11 +94,11 @@ def prednet_by_loops(network: Any, frames: list[Tensor]) -> Tensor:
 
 def test_prednet_and_its_gradients_follow_equations_1_to_4():
     network = build_network("prednet").double()
-    seen = images(3)
+    frames = images(3)
     state = ()
-    for image in seen:
+    for image in frames:
         state = network.observe(state, image)
-    ours, expected = network.predict(state)[0], 2 * prednet_by_loops(network, [(image[0] + 1) / 2 for image in seen]) - 1
+    ours, expected = network.predict(state)[0], 2 * prednet_by_loops(network, [(image[0] + 1) / 2 for image in frames]) - 1
     assert ours.std() > 1e-3 and torch.allclose(ours, expected, atol=1e-12)
     for actual, expected_gradient in zip(gradients(ours, network), gradients(expected, network), strict=True):
         assert torch.allclose(actual, expected_gradient, atol=1e-10)
@@ -159,11 +159,11 @@ def mcnet_by_loops(network: Any, frames: list[Tensor]) -> Tensor:
 
 def test_mcnet_and_its_gradients_follow_equations_1_to_5():
     network = build_network("mcnet").double()
-    seen = images(3, 16)
+    frames = images(3, 16)
     state = ()
-    for image in seen:
+    for image in frames:
         state = network.observe(state, image)
-    ours, expected = network.predict(state)[0], mcnet_by_loops(network, [image[0] for image in seen])
+    ours, expected = network.predict(state)[0], mcnet_by_loops(network, [image[0] for image in frames])
     assert ours.std() > 1e-3 and torch.allclose(ours, expected, atol=1e-12)
     for actual, expected_gradient in zip(gradients(ours, network), gradients(expected, network), strict=True):
         assert torch.allclose(actual, expected_gradient, atol=1e-10)
@@ -189,15 +189,15 @@ def test_the_gradient_difference_is_that_of_a_loop():
     assert float(import_module("rivals.mcnet").gradient_difference(predicted, truth)) == pytest.approx(sum(losses))
 
 
-# both
+# PredNet and MCNet
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_network_observes_the_real_frames_and_then_its_own(method: str):
     network = build_network(method).eval()
-    seen: list[Tensor] = []
+    observed: list[Tensor] = []
     observe = network.observe
-    network.observe = lambda state, image: (seen.append(image), observe(state, image))[1]
+    network.observe = lambda state, image: (observed.append(image), observe(state, image))[1]
     past: Frame | None = None
     predicted = []
     with torch.no_grad():
@@ -205,7 +205,7 @@ def test_a_network_observes_the_real_frames_and_then_its_own(method: str):
             frame, past = network.step(network.encode_examples(None), video_frame(t), past)
             predicted.append(frame)
     expected = [video_frame(t).required_image for t in range(OBSERVED)] + predicted[OBSERVED : OBSERVED + 1]
-    assert len(seen) == len(expected) and all(torch.equal(a, b) for a, b in zip(seen, expected, strict=True))
+    assert len(observed) == len(expected) and all(torch.equal(a, b) for a, b in zip(observed, expected, strict=True))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -213,27 +213,27 @@ def test_given_frames_are_observed_like_driving_frames(method: str):
     """Frames given by `synthesize --start` or before a window give the same state as a video that is observed from its beginning."""
     network = build_network(method).eval()
     observed: Frame | None = None
-    given: Frame | None = None
+    given_past: Frame | None = None
     with torch.no_grad():
         for t in range(OBSERVED):
             image = video_frame(t).required_image
             _, observed = network.step(None, video_frame(t), observed)
-            given = network.remember(video_frame(t), Synthesis(image, image), given)
-        blind = replace(video_frame(9), image=None)
-        ours, past = network.step(None, blind, given)
-        assert torch.equal(ours, network.step(None, blind, observed)[0]) and past.required_image is ours
+            given_past = network.remember(video_frame(t), Synthesis(image, image), given_past)
+        without_image = replace(video_frame(9), image=None)
+        ours, past = network.step(None, without_image, given_past)
+        assert torch.equal(ours, network.step(None, without_image, observed)[0]) and past.required_image is ours
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_weight_has_a_gradient_through_predicted_frames(method: str):
     network = build_network(method)
-    given: Frame | None = None
+    given_past: Frame | None = None
     for t in range(2):
         image = video_frame(t).required_image
-        given = network.remember(video_frame(t), Synthesis(image, image), given)
-    first = network.synthesize(None, replace(video_frame(3), image=None), given)
+        given_past = network.remember(video_frame(t), Synthesis(image, image), given_past)
+    first = network.synthesize(None, replace(video_frame(3), image=None), given_past)
     second = network.synthesize(
-        None, replace(video_frame(4), image=None), network.remember(replace(video_frame(3), image=None), first, given)
+        None, replace(video_frame(4), image=None), network.remember(replace(video_frame(3), image=None), first, given_past)
     )
     second.frame.square().mean().backward()
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []

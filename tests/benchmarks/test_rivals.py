@@ -233,7 +233,7 @@ def test_an_image_whose_joints_all_shift_equally_shifts_with_them():
     assert torch.allclose(synthesis.example.image[..., :-5, 4:], image()[..., 3:-2, 2:-2], atol=0.1)
 
 
-# both
+# PoseWarp and MonkeyNet
 
 
 @pytest.mark.parametrize("method", METHODS)

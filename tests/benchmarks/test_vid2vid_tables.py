@@ -78,9 +78,9 @@ def tables_folder(papers: Any, streets: Path, tmp_path_factory: pytest.TempPathF
 def test_each_table_has_a_figure_for_each_method(tables_folder: Path):
     methods = {1: ["pix2pixHD", "COVST", "vid2vid"], 3: ["PredNet", "MCNet", *DRIVEN]}
     for number, names in methods.items():
-        found = json.loads((tables_folder / f"vid2vid-table{number}.json").read_text())
-        assert [name for name in found["table"] if name in names] == names
-        assert all(np.isfinite(found["table"][name]["psnr"]["0"]) for name in names)
+        report = json.loads((tables_folder / f"vid2vid-table{number}.json").read_text())
+        assert [name for name in report["table"] if name in names] == names
+        assert all(np.isfinite(report["table"][name]["psnr"]["0"]) for name in names)
         assert (tables_folder / f"vid2vid-table{number}-frames.png").exists()
     assert "warping-error" in json.loads((tables_folder / "vid2vid-table1.json").read_text())["table"]["COVST"]
 

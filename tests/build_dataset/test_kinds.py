@@ -80,7 +80,7 @@ def test_runs_end_where_a_body_is_absent_partly_visible_or_jumps(make_body_clip,
     ]  # fmt: skip
 
 
-def test_another_track_in_the_same_column_is_another_run(make_body_clip, tmp_path):
+def test_another_track_in_the_same_slot_is_another_run(make_body_clip, tmp_path):
     clip = make_body_clip(tmp_path / "film.clip", walking_person(40, 60, step=0.2)[:, None])
     arrays = clip.layer("poses").arrays()
     arrays["track_id"][20:] = 7

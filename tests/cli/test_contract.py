@@ -168,10 +168,10 @@ def test_exit_code_3_is_for_inputs_that_failed(fsv2v, tmp_path):
 
 
 def test_exit_code_4_is_for_a_missing_requirement_and_ends_the_run(fsv2v, face_video, tmp_path):
-    nowhere = {"FSV2V_WEIGHTS_MIRROR": "http://127.0.0.1:9", "FSV2V_WEIGHTS": str(tmp_path / "cache"), "https_proxy": "http://127.0.0.1:9"}
-    started = fsv2v.start("extract-sketch", "--backend", "mediapipe", face_video, "x.mp4", "-o", tmp_path / "out", env=nowhere)
-    _, stderr = started.communicate(timeout=120)
-    assert started.returncode == 4
+    offline = {"FSV2V_WEIGHTS_MIRROR": "http://127.0.0.1:9", "FSV2V_WEIGHTS": str(tmp_path / "cache"), "https_proxy": "http://127.0.0.1:9"}
+    process = fsv2v.start("extract-sketch", "--backend", "mediapipe", face_video, "x.mp4", "-o", tmp_path / "out", env=offline)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 4
     assert b"fsv2v weights fetch face_landmarker.task" in stderr
     assert b"x.mp4" not in stderr
 
@@ -296,11 +296,11 @@ def test_progress_is_shown_on_a_terminal(fsv2v, make_face_video, tmp_path, flags
     ours, theirs = pty.openpty()
     process = fsv2v.start(*SKETCH, video, "-o", tmp_path / "out", *flags, stderr=theirs, env={"TERM": "xterm", **env})
     os.close(theirs)
-    drawn = _read_all(ours)
+    output = _read_all(ours)
     assert process.wait(60) == 0
     assert process.stdout.read() == os.fsencode(tmp_path / "out" / "face.clip") + b"\n"
-    assert (b"1/1 clips" in drawn) is visible
-    assert visible or drawn == b""
+    assert (b"1/1 clips" in output) is visible
+    assert visible or output == b""
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_threads_hardly_spin_unless_the_user_sets_it(variables, spins):
     assert done.stdout.strip() == str(spins)
 
 
-def test_verbose_says_more_on_stderr(fsv2v, face_video, tmp_path):
+def test_verbose_prints_more_on_stderr(fsv2v, face_video, tmp_path):
     result = fsv2v(*SKETCH, face_video, "-o", tmp_path, "-v")
     assert "face.clip: sketch done, 12 frames in" in result.stderr
     assert result.lines == [str(tmp_path / "face.clip")]

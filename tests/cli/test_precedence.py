@@ -80,8 +80,8 @@ def test_an_option_that_may_be_repeated_takes_a_single_value_from_a_config_file(
 
 
 def test_the_config_file_itself_can_come_from_the_environment(dry_run, tmp_path):
-    (tmp_path / "mine.toml").write_text("smoothing = 2.5")
-    values, _ = dry_run(FSV2V_CONFIG=str(tmp_path / "mine.toml"))
+    (tmp_path / "other.toml").write_text("smoothing = 2.5")
+    values, _ = dry_run(FSV2V_CONFIG=str(tmp_path / "other.toml"))
     assert values["smoothing"] == 2.5
 
 
@@ -121,9 +121,9 @@ def test_a_command_knows_which_options_the_user_has_set(example):
 
 def test_the_output_of_a_dry_run_is_a_config_file_for_the_same_run(fsv2v, tmp_path):
     flags = ("--face", "1", "--backend", "dlib", "--shard", "1/3", "--fail-fast", "-o", tmp_path / "ä b", "-j", "2")
-    printed = fsv2v("extract-sketch", "a.mp4", *flags, "--dry-run")
-    assert tomllib.loads(printed.stdout)["extract-sketch"]["face"] == 1
-    (tmp_path / "again.toml").write_text(printed.stdout, encoding="utf-8")
+    result = fsv2v("extract-sketch", "a.mp4", *flags, "--dry-run")
+    assert tomllib.loads(result.stdout)["extract-sketch"]["face"] == 1
+    (tmp_path / "again.toml").write_text(result.stdout, encoding="utf-8")
 
     def values(*arguments: object):
         return json.loads(fsv2v("extract-sketch", "a.mp4", *arguments, "--dry-run", "--json").stdout)["values"]
@@ -133,8 +133,8 @@ def test_the_output_of_a_dry_run_is_a_config_file_for_the_same_run(fsv2v, tmp_pa
 
 @pytest.mark.parametrize("command", [["build-dataset", "a.clip", "-o", "set"], ["clip", "import", "json/"]], ids=" ".join)
 def test_a_size_is_printed_in_the_form_of_the_option(fsv2v, command):
-    printed = fsv2v(*command, "--size", "256x128", "--dry-run").stdout
-    assert 'size = "256x128"' in printed
+    stdout = fsv2v(*command, "--size", "256x128", "--dry-run").stdout
+    assert 'size = "256x128"' in stdout
 
 
 def test_a_dry_run_writes_no_files(fsv2v, tmp_path):

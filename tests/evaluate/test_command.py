@@ -15,12 +15,12 @@ from fsv2v_cli.main import run
 from stages.evaluate import find_metric, metric_names
 
 
-def darker(frame: np.ndarray, index: int) -> np.ndarray:
+def darken(frame: np.ndarray, index: int) -> np.ndarray:
     return np.clip(frame.astype(int) - 10, 0, 255).astype(np.uint8)
 
 
 def test_without_json_the_scores_are_an_aligned_table(make, capfd: pytest.CaptureFixture[str]):
-    assert run(["evaluate", make("one", darker).path, make("another").path, "-r", make("truth").path, "--metric", "psnr"]) == 0
+    assert run(["evaluate", make("one", darken).path, make("another").path, "-r", make("truth").path, "--metric", "psnr"]) == 0
     heading, first, second = capfd.readouterr().out.splitlines()
     assert heading.split()[:3] == ["result", "metric", "value"]
     for line in (first, second):
@@ -28,7 +28,7 @@ def test_without_json_the_scores_are_an_aligned_table(make, capfd: pytest.Captur
 
 
 def test_with_json_there_is_one_object_per_result_and_metric(make, capfd: pytest.CaptureFixture[str]):
-    result = make("result", darker).path
+    result = make("result", darken).path
     assert run(["evaluate", result, "-r", make("truth").path, "--metric", "psnr", "--metric", "warping-error", "--json"]) == 0
     rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [(row["result"], row["metric"]) for row in rows] == [(result, "psnr"), (result, "warping-error")]
@@ -40,7 +40,7 @@ def test_an_unavailable_metric_is_a_row_and_a_warning_and_no_failure(
 ):
     monkeypatch.setenv("FSV2V_WEIGHTS", str(tmp_path / "empty"))
     monkeypatch.delenv("FSV2V_WEIGHTS_MIRROR", raising=False)
-    assert run(["evaluate", make("result", darker).path, "-r", make("truth").path, "--landmarks", "mediapipe"]) == 0
+    assert run(["evaluate", make("result", darken).path, "-r", make("truth").path, "--landmarks", "mediapipe"]) == 0
     output = capfd.readouterr()
     assert [line.split()[-1] for line in output.out.splitlines() if "perceptual" in line] == ["unavailable"]
     assert "kid-squeezenet are unavailable" in output.err and "FSV2V_WEIGHTS_MIRROR" in output.err
@@ -86,7 +86,7 @@ def test_the_help_and_the_readme_name_every_metric():
 
 
 def test_scores_before_an_error_are_not_lost(make, capfd: pytest.CaptureFixture[str]):
-    good, bad, truths = make("out/good", darker).path, make("out/bad").path, [make(f"truth/{name}").path for name in ("good", "bad")]
+    good, bad, truths = make("out/good", darken).path, make("out/bad").path, [make(f"truth/{name}").path for name in ("good", "bad")]
     last = sorted(Path(bad).iterdir())[-1]
     last.write_bytes(last.read_bytes()[:100])
     assert run(["evaluate", good, bad, "-r", truths[0], "-r", truths[1], "--metric", "psnr"]) == 3
@@ -99,7 +99,7 @@ def test_scores_before_an_error_are_not_lost(make, capfd: pytest.CaptureFixture[
 def test_a_file_that_is_not_an_output_of_evaluate_is_not_replaced(option: str, make, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     video = tmp_path / "video.mp4"
     video.write_bytes(b"a video")
-    arguments = ["evaluate", make("result", darker).path, "-r", make("truth").path, "--metric", "psnr", option]
+    arguments = ["evaluate", make("result", darken).path, "-r", make("truth").path, "--metric", "psnr", option]
     assert run([*arguments, str(video)]) == 3
     output = capfd.readouterr()
     assert output.out == "" and "so it is not replaced" in output.err and video.read_bytes() == b"a video"

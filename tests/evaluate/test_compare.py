@@ -33,18 +33,18 @@ PSNR = EvaluateOptions(metrics=("psnr",))
 
 
 def test_several_results_are_scored_side_by_side_against_one_reference(make):
-    truth, good, bad = make("truth"), make("good", darker(3)), make("bad", darker(30))
+    truth, good, bad = make("truth"), make("good", darken(3)), make("bad", darken(30))
     first, second = evaluate([good.path, bad.path], [truth.path], PSNR)
     assert (first.result, second.result) == (good.path, bad.path)
     assert not_none(first.value) > not_none(second.value) and first.baseline == second.baseline
 
 
-def darker(levels: int):
+def darken(levels: int):
     return lambda frame, index: np.clip(frame.astype(int) - levels, 0, 255).astype(np.uint8)
 
 
 def test_all_metrics_of_the_driving_kind_are_used_if_none_is_named(make):
-    truth, result = make("truth"), make("result", darker(3))
+    truth, result = make("truth"), make("result", darken(3))
     used = [score.metric for score in evaluate([result.path], [truth.path], EvaluateOptions(device="cpu"))]
     of_frames, of_sets = ([name for name in metric_names() if isinstance(find_metric(name), kind)] for kind in (Metric, Distribution))
     only_by_name = [name for name in of_frames if frame_metric(name).layer or frame_metric(name).only_by_name]
@@ -61,7 +61,7 @@ def test_a_score_is_one_json_object_with_all_documented_fields(make):
 
 def test_references_in_a_folder_are_found_by_name_and_the_mean_counts_each_clip_once(make):
     make("truth/anna"), make("truth/ben", frames=3)
-    results = [make("out/anna", darker(3)).path, make("out/ben", darker(30), frames=3).path]
+    results = [make("out/anna", darken(3)).path, make("out/ben", darken(30), frames=3).path]
     *each, mean = evaluate(results, [str(Path(results[0]).parents[1] / "truth")], PSNR)
     assert mean.result == "mean" and mean.clips == 2
     assert mean.value == pytest.approx(sum(not_none(score.value) for score in each) / 2)
@@ -112,7 +112,7 @@ def test_a_folder_of_results_and_an_empty_name_are_refused(make):
 
 
 def test_a_metric_that_is_named_twice_is_computed_once(make):
-    truth, result = make("truth"), make("result", darker(3))
+    truth, result = make("truth"), make("result", darken(3))
     once = list(evaluate([result.path], [truth.path], EvaluateOptions(("flicker", "perceptual"), device="cpu")))
     names = ("flicker", "perceptual", "flicker", "perceptual-squeezenet")
     assert list(evaluate([result.path], [truth.path], EvaluateOptions(names, device="cpu"))) == once

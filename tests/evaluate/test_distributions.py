@@ -62,16 +62,16 @@ def network(monkeypatch: pytest.MonkeyPatch) -> StubNetwork:
     return network
 
 
-def darker(levels: int):
+def darken(levels: int):
     return lambda frame, index: np.clip(frame.astype(int) - levels, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture
 def study(make) -> tuple[list[str], str]:
     """Results of two methods in `ours` and `theirs` for three references in `truth`."""
-    truth = [make(f"truth/{name}", darker(5 * index)).path for index, name in enumerate("abc")]
-    ours = [make(f"ours/{name}", darker(5 * index + 3)).path for index, name in enumerate("abc")]
-    theirs = [make(f"theirs/{name}", darker(60 + index)).path for index, name in enumerate("abc")]
+    truth = [make(f"truth/{name}", darken(5 * index)).path for index, name in enumerate("abc")]
+    ours = [make(f"ours/{name}", darken(5 * index + 3)).path for index, name in enumerate("abc")]
+    theirs = [make(f"theirs/{name}", darken(60 + index)).path for index, name in enumerate("abc")]
     return [*ours, *theirs], str(Path(truth[0]).parent)
 
 
@@ -105,8 +105,10 @@ def test_the_scores_are_those_of_all_features_together(network: StubNetwork, stu
     def gram(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return (a @ b.T / 12 + 1) ** 3
 
-    off = ~np.eye(15, dtype=bool)
-    assert kid.value == pytest.approx(gram(x, x)[off].mean() + gram(y, y)[off].mean() - 2 * gram(x, y).mean(), rel=1e-4, abs=1e-6)
+    off_diagonal = ~np.eye(15, dtype=bool)
+    assert kid.value == pytest.approx(
+        gram(x, x)[off_diagonal].mean() + gram(y, y)[off_diagonal].mean() - 2 * gram(x, y).mean(), rel=1e-4, abs=1e-6
+    )
 
     def windows(all_features: np.ndarray) -> np.ndarray:
         return np.stack([
@@ -119,7 +121,7 @@ def test_the_scores_are_those_of_all_features_together(network: StubNetwork, stu
 
 
 def test_results_with_the_same_reference_are_separate_sets(network: StubNetwork, make):
-    truth, good, bad = make("truth").path, make("good", darker(2)).path, make("bad", darker(50)).path
+    truth, good, bad = make("truth").path, make("good", darken(2)).path, make("bad", darken(50)).path
     scores = list(evaluate([good, bad], [truth], Options(("fid-squeezenet",), device="cpu")))
     assert [score.result for score in scores] == [good, bad] and not_none(scores[0].value) < not_none(scores[1].value)
 
@@ -149,17 +151,17 @@ def test_other_pixels_another_size_or_another_network_are_encoded_again(network:
         list(evaluate([result], [truth], options))
         return network.encoded - before
 
-    result = make("result", darker(2))
+    result = make("result", darken(2))
     assert count_encoded(result.path) == 16, "result, reference and the warped example, and the example itself"
-    assert count_encoded(make("copy", darker(2)).path) == 0, "the content counts, not the name"
-    assert count_encoded(make("other", darker(3)).path) == 5
+    assert count_encoded(make("copy", darken(2)).path) == 0, "the content counts, not the name"
+    assert count_encoded(make("other", darken(3)).path) == 5
     assert count_encoded(make("half", lambda frame, index: frame[::2, ::2]).path) == 16
     monkeypatch.setattr("weights.registry.sha256", lambda name: "of another network")
     assert count_encoded(result.path) == 16
 
 
 def test_a_broken_cache_entry_is_replaced_with_a_warning(network: StubNetwork, make, own_cache: Path):
-    truth, result = make("truth").path, make("result", darker(2)).path
+    truth, result = make("truth").path, make("result", darken(2)).path
     events: list[Mapping[str, Any]] = []
     (first,) = evaluate([result], [truth], Options(("fid-squeezenet",), device="cpu"))
     entries = sorted(own_cache.iterdir())
@@ -252,7 +254,7 @@ def test_evaluations_of_different_results_can_be_merged_even_if_each_is_too_smal
     options = Options(("fid-squeezenet",), device="cpu")
     truth = str(Path([make(f"truth/{name}", frames=2).path for name in "abcd"][0]).parent)
     for names in ("ab", "cd"):
-        results = [make(f"ours/{name}", darker(2), frames=2).path for name in names]
+        results = [make(f"ours/{name}", darken(2), frames=2).path for name in names]
         (alone,) = evaluate(results, [truth], options, out=tmp_path / names)
         assert alone.unavailable == "needs 4 frames, there are 2"
     (merged,) = merge_parts([str(tmp_path / "ab"), str(tmp_path / "cd")])
@@ -351,20 +353,20 @@ def test_squeezenet_distinguishes_darkness_and_flicker_from_the_truth(make):
     """The real network: the distance grows with the error, and flicker counts much more for windows than for frames."""
     if reason := set_metric("fid-squeezenet").missing():
         pytest.skip(reason)
-    frames, few = set_metric("fid-squeezenet").extractor, 12
+    frames, num_frames = set_metric("fid-squeezenet").extractor, 12
     windows = set_metric("fvd-squeezenet").extractor
     collector = StatisticsCollector("cpu", Cache("", lambda text: pytest.fail(text)), lambda event: None)
-    truth = make("truth", frames=few)
+    truth = make("truth", frames=num_frames)
 
     def distances(name: str, change) -> tuple[float, float]:
-        sides = collector.collect(make(name, change, frames=few), truth, None, [frames, windows])
+        sides = collector.collect(make(name, change, frames=num_frames), truth, None, [frames, windows])
         by_frames, by_windows = (frechet_distance(sides[one.name].references, sides[one.name].results) for one in (frames, windows))
         return by_frames, by_windows
 
-    little, much = distances("little", darker(10)), distances("much", darker(120))
-    flicker = distances("flicker", lambda frame, index: darker(40 * (index % 2))(frame, index))
-    assert little[0] < much[0] and little[1] < much[1]
-    assert flicker[1] / flicker[0] > 2 * little[1] / little[0]
+    weak, strong = distances("weak", darken(10)), distances("strong", darken(120))
+    flicker = distances("flicker", lambda frame, index: darken(40 * (index % 2))(frame, index))
+    assert weak[0] < strong[0] and weak[1] < strong[1]
+    assert flicker[1] / flicker[0] > 2 * weak[1] / weak[0]
 
 
 def test_published_and_substitute_metrics_never_share_a_network():

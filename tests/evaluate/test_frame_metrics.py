@@ -35,7 +35,7 @@ from weights import registry
 PORTRAIT = np.ascontiguousarray(astronaut()[:192, 120:312])
 
 
-def noisy(image: np.ndarray, deviation: float = 25) -> np.ndarray:
+def add_noise(image: np.ndarray, deviation: float = 25) -> np.ndarray:
     return np.clip(image + np.random.default_rng(0).normal(0, deviation, image.shape), 0, 255).astype(np.uint8)
 
 
@@ -47,7 +47,7 @@ def score(make, name: str, result: str, reference: str) -> Score:
 # psnr
 
 
-@pytest.mark.parametrize("other", [noisy(PORTRAIT), 255 - PORTRAIT, 0 * PORTRAIT], ids=["noisy", "negative", "black"])
+@pytest.mark.parametrize("other", [add_noise(PORTRAIT), 255 - PORTRAIT, 0 * PORTRAIT], ids=["noisy", "negative", "black"])
 def test_psnr_is_that_of_skimage(other: np.ndarray):
     values = frame_metric("psnr").open(EvaluationContext(192, 192))(PORTRAIT, [other])
     assert values == [pytest.approx(peak_signal_noise_ratio(PORTRAIT, other), abs=1e-9)]
@@ -65,14 +65,16 @@ def ms_ssim(ours: np.ndarray, theirs: np.ndarray, count: int) -> float:
 
 
 def test_shared_structure_of_two_images_is_released_with_either():
-    example, frame = Structure.of(PORTRAIT), Structure.of(noisy(PORTRAIT))
+    example, frame = Structure.of(PORTRAIT), Structure.of(add_noise(PORTRAIT))
     shared = weakref.ref(example.contrast_and_structure(frame))
     assert shared() is example.contrast_and_structure(frame)
     del frame
     assert shared() is None
 
 
-@pytest.mark.parametrize("other", [noisy(PORTRAIT), PORTRAIT, 255 - PORTRAIT, 0 * PORTRAIT], ids=["noisy", "equal", "negative", "black"])
+@pytest.mark.parametrize(
+    "other", [add_noise(PORTRAIT), PORTRAIT, 255 - PORTRAIT, 0 * PORTRAIT], ids=["noisy", "equal", "negative", "black"]
+)
 def test_ssim_is_that_of_skimage(other: np.ndarray):
     window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     expected = structural_similarity(PORTRAIT, other, channel_axis=-1, data_range=255, **window)
@@ -80,8 +82,8 @@ def test_ssim_is_that_of_skimage(other: np.ndarray):
     assert ms_ssim(other, PORTRAIT, 1) == pytest.approx(max(expected, 0), abs=1e-6 if expected > 0 else 0.05)
 
 
-def test_ms_ssim_of_five_scales_is_the_formula_by_another_convolution():
-    other = noisy(PORTRAIT)
+def test_ms_ssim_of_five_scales_follows_its_formula():
+    other = add_noise(PORTRAIT)
     offsets = np.arange(11) - 5
     line = np.exp(-(offsets**2) / (2 * 1.5**2))
     kernel = np.outer(line, line) / line.sum() ** 2
@@ -106,7 +108,7 @@ def test_the_number_of_scales_depends_on_the_size_of_the_frames():
 
 
 def test_fewer_than_five_scales_cause_one_warning(make):
-    """A window of 11 pixels fits into frames of 100 pixels at the scales 100, 50, 25 and 12."""
+    """Frames of 100 pixels are reduced to 50, 25 and 12 pixels; then the window of 11 pixels does not fit any more."""
     truth, other = (make(name, lambda frame, index: frame[:100, :100]).path for name in ("truth", "other"))
     warnings: list[str] = []
     list(evaluate([truth, other], [truth, other], Options(("ms-ssim", "ssim")), lambda event: warnings.append(event.get("warning", ""))))
@@ -131,11 +133,11 @@ def test_opposite_structures_have_no_similarity():
 
 
 def test_the_flicker_of_an_alternating_offset_is_its_height(make):
-    def flickering(frame: np.ndarray, index: int) -> np.ndarray:
+    def flicker(frame: np.ndarray, index: int) -> np.ndarray:
         return (frame // 2 + 12 * (index % 2)).astype(np.uint8)
 
     truth = make("truth", lambda frame, index: frame // 2)
-    assert score(make, "flicker", make("flickering", flickering).path, truth.path).value == 12
+    assert score(make, "flicker", make("flicker", flicker).path, truth.path).value == 12
     assert score(make, "flicker", make("darker", lambda frame, index: frame // 2 + 9).path, truth.path).value == 0
 
 
@@ -319,7 +321,7 @@ def test_lpips_reads_its_two_files_from_the_registry(make, tmp_path: Path, monke
     monkeypatch.setattr(registry, "available", lambda name: True)
     truth = make("truth").path
     assert score(make, "lpips", truth, truth).value == 0
-    soft, worse = (score(make, "lpips", make(f"n{d}", lambda f, i, d=d: noisy(f, d)).path, truth).value for d in (5, 60))
+    soft, worse = (score(make, "lpips", make(f"n{d}", lambda f, i, d=d: add_noise(f, d)).path, truth).value for d in (5, 60))
     assert 0 < not_none(soft) < not_none(worse)
 
 

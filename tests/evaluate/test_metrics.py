@@ -97,12 +97,12 @@ def test_the_warping_error_of_flicker_is_its_height_and_the_floor_is_near_zero(m
 
 def test_the_consistency_check_accepts_a_shift_and_rejects_disoccluded_pixels():
     step = 2
-    back, forth = np.zeros((20, 30, 2), np.float32), np.zeros((20, 30, 2), np.float32)
-    back[..., 0], forth[..., 0] = step, -step
-    visible = consistent(back, forth)
+    backward, forward = np.zeros((20, 30, 2), np.float32), np.zeros((20, 30, 2), np.float32)
+    backward[..., 0], forward[..., 0] = step, -step
+    visible = consistent(backward, forward)
     assert visible[:, : 30 - step].all() and not visible[:, 30 - step :].any()
-    forth[5:10, :, 0] = 3 * step
-    assert not consistent(back, forth)[5:10].any()
+    forward[5:10, :, 0] = 3 * step
+    assert not consistent(backward, forward)[5:10].any()
 
 
 def test_warp_samples_at_the_target_of_the_flow():
@@ -121,10 +121,10 @@ def test_the_landmark_error_of_a_shifted_face_is_the_shift_over_the_eye_distance
 
 
 def test_a_frame_without_a_face_lowers_the_coverage_and_not_the_error(make):
-    def hidden_once(frame: np.ndarray, index: int) -> np.ndarray:
+    def hide_one_frame(frame: np.ndarray, index: int) -> np.ndarray:
         return np.zeros_like(frame) if index == 3 else frame
 
-    result_score = score("landmark-error", make("result", hidden_once), make("truth"))
+    result_score = score("landmark-error", make("result", hide_one_frame), make("truth"))
     assert result_score.coverage == pytest.approx((make.frames - 2) / (make.frames - 1))
     assert result_score.value is not None and result_score.value < 5
 

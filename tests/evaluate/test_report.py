@@ -15,14 +15,14 @@ from stages.clip import read_frames
 from stages.evaluate.report import FULL_ERROR, error_map
 
 
-def darker(frame: np.ndarray, index: int) -> np.ndarray:
+def darken(frame: np.ndarray, index: int) -> np.ndarray:
     return np.clip(frame.astype(int) - 10 * index, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture
 def page(make, tmp_path) -> Path:
     """The report on a perfect result and one whose frames get darker."""
-    good, bad, file = make("good").path, make("bad</script><!--<script>", darker).path, tmp_path / "report.html"
+    good, bad, file = make("good").path, make("bad</script><!--<script>", darken).path, tmp_path / "report.html"
     metrics = ["--metric", "psnr", "--metric", "warping-error"]
     assert run(["evaluate", good, bad, "-r", make("truth").path, *metrics, "--html", str(file)]) == 0
     return file
@@ -103,7 +103,7 @@ def test_results_of_odd_sizes_and_slightly_different_aspect_ratios_are_shown(mak
 
 
 def test_the_curve_of_a_single_frame_is_a_dot(make, tmp_path, browser):
-    image, truth, page = make("one", frames=1), make("truth", darker, frames=1), tmp_path / "one.html"
+    image, truth, page = make("one", frames=1), make("truth", darken, frames=1), tmp_path / "one.html"
     assert run(["evaluate", image.path, "-r", truth.path, "--metric", "psnr", "--html", str(page)]) == 0
     browser.open(page.as_uri())
     assert browser.value("document.querySelector('svg path').getAttribute('d')").endswith("h0")

@@ -20,7 +20,7 @@ NAMES = ("anna", "ben", "cleo")
 OPTIONS = EvaluateOptions(("psnr", "flicker"), device="cpu")
 
 
-def darker(levels: int):
+def darken(levels: int):
     return lambda frame, index: np.clip(frame.astype(int) - levels, 0, 255).astype(np.uint8)
 
 
@@ -30,7 +30,7 @@ def results(make) -> list[str]:
     for index, name in enumerate(NAMES):
         make(f"truth/{name}", frames=4 + index)
     methods = (("ours", 3), ("theirs", 30))
-    return [make(f"{method}/{name}", darker(levels), frames=4 + i).path for method, levels in methods for i, name in enumerate(NAMES)]
+    return [make(f"{method}/{name}", darken(levels), frames=4 + i).path for method, levels in methods for i, name in enumerate(NAMES)]
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_the_scores_of_sets_are_those_of_one_process(make):
         pytest.skip(reason)
     for name, levels in (("truth", 0), ("ours", 3), ("theirs", 30)):
         for part in "ab":
-            make(f"{name}/{part}", lambda frame, index, levels=levels: darker(levels)(frame[::4, ::4], index), frames=40)
+            make(f"{name}/{part}", lambda frame, index, levels=levels: darken(levels)(frame[::4, ::4], index), frames=40)
     results = [str(make.folder / method / part) for method in ("ours", "theirs") for part in "ab"]
     options = replace(OPTIONS, metrics=("fid-squeezenet", "kid-squeezenet"), cache=str(make.folder / "statistics"))
     single = list(evaluate(results, [str(make.folder / "truth")], options))
@@ -140,10 +140,10 @@ def test_the_command_prints_the_same_rows(engine: str, results, truth, fsv2v):
 
 
 def test_options_for_clusters_and_processes_are_refused_where_they_have_no_effect(results, truth, fsv2v):
-    elsewhere = fsv2v("evaluate", *results, "-r", truth, "--address", "nowhere:1")
-    assert elsewhere.exit_code == 2 and "Add --engine ray" in elsewhere.stderr
-    merging = fsv2v("evaluate", "--merge", "part.npz", "--jobs", 2)
-    assert merging.exit_code == 2 and "can be used with it" in merging.stderr
+    result = fsv2v("evaluate", *results, "-r", truth, "--address", "nowhere:1")
+    assert result.exit_code == 2 and "Add --engine ray" in result.stderr
+    result = fsv2v("evaluate", "--merge", "part.npz", "--jobs", 2)
+    assert result.exit_code == 2 and "can be used with it" in result.stderr
 
 
 def test_a_warning_of_a_shard_is_reported(results, truth, tmp_path: Path):

@@ -23,7 +23,7 @@ def person(x: float = 200, top: float = 20, height: float = 200) -> np.ndarray:
     return body
 
 
-def dropped(bodies: np.ndarray, *names: str, others: list[list[np.ndarray]] | None = None) -> tuple[list[bool], dict[str, int]]:
+def apply_rules(bodies: np.ndarray, *names: str, others: list[list[np.ndarray]] | None = None) -> tuple[list[bool], dict[str, int]]:
     """(whether the person is dropped in each frame, number of dropped frames per rule). others: further people in each frame."""
     people = [[body, *more] for body, more in zip(bodies, others or [[]] * len(bodies), strict=True)]
     boxes = [np.stack([box_of_points(body[body[:, 2] > 0]) for body in in_frame]) for in_frame in people]
@@ -33,46 +33,46 @@ def dropped(bodies: np.ndarray, *names: str, others: list[list[np.ndarray]] | No
 
 def test_a_person_of_less_than_a_quarter_of_the_image_is_small() -> None:
     bodies = np.stack([person(height=99), person(height=101)])
-    assert dropped(bodies, "small") == ([True, False], {"small": 1})
+    assert apply_rules(bodies, "small") == ([True, False], {"small": 1})
 
 
 def test_a_person_without_head_or_feet_is_truncated() -> None:
     whole, headless, footless = person(), person(), person()
     headless[NAMES.index("nose")] = 0
     footless[NAMES.index("left ankle")] = 0
-    assert dropped(np.stack([whole, headless, footless]), "truncated") == ([False, True, True], {"truncated": 2})
+    assert apply_rules(np.stack([whole, headless, footless]), "truncated") == ([False, True, True], {"truncated": 2})
 
 
 def test_people_whose_boxes_share_a_part_of_the_width_overlap() -> None:
     bodies = np.stack([person(), person(), person()])
     others = [[], [person(x=230)], [person(x=300)]]
-    assert dropped(bodies, "overlapping", others=others) == ([False, True, False], {"overlapping": 1})
+    assert apply_rules(bodies, "overlapping", others=others) == ([False, True, False], {"overlapping": 1})
 
 
 def test_a_person_who_does_not_move_for_half_a_second_is_static() -> None:
     bodies = np.stack([person()] * 8 + [person(x=200 + 10 * t) for t in range(1, 8)])
-    frames, counts = dropped(bodies, "static")
+    frames, counts = apply_rules(bodies, "static")
     assert frames == [True] * 8 + [False] * 7 and counts == {"static": 8}
 
 
 def test_each_rule_counts_its_own_frames() -> None:
     bodies = np.stack([person(height=80)])
     bodies[0, NAMES.index("nose")] = 0
-    assert dropped(bodies, "small", "truncated") == ([True], {"small": 1, "truncated": 1})
+    assert apply_rules(bodies, "small", "truncated") == ([True], {"small": 1, "truncated": 1})
 
 
 def test_frames_without_a_person_are_not_counted() -> None:
     bodies = np.zeros((1, 25, 3), np.float32)
-    assert dropped(bodies, *rules.RULES) == ([False], dict.fromkeys(rules.RULES, 0))
+    assert apply_rules(bodies, *rules.RULES) == ([False], dict.fromkeys(rules.RULES, 0))
 
 
 @pytest.mark.parametrize("name", rules.RULES)
 def test_every_rule_can_be_applied(name: str) -> None:
-    assert dropped(np.stack([person()] * 2), name)[1].keys() == {name}
+    assert apply_rules(np.stack([person()] * 2), name)[1].keys() == {name}
 
 
 def test_a_person_who_is_detected_twice_does_not_overlap() -> None:
-    assert dropped(np.stack([person()]), "overlapping", others=[[person(x=203)]]) == ([False], {"overlapping": 0})
+    assert apply_rules(np.stack([person()]), "overlapping", others=[[person(x=203)]]) == ([False], {"overlapping": 0})
 
 
 def test_a_person_without_a_box_overlaps_with_other_people() -> None:

@@ -218,7 +218,7 @@ def test_a_face_that_is_upside_down_causes_a_warning(upside_down: bool, clip_of,
 
 @pytest.mark.parametrize("backend", ["dlib", "mediapipe"])
 def test_of_real_faces_only_those_upside_down_cause_a_warning(backend: str, shared: Path, clip_of) -> None:
-    warned = {False: 0, True: 0}
+    warnings = {False: 0, True: 0}
     detected = {False: 0, True: 0}
     for number, name in enumerate(("liveportrait_d0", "liveportrait_s20", "1zlab_face", "styletalk_clip13", "liveportrait_s18")):
         frames = [frame for _, frame in zip(range(2), read_frames(next((shared / "data" / "faces").glob(f"{name}.*"))), strict=False)]
@@ -229,9 +229,9 @@ def test_of_real_faces_only_those_upside_down_cause_a_warning(backend: str, shar
             except NoDetection:
                 continue
             detected[upside_down] += 1
-            warned[upside_down] += any("upside down" in text for text in outcome.notes.get("warnings", ()))
-    assert warned[False] == 0 and detected[False] == 5
-    assert warned[True] == detected[True] > 0
+            warnings[upside_down] += any("upside down" in text for text in outcome.notes.get("warnings", ()))
+    assert warnings[False] == 0 and detected[False] == 5
+    assert warnings[True] == detected[True] > 0
 
 
 def test_auto_keeps_the_backend_of_existing_landmarks(shared: Path, face_video: Path, tmp_path: Path) -> None:

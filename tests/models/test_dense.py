@@ -27,7 +27,7 @@ def test_a_network_can_be_saved_and_loaded(tmp_path: Path) -> None:
 
     loaded, info = load_dense(tmp_path / "net.safetensors", "cpu")
     assert info["names"] == ["dark", "bright"] and loaded.config == TINY
-    assert torch.allclose(loaded(images), network(images), atol=0.01), "float16 in the file"
+    assert torch.allclose(loaded(images), network(images), atol=0.01), "files store float16"
 
 
 def test_the_weights_of_squeezenet_initialise_the_encoder(shared: Path) -> None:

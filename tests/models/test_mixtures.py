@@ -13,8 +13,8 @@ from stages.models.mixtures import VARIANCE_FLOOR, Mixture, fit_mixture
 
 WEIGHTS = np.array([0.6, 0.3, 0.1])
 MEANS = np.array([[-0.5, 0.0, 0.2], [0.4, 0.4, -0.3], [0.0, -0.7, 0.6]])
-SHAPES = np.array([[[0.1, 0, 0], [0.03, 0.05, 0], [0, 0, 0.02]], np.eye(3) * 0.06, np.diag([0.02, 0.08, 0.05])])
-TRUE = Mixture(WEIGHTS, MEANS, SHAPES @ SHAPES.transpose(0, 2, 1))
+FACTORS = np.array([[[0.1, 0, 0], [0.03, 0.05, 0], [0, 0, 0.02]], np.eye(3) * 0.06, np.diag([0.02, 0.08, 0.05])])
+TRUE = Mixture(WEIGHTS, MEANS, FACTORS @ FACTORS.transpose(0, 2, 1))
 
 
 def points_of(mixture: Mixture, count: int, seed: int = 0) -> np.ndarray:

@@ -143,12 +143,12 @@ def test_a_packed_clip_can_be_observed(drive, model, tmp_path):
 
 def test_a_second_run_is_skipped_and_other_parameters_are_refused(drive, model, tmp_path, capsys):
     command = ["predict", str(drive), "--model", str(model), "-o", str(tmp_path / "future.clip"), "--json"]
-    statuses = []
+    records = []
     for options in (["--frames", "2"], ["--frames", "2"], ["--frames", "3", "--overwrite"]):
         assert run([*command, *options]) == 0
-        statuses.append(json.loads(capsys.readouterr().out))
-    assert [row["status"] for row in statuses] == ["done", "skipped", "done"] and [row["frames"] for row in statuses] == [2, 2, 3]
-    assert statuses[0].keys() == {"clip", "layer", "status", "frames", "seconds", "reason"}
+        records.append(json.loads(capsys.readouterr().out))
+    assert [row["status"] for row in records] == ["done", "skipped", "done"] and [row["frames"] for row in records] == [2, 2, 3]
+    assert records[0].keys() == {"clip", "layer", "status", "frames", "seconds", "reason"}
     for options, changed in ((["--frames", "2"], "frames: 3 -> 2"), (["--frames", "3", "--observed", ":-1"], "observed")):
         assert run([*command, *options]) == 3
         assert changed in (stderr := capsys.readouterr().err) and "--overwrite" in stderr

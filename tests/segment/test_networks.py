@@ -15,7 +15,7 @@ from stages.segment.edit import edit_lookup
 from stages.segment.temporal_smoothing import TemporalSmoother
 
 
-def images(count: int, step: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def moving_square(count: int, step: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """(frames of a textured square that moves by `step` pixels over a textured background, masks of the square)."""
     random = np.random.default_rng(0)
     ground, square = random.integers(0, 120, (64, 128, 1), np.uint8), random.integers(140, 255, (24, 24, 1), np.uint8)
@@ -39,7 +39,7 @@ def noisy_probabilities(truths: list[np.ndarray]) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("step", [0, 3])
 def test_smoothing_reduces_flicker_and_leaves_no_trace_behind_a_moving_object(step: int) -> None:
-    frames, truths = images(8, step)
+    frames, truths = moving_square(8, step)
     smooth = TemporalSmoother(1.0)
     results = [smooth(frame, probabilities) for frame, probabilities in zip(frames, noisy_probabilities(truths), strict=True)]
     before = np.mean([probabilities.argmax(0) != truth for probabilities, truth in zip(noisy_probabilities(truths), truths, strict=True)])
@@ -94,7 +94,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / "segformer-tiny"
 
 
-def test_a_segformer_checkpoint_labels_with_its_own_names(checkpoint: Path, make_tiny_video, tmp_path: Path, capfd) -> None:
+def test_a_segformer_checkpoint_uses_its_own_label_names(checkpoint: Path, make_tiny_video, tmp_path: Path, capfd) -> None:
     clip = as_clip(make_tiny_video(tmp_path / "a.mp4"), tmp_path)
     options = SegmentOptions(backend="segformer", model=str(checkpoint), edits=("vegetation=building",))
     assert extract(clip, options).status == "done"

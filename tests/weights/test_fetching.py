@@ -118,7 +118,7 @@ def test_a_server_without_ranges_sends_the_file_again(server, tmp_path):
     assert download(FILE, [server.address], tmp_path, FAST_RETRIES).read_bytes() == CONTENT
 
 
-def test_a_slow_server_is_waited_for(server, tmp_path):
+def test_a_slow_server_is_not_asked_twice(server, tmp_path):
     server.behaviours = ["slow"]
     assert download(FILE, [server.address], tmp_path, FAST_RETRIES).read_bytes() == CONTENT
     assert len(server.requested_ranges) == 1
