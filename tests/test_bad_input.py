@@ -253,7 +253,7 @@ def test_a_model_that_overflows_is_an_error_and_leaves_no_video(fsv2v, tmp_path,
     done = fsv2v(
         "synthesize", "--examples", driving, "--driving", driving, "--model", tmp_path / "huge.safetensors", "-o", tmp_path / "o.mp4"
     )
-    assert done.exit_code == 3 and "fails in frame 0: the values of the image are not finite" in done.stderr
+    assert done.exit_code == 3 and "the model makes no image of frame 0: its values are not finite" in done.stderr
     assert not (tmp_path / "o.mp4").exists()
 
 

@@ -222,7 +222,7 @@ def test_unknown_storage_is_refused(clip: Path, tmp_path: Path) -> None:
 @checks("A video is packed with a clip only if it has the sha256 that is recorded in the clip.")
 def test_a_file_that_is_not_the_video_of_the_clip_is_not_packed(clip: Path, tmp_path: Path) -> None:
     private = tmp_path / "private"
-    private.write_bytes(b"a secret key")
+    private.write_bytes(b"a private key")
     change(clip / "clip.json", source={"path": str(private), "sha256": "0", "bytes": 13})
     change(clip / "frames" / "layer.json", storage="reference", video={})
     with pytest.raises(InputError, match="its sha256 differs"):
