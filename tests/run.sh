@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up .venv when needed and runs the tests, as many at a time as there are cores (at most eight), with one thread each. Arguments go
-# to pytest: `bash tests/run.sh tests/cli -k help`; `-n 0` runs one after the other.
+# Sets up .venv if necessary, and runs the tests in parallel, in one process per core (at most eight) with one thread each. Arguments are
+# passed to pytest: `bash tests/run.sh tests/cli -k help`; with `-n 0` the tests run one after another.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source examples/setup-venv.sh

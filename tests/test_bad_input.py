@@ -1,6 +1,6 @@
-"""The list of bad input, as users meet it: each a sentence, the right exit code, and no half-made output.
+"""Bad input to the commands: each gives a sentence, the right exit code, and no partial output.
 
-What concerns media and clips alone is tested in more detail in tests/clip; here the commands are run.
+The tests in tests/clip cover media and clips in more detail.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def write(path: Path, image: np.ndarray) -> Path:
 
 def not_a_video(folder: Path) -> Path:
     path = folder / "notes.mp4"
-    path.write_text("Dear diary, " * 100)
+    path.write_text("not a video, " * 100)
     return path
 
 
@@ -49,8 +49,8 @@ def empty_file(folder: Path) -> Path:
     return path
 
 
-def nothing_there(folder: Path) -> Path:
-    return folder / "nothing.mp4"
+def absent_file(folder: Path) -> Path:
+    return folder / "absent.mp4"
 
 
 def folder_without_images(folder: Path) -> Path:
@@ -75,10 +75,10 @@ def newer_clip(folder: Path) -> Path:
 
 
 BAD = [
-    # maker, exit code, what the sentence says
+    # maker, exit code, part of the message
     (not_a_video, 3, "notes.mp4"),
     (empty_file, 3, "empty"),
-    (nothing_there, 3, "does not exist"),
+    (absent_file, 3, "does not exist"),
     (folder_without_images, 3, "texts"),
     (no_face, 3, "face"),
     (one_pixel, 3, "face"),
@@ -101,32 +101,32 @@ def driving(tmp_path_factory, make_painted_clip) -> Path:
 
 @pytest.fixture(scope="module")
 def short_driving(tmp_path_factory, make_painted_clip) -> Path:
-    """Two frames, for pictures whose frames take long."""
+    """A driving clip of two frames, for large images, whose frames take long."""
     return make_painted_clip(tmp_path_factory.mktemp("driving") / "short.clip", 1, num_frames=2)
 
 
-@pytest.mark.parametrize(("maker", "exit_code", "says"), BAD, ids=[maker.__name__ for maker, *_ in BAD])
-def test_extract_sketch(maker: Maker, exit_code: int, says: str, fsv2v, tmp_path, leftovers):
+@pytest.mark.parametrize(("maker", "exit_code", "message"), BAD, ids=[maker.__name__ for maker, *_ in BAD])
+def test_extract_sketch_refuses_bad_input(maker: Maker, exit_code: int, message: str, fsv2v, tmp_path, leftovers):
     source = maker(tmp_path)
     done = fsv2v("extract-sketch", source, "-o", tmp_path / "out", "--backend", "dlib")
     assert done.exit_code == exit_code and done.stdout == ""
-    assert "fsv2v: error: " in done.stderr and says in done.stderr and "Traceback" not in done.stderr
+    assert "fsv2v: error: " in done.stderr and message in done.stderr and "Traceback" not in done.stderr
     assert leftovers(tmp_path) == [] and [*tmp_path.glob("out/*")] == []
 
 
-@pytest.mark.parametrize(("maker", "exit_code", "says"), BAD, ids=[maker.__name__ for maker, *_ in BAD])
-def test_synthesize_from_bad_examples(maker: Maker, exit_code: int, says: str, fsv2v, tmp_path, model, driving, leftovers):
+@pytest.mark.parametrize(("maker", "exit_code", "message"), BAD, ids=[maker.__name__ for maker, *_ in BAD])
+def test_synthesize_refuses_bad_examples(maker: Maker, exit_code: int, message: str, fsv2v, tmp_path, model, driving, leftovers):
     source = maker(tmp_path)
     out = tmp_path / "out.mp4"
     done = fsv2v("synthesize", "--examples", source, "--driving", driving, "--model", model, "-o", out, "--backend", "dlib")
     assert done.exit_code == exit_code and done.stdout == ""
-    assert "fsv2v: error: " in done.stderr and says in done.stderr and "Traceback" not in done.stderr
+    assert "fsv2v: error: " in done.stderr and message in done.stderr and "Traceback" not in done.stderr
     assert leftovers(tmp_path) == [] and not out.exists()
 
 
-def test_a_truncated_video_is_reported_and_the_others_go_on(fsv2v, face_video, tmp_path, visible_layers):
-    whole = face_video.read_bytes()
-    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+def test_a_truncated_video_is_reported_and_the_others_continue(fsv2v, face_video, tmp_path, visible_layers):
+    data = face_video.read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
     done = fsv2v("extract-sketch", tmp_path / "cut.mp4", face_video, "-o", tmp_path / "out", "--backend", "dlib", "--background", "none")
     assert done.exit_code == 3 and "cut.mp4" in done.stderr
     assert done.lines == [str(tmp_path / "out" / "face.clip")]
@@ -143,7 +143,7 @@ IMAGES = {
 
 
 @pytest.mark.parametrize("kind", [name if name != "12,000 pixels" else pytest.param(name, marks=pytest.mark.slow) for name in IMAGES])
-def test_unusual_pictures_are_animated_like_any_other(kind, fsv2v, tmp_path, model, short_driving):
+def test_images_of_unusual_formats_can_be_examples(kind, fsv2v, tmp_path, model, short_driving):
     image = tmp_path / ("face.jpg" if kind in ("CMYK", "12,000 pixels") else "face.png")
     IMAGES[kind](image)
     done = fsv2v(
@@ -154,7 +154,7 @@ def test_unusual_pictures_are_animated_like_any_other(kind, fsv2v, tmp_path, mod
 
 
 @pytest.mark.parametrize("name", ["with space", 'it\'s "quoted"', "-dash", "früh 早", "100% [a:b]"])
-def test_awkward_names_are_only_names(name, fsv2v, tmp_path, model, driving):
+def test_names_can_have_special_characters(name, fsv2v, tmp_path, model, driving):
     write(tmp_path / f"{name}.png", astronaut())
     examples = f"./{name}.png" if name.startswith("-") else f"{name}.png"
     out = f"./{name} out.mp4"
@@ -165,7 +165,7 @@ def test_awkward_names_are_only_names(name, fsv2v, tmp_path, model, driving):
     assert (tmp_path / out).is_file()
 
 
-def test_the_largest_of_several_faces_is_taken(fsv2v, tmp_path):
+def test_the_largest_of_several_faces_is_used(fsv2v, tmp_path):
     face = astronaut()[:256, 96:352]
     image = np.full((256, 400, 3), 255, np.uint8)
     image[:, 144:] = face
@@ -176,7 +176,7 @@ def test_the_largest_of_several_faces_is_taken(fsv2v, tmp_path):
     assert points[:, 0].min() > 144
 
 
-def test_a_head_cut_by_the_border_is_warned_about(fsv2v, tmp_path, model, driving):
+def test_a_head_cut_by_the_border_causes_a_warning(fsv2v, tmp_path, model, driving):
     write(tmp_path / "tight.png", astronaut()[20:190, 150:300])
     out = tmp_path / "o.mp4"
     done = fsv2v("synthesize", "--examples", tmp_path / "tight.png", "--driving", driving, "--model", model, "-o", out, "--backend", "dlib")
@@ -184,8 +184,8 @@ def test_a_head_cut_by_the_border_is_warned_about(fsv2v, tmp_path, model, drivin
     assert "results will be worse" in done.stderr
 
 
-def test_a_picture_of_another_shape_is_squeezed_with_a_warning_only(fsv2v, tmp_path, model, driving):
-    """Without --crop the head is cut out, and nothing is squeezed."""
+def test_squeezing_an_image_of_another_aspect_ratio_causes_a_warning(fsv2v, tmp_path, model, driving):
+    """By default the head is cropped to a square, and nothing is squeezed."""
     Image.fromarray(astronaut()[:, 100:400]).save(tmp_path / "tall.png")
     command = ("synthesize", "--examples", tmp_path / "tall.png", "--driving", driving, "--model", model, "--backend", "dlib", "-o")
     whole, head = (fsv2v(*command, tmp_path / f"{crop}.mp4", "--crop", crop) for crop in ("none", "auto"))
@@ -193,7 +193,7 @@ def test_a_picture_of_another_shape_is_squeezed_with_a_warning_only(fsv2v, tmp_p
     assert "tall has 300x512 pixels and is squeezed to 64x64" in whole.stderr and "squeezed" not in head.stderr
 
 
-def test_a_layer_with_a_wrong_frame_count_is_named(fsv2v, tmp_path, model, make_painted_clip, driving):
+def test_a_layer_with_a_wrong_frame_count_is_refused(fsv2v, tmp_path, model, make_painted_clip, driving):
     clip = make_painted_clip(tmp_path / "short.clip", 0, num_frames=5)
     points = np.zeros((3, 1, 68, 3), np.float32)
     np.savez(clip / "landmarks" / "data.npz", points=points)
@@ -203,7 +203,7 @@ def test_a_layer_with_a_wrong_frame_count_is_named(fsv2v, tmp_path, model, make_
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_coordinates_that_are_no_numbers_are_refused(wrong, fsv2v, tmp_path, model, make_painted_clip, driving):
+def test_coordinates_that_are_not_finite_are_refused(wrong, fsv2v, tmp_path, model, make_painted_clip, driving):
     clip = make_painted_clip(tmp_path / "nan.clip", 0, num_frames=5)
     points = open_clip(clip).layer("landmarks").arrays()["points"]
     points[2, 0, 5, 0] = wrong
@@ -213,7 +213,7 @@ def test_coordinates_that_are_no_numbers_are_refused(wrong, fsv2v, tmp_path, mod
     assert not (tmp_path / "o.mp4").exists()
 
 
-def test_negative_coordinates_are_a_face_that_leaves_the_picture(fsv2v, tmp_path, model, driving):
+def test_a_driving_face_may_leave_the_frame(fsv2v, tmp_path, model, driving):
     points = open_clip(driving).layer("landmarks").arrays()["points"]
     points[..., :2] -= 40
     clip = create_clip(tmp_path / "left.clip", width=64, height=64, num_frames=len(points))
@@ -223,7 +223,7 @@ def test_negative_coordinates_are_a_face_that_leaves_the_picture(fsv2v, tmp_path
     assert done.exit_code == 0, done.stderr
 
 
-def test_weights_of_the_wrong_model(fsv2v, tmp_path, driving, model):
+def test_files_that_are_not_models_are_refused(fsv2v, tmp_path, driving, model):
     from safetensors.torch import save_file
 
     save_file({"x": torch.zeros(3)}, tmp_path / "other.safetensors")
@@ -237,7 +237,7 @@ def test_weights_of_the_wrong_model(fsv2v, tmp_path, driving, model):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_model_with_values_that_are_not_finite_is_refused(value, tmp_path):
-    """It would make black videos."""
+    """Its videos would be black."""
     state = FewShotGenerator(TINY).state_dict()
     name = next(name for name in state if name.startswith("attention"))
     state[name] = torch.full_like(state[name], value)
@@ -246,18 +246,18 @@ def test_a_model_with_values_that_are_not_finite_is_refused(value, tmp_path):
         load_model(tmp_path / "exploded.safetensors")
 
 
-def test_a_model_that_overflows_ends_with_a_sentence_and_no_video(fsv2v, tmp_path, driving):
-    """Its weights are finite, what they make is not."""
+def test_a_model_that_overflows_is_an_error_and_leaves_no_video(fsv2v, tmp_path, driving):
+    """Its weights are finite, and its images are not."""
     state = {name: torch.full_like(value, 6e4) if "flow" in name else value for name, value in FewShotGenerator(TINY).state_dict().items()}
     save_model(tmp_path / "huge.safetensors", state, TINY, {"step": 0})
     done = fsv2v(
         "synthesize", "--examples", driving, "--driving", driving, "--model", tmp_path / "huge.safetensors", "-o", tmp_path / "o.mp4"
     )
-    assert done.exit_code == 3 and "fails in frame 0: the values of the image are not finite" in done.stderr
+    assert done.exit_code == 3 and "the model makes no image of frame 0: its values are not finite" in done.stderr
     assert not (tmp_path / "o.mp4").exists()
 
 
-def test_an_output_folder_that_cannot_be_written(fsv2v, unwritable, driving, model, make_painted_clip, tmp_path):
+def test_an_output_folder_that_cannot_be_written_is_an_error(fsv2v, unwritable, driving, model, make_painted_clip, tmp_path):
     clip = make_painted_clip(tmp_path / "p.clip", 0)
     tune = ["finetune", "--examples", driving, "--model", model, "--steps", 1, "--perceptual", "none"]
     commands = [
@@ -272,11 +272,11 @@ def test_an_output_folder_that_cannot_be_written(fsv2v, unwritable, driving, mod
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="a small file system can be mounted by root on Linux only")
-def test_a_full_disk_is_a_sentence_and_leaves_nothing(fsv2v, tmp_path, driving, model, leftovers):
+def test_a_full_disk_is_an_error_and_leaves_no_output(fsv2v, tmp_path, driving, model, leftovers):
     small = tmp_path / "small"
     small.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", small], capture_output=True).returncode:
-        pytest.skip("mounting is not allowed here")
+        pytest.skip("mounting is not allowed")
     try:
         for command in (
             ["synthesize", "--examples", driving, "--driving", driving, "--model", model, "-o", small / "o.clip"],
@@ -289,7 +289,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(fsv2v, tmp_path, driving, 
         subprocess.run(["umount", small], check=True)
 
 
-def test_ctrl_c_ends_with_130_and_leaves_nothing(fsv2v, tmp_path, model, make_painted_clip, leftovers):
+def test_ctrl_c_gives_exit_code_130_and_leaves_no_output(fsv2v, tmp_path, model, make_painted_clip, leftovers):
     long = make_painted_clip(tmp_path / "long.clip", 0, num_frames=1500)
     (tmp_path / "out").mkdir()
     command = ["synthesize", "--examples", long, "--driving", long, "--num-examples", 1, "--crop", "none", "--model", model]

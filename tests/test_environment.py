@@ -1,4 +1,4 @@
-"""Machines of other people: a home that cannot be written, a comma as decimal sign, few file descriptors, a full disk behind stdout."""
+"""Unusual environments: a read-only home folder, decimal commas, few file descriptors, a full disk behind stdout."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ LOCALE = "de_DE.ISO-8859-1"
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory) -> dict[str, str]:
-    """No home, spaces in TMPDIR, Python without `assert`, and a locale with decimal commas and letters that are not UTF-8."""
-    folder = tmp_path_factory.mktemp("hostile")
+def unusual_environment(tmp_path_factory) -> dict[str, str]:
+    """Environment variables: no home folder, spaces in TMPDIR, Python without `assert`, a locale with decimal commas and without UTF-8."""
+    folder = tmp_path_factory.mktemp("unusual_environment")
     (folder / "a b c").mkdir()
-    found = {"HOME": "/proc", "TMPDIR": str(folder / "a b c"), "PYTHONOPTIMIZE": "1"}
-    found |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    variables = {"HOME": "/proc", "TMPDIR": str(folder / "a b c"), "PYTHONOPTIMIZE": "1"}
+    variables |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     if shutil.which("localedef") and Path("/usr/share/i18n/locales/de_DE").exists():
         subprocess.run(["localedef", "-i", "de_DE", "-f", "ISO-8859-1", folder / LOCALE], check=True, capture_output=True)
-        heed = (
+        use_locale = (
             "import locale\nlocale.setlocale(locale.LC_ALL, '')\nif locale.localeconv()['decimal_point'] != ',':\n    raise SystemExit(9)\n"
         )
-        (folder / "sitecustomize.py").write_text(heed)
+        (folder / "sitecustomize.py").write_text(use_locale)
         path = os.pathsep.join([str(folder), str(Path(__file__).parent.parent)])
-        found |= {"LOCPATH": str(folder), "LC_ALL": LOCALE, "PYTHONPATH": path}
-    return found
+        variables |= {"LOCPATH": str(folder), "LC_ALL": LOCALE, "PYTHONPATH": path}
+    return variables
 
 
 def few_descriptors() -> None:
@@ -49,16 +49,16 @@ def few_descriptors() -> None:
     ],
     ids=lambda command: " ".join(command[:2]),
 )
-def test_a_hostile_environment_changes_nothing(command, hostile, fsv2v, content, face_video, tmp_path):
+def test_results_do_not_depend_on_the_environment(command, unusual_environment, fsv2v, content, face_video, tmp_path):
     def result(out: Path, **options) -> tuple[list[str], dict[str, bytes]]:
         process = fsv2v.start(*(part.format(face=face_video, out=out) for part in command), **options)
         stdout, stderr = process.communicate(timeout=120)
         assert process.returncode == 0, stderr.decode(errors="replace")
-        made = {name: data for name, data in content(out).items() if not name.endswith("clip.json")}
-        return os.fsdecode(stdout).replace(str(out), "").splitlines(), made
+        files = {name: data for name, data in content(out).items() if not name.endswith("clip.json")}
+        return os.fsdecode(stdout).replace(str(out), "").splitlines(), files
 
     usual = result(tmp_path / "usual")
-    assert result(tmp_path / "hostile", env=hostile, preexec_fn=few_descriptors, start_new_session=True) == usual
+    assert result(tmp_path / "unusual_environment", env=unusual_environment, preexec_fn=few_descriptors, start_new_session=True) == usual
     assert usual[0] and usual[1]
 
 
@@ -68,7 +68,7 @@ def small_clip(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("command", [["clip", "info", "{clip}"], ["--help"]], ids=" ".join)
-def test_a_full_disk_behind_stdout_is_a_sentence(command, fsv2v, small_clip):
+def test_a_full_disk_behind_stdout_is_reported_in_a_sentence(command, fsv2v, small_clip):
     with open("/dev/full", "wb") as full:
         process = fsv2v.start(*(part.format(clip=small_clip) for part in command), stdout=full)
         _, stderr = process.communicate(timeout=60)
@@ -76,14 +76,14 @@ def test_a_full_disk_behind_stdout_is_a_sentence(command, fsv2v, small_clip):
     assert b"No space left on device" in stderr and b"unexpected" not in stderr
 
 
-def test_a_full_disk_behind_stderr_leaves_the_exit_code(fsv2v, tmp_path):
+def test_a_full_disk_behind_stderr_does_not_change_the_exit_code(fsv2v, tmp_path):
     with open("/dev/full", "wb") as full:
         process = fsv2v.start("clip", "info", tmp_path / "absent.clip", stderr=full)
         process.communicate(timeout=60)
     assert process.returncode == 3
 
 
-def test_without_a_place_for_temporary_files_the_reason_is_told(fsv2v, face_video, tmp_path):
+def test_a_missing_folder_for_temporary_files_is_reported(fsv2v, face_video, tmp_path):
     def nothing_can_be_written() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
@@ -99,5 +99,5 @@ def test_numbers_that_are_not_finite_are_null_in_json(capfdbinary):
     def refuse(name: str) -> None:
         raise ValueError(f"{name} is not JSON")
 
-    told = json.loads(capfdbinary.readouterr().out, parse_constant=refuse)
-    assert told == {"values": [1.5, None], "interval": [None, 2], "deep": {"value": None}}
+    record = json.loads(capfdbinary.readouterr().out, parse_constant=refuse)
+    assert record == {"values": [1.5, None], "interval": [None, 2], "deep": {"value": None}}

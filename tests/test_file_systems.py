@@ -1,4 +1,4 @@
-"""File systems of other kinds: without locks, without renaming over a file, with times of whole seconds, with links and devices."""
+"""Unusual file systems: without locks, without replacing by rename, with times in whole seconds, with links and devices."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def no_locks(monkeypatch) -> None:
 
 
 @pytest.fixture
-def no_renaming_over(monkeypatch) -> None:
-    """As some file systems in user space and on servers have it."""
+def no_replacing(monkeypatch) -> None:
+    """Renaming cannot replace an existing file, as on some network file systems."""
     rename = os.rename
 
     def refuse(source: Path, target: Path) -> None:
@@ -37,7 +37,7 @@ def no_renaming_over(monkeypatch) -> None:
     monkeypatch.setattr(os, "rename", refuse)
 
 
-def test_without_locks_everything_is_made_and_no_lock_stays(no_locks, tmp_path):
+def test_without_locks_files_are_written_and_no_lock_file_is_left(no_locks, tmp_path):
     with exclusive_lock(tmp_path / "new" / "x"), exclusive_lock(tmp_path / "run", inside=True):
         write_atomically(tmp_path / "x", b"1")
         with building_directory(tmp_path / "y") as folder:
@@ -53,12 +53,12 @@ def test_without_locks_weights_are_fetched(no_locks, tmp_path):
 
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / "a.bin").write_bytes(b"weights")
-    wanted = RemoteFile("a.bin", (hashlib.sha256(b"weights").hexdigest(),))
-    got = download(wanted, [(tmp_path / "mirror" / "a.bin").as_uri()], tmp_path / "cache")
-    assert got.read_bytes() == b"weights"
+    file = RemoteFile("a.bin", (hashlib.sha256(b"weights").hexdigest(),))
+    path = download(file, [(tmp_path / "mirror" / "a.bin").as_uri()], tmp_path / "cache")
+    assert path.read_bytes() == b"weights"
 
 
-def test_without_renaming_over_files_and_folders_are_replaced_all_the_same(no_renaming_over, tmp_path):
+def test_files_and_folders_are_replaced_even_if_rename_cannot_do_it(no_replacing, tmp_path):
     for content in (b"old", b"new"):
         write_atomically(tmp_path / "file", content)
         with building_directory(tmp_path / "folder", replace=True) as folder:
@@ -67,18 +67,18 @@ def test_without_renaming_over_files_and_folders_are_replaced_all_the_same(no_re
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
 
-def test_without_renaming_over_weights_that_are_damaged_are_fetched_again(no_renaming_over, tmp_path):
+def test_damaged_weights_are_replaced_even_if_rename_cannot_do_it(no_replacing, tmp_path):
     import hashlib
 
     from weights.fetching import RemoteFile, download
 
     (tmp_path / "good.bin").write_bytes(b"weights")
     (tmp_path / "a.bin").write_bytes(b"damaged")
-    wanted = RemoteFile("a.bin", (hashlib.sha256(b"weights").hexdigest(),))
-    assert download(wanted, [(tmp_path / "good.bin").as_uri()], tmp_path).read_bytes() == b"weights"
+    file = RemoteFile("a.bin", (hashlib.sha256(b"weights").hexdigest(),))
+    assert download(file, [(tmp_path / "good.bin").as_uri()], tmp_path).read_bytes() == b"weights"
 
 
-def test_with_times_of_whole_seconds_weights_that_were_replaced_are_checked_again(tmp_path, monkeypatch):
+def test_replaced_weights_are_checked_again_even_with_the_same_time(tmp_path, monkeypatch):
     from weights import registry
 
     monkeypatch.setenv("FSV2V_WEIGHTS_MIRROR", str(tmp_path))
@@ -91,7 +91,7 @@ def test_with_times_of_whole_seconds_weights_that_were_replaced_are_checked_agai
     assert digests[0] != digests[1]
 
 
-def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+def test_the_target_of_a_link_is_replaced_and_the_link_kept(tmp_path):
     (tmp_path / "disk" / "folder").mkdir(parents=True)
     for name in ("file", "folder"):
         (tmp_path / name).symlink_to(tmp_path / "disk" / name)
@@ -106,33 +106,33 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
 
 
 def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path):
-    """Root who wrote to /dev/null with -o would have lost it."""
+    """Otherwise `-o /dev/null` by root would replace the device."""
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match="pipe cannot be written: it is a device or a pipe"), building_file(tmp_path / "pipe"):
         pass
     assert (tmp_path / "pipe").is_fifo()
 
 
-def test_a_lock_of_another_user_counts(tmp_path):
-    """Its file cannot be opened for writing, even by root where the kernel protects files in folders for everyone."""
+def test_a_lock_of_another_user_is_respected(tmp_path):
+    """The lock file of another user cannot be opened for writing; in shared folders the kernel may refuse even root."""
     from stages.errors import UsageError
 
     lock = tmp_path / ".x.lock"
     with lock.open("w") as other, pytest.MonkeyPatch.context() as patched:
         fcntl.flock(other, fcntl.LOCK_EX)
-        opened = os.open
-        patched.setattr(os, "open", lambda path, flags, *mode: _protected(opened, path, flags, *mode))
+        original = os.open
+        patched.setattr(os, "open", lambda path, flags, *mode: _open_without_writing(original, path, flags, *mode))
         with pytest.raises(UsageError, match="x is being made by another process"), exclusive_lock(tmp_path / "x"):
             pass
 
 
-def _protected(opened, path, flags, *mode):
+def _open_without_writing(original, path, flags, *mode):
     if flags & os.O_RDWR:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-    return opened(path, flags, *mode)
+    return original(path, flags, *mode)
 
 
-def test_a_full_disk_for_temporary_files_is_told_as_that(tmp_path, monkeypatch):
+def test_the_hint_for_a_full_disk_distinguishes_temporary_files(tmp_path, monkeypatch):
     from stages.io.files import write_bytes
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Backends and metrics of other packages: written, installed by pip, and then used by the commands like fsv2v's own."""
+"""Backends and metrics of other packages, which are installed by pip and used by the commands."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ shapeless = "json:dumps"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with both packages, as pip installs them."""
+    """A folder in which pip has installed both packages."""
     folder = tmp_path_factory.mktemp("packages")
     for package, files in (("theirs", THEIRS), ("broken", BROKEN)):
         (folder / package).mkdir()
@@ -86,8 +86,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def installed(site, monkeypatch):
-    """Both packages can be imported by this process."""
+def plugins_on_path(site, monkeypatch):
+    """Makes both packages importable."""
     monkeypatch.syspath_prepend(str(site))
     plugins._warn_once.cache_clear()
     yield
@@ -99,50 +99,50 @@ def environment(site) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
 
 
-def test_help_lists_their_backends_and_imports_none(fsv2v, environment):
-    shown = fsv2v("extract-sketch", "--help", env=environment)
-    assert shown.exit_code == 0 and "[auto|broken|dlib|face-alignment|grid|mediapipe]" in shown.stdout
+def test_help_lists_backends_of_plugins_without_importing_them(fsv2v, environment):
+    result = fsv2v("extract-sketch", "--help", env=environment)
+    assert result.exit_code == 0 and "[auto|broken|dlib|face-alignment|grid|mediapipe]" in result.stdout
 
 
-def test_their_backend_makes_a_layer(fsv2v, environment, face_video, tmp_path):
-    made = fsv2v("extract-sketch", face_video, "--backend", "grid", "--smoothing", 0, "-o", tmp_path / "face.clip", env=environment)
-    assert made.exit_code == 0, made.stderr
+def test_a_backend_of_a_plugin_extracts_a_layer(fsv2v, environment, face_video, tmp_path):
+    result = fsv2v("extract-sketch", face_video, "--backend", "grid", "--smoothing", 0, "-o", tmp_path / "face.clip", env=environment)
+    assert result.exit_code == 0, result.stderr
     layer = open_clip(tmp_path / "face.clip").layer("landmarks")
     grid = [(60 + 2 * (i % 17), 50 + 8 * (i // 17), 1) for i in range(68)]
     assert layer.meta["producer"]["backend"] == "grid"
     assert (layer.arrays()["points"] == np.array(grid, np.float32)).all()
 
 
-def test_their_metric_is_one_of_evaluates_and_a_broken_package_is_one_warning(fsv2v, environment, tmp_path):
+def test_evaluate_uses_metrics_of_plugins_and_warns_once_of_a_broken_package(fsv2v, environment, tmp_path):
     grey = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3) // 2
     cv2.imwrite(str(tmp_path / "truth.png"), grey)
     cv2.imwrite(str(tmp_path / "brighter.png"), grey + 7)
     metrics = ("--metric", "brightening", "--metric", "psnr")
-    shown = fsv2v("evaluate", tmp_path / "brighter.png", "-r", tmp_path / "truth.png", *metrics, "--json", env=environment)
-    assert shown.exit_code == 0, shown.stderr
-    values = {row["metric"]: row["value"] for row in map(json.loads, shown.lines)}
+    result = fsv2v("evaluate", tmp_path / "brighter.png", "-r", tmp_path / "truth.png", *metrics, "--json", env=environment)
+    assert result.exit_code == 0, result.stderr
+    values = {row["metric"]: row["value"] for row in map(json.loads, result.lines)}
     assert values["brightening"] == 7 and values["psnr"] == pytest.approx(20 * np.log10(255 / 7))
-    broken = [line for line in shown.stderr.splitlines() if "unfinished" in line]
+    broken = [line for line in result.stderr.splitlines() if "unfinished" in line]
     assert broken == [
         "fsv2v: warning: unfinished (fsv2v.metrics) of the package broken-things cannot be loaded: "
         "ModuleNotFoundError: No module named 'a_package_that_is_not_installed'"
     ]
-    assert "shapeless (fsv2v.metrics) of the package broken-things cannot be used: json:dumps is no Metric or Distribution" in shown.stderr
+    assert "shapeless (fsv2v.metrics) of the package broken-things cannot be used: json:dumps is no Metric or Distribution" in result.stderr
 
 
 @pytest.mark.parametrize(
     "arguments", [["extract-sketch", "x.mp4", "--backend", "broken"], ["evaluate", "x.png", "-r", "x.png", "--metric", "unfinished"]]
 )
-def test_a_broken_one_that_is_asked_for_is_an_error_that_names_its_package(fsv2v, environment, face_video, tmp_path, arguments):
+def test_a_broken_plugin_that_is_named_is_an_error_with_the_name_of_its_package(fsv2v, environment, face_video, tmp_path, arguments):
     cv2.imwrite(str(tmp_path / "x.png"), np.zeros((64, 64, 3), np.uint8))
     (tmp_path / "x.mp4").symlink_to(face_video)
-    shown = fsv2v(*arguments, cwd=tmp_path, env=environment)
-    assert shown.exit_code == 4
-    (line,) = [line for line in shown.stderr.splitlines() if line.startswith("fsv2v: error: ")]
+    result = fsv2v(*arguments, cwd=tmp_path, env=environment)
+    assert result.exit_code == 4
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("fsv2v: error: ")]
     assert "of the package broken-things cannot be loaded: ModuleNotFoundError" in line
 
 
-def test_a_broken_backend_hides_no_other(installed, caplog):
+def test_a_broken_backend_does_not_hide_others(plugins_on_path, caplog):
     names = [backend.name for backend in Backends("landmarks").every()]
     assert names == ["dlib", "face-alignment", "grid", "mediapipe"] == [backend.name for backend in Backends("landmarks").every()]
     assert Backends("poses").names() == ["mediapipe", "rtmlib", "small"]
@@ -152,15 +152,15 @@ def test_a_broken_backend_hides_no_other(installed, caplog):
     ]
 
 
-def test_their_metric_is_taken_by_default(installed):
+def test_metrics_of_plugins_are_used_by_default(plugins_on_path):
     assert metric_names()[-2:] == ["warping-error", "brightening"]
 
 
-def test_a_name_of_fsv2vs_own_stays_fsv2vs_own(installed):
+def test_a_plugin_cannot_replace_a_backend_of_fsv2v(plugins_on_path):
     assert Backends("landmarks").get("dlib").weights == ("face_68_fsv2v.dat",)
 
 
-def test_what_is_no_backend_is_refused(installed):
+def test_an_object_that_is_not_a_backend_is_refused(plugins_on_path):
     (entry,) = (entry for name, entry in plugins.find_entry_points("fsv2v.metrics").items() if name == "shapeless")
     with pytest.raises(MissingRequirement, match="of the package broken-things cannot be used: json:dumps is no Backend"):
         plugins.load(entry, Backend)

@@ -1,4 +1,4 @@
-"""What a writer writes, its reader reads, equal; and whatever a file says, a reader gives a value or a sentence. Drawn by hypothesis."""
+"""Property tests by hypothesis: files can be written and read without loss, and for any content a reader returns a value or an error."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def from_file(name: str, content: bytes, read: Callable[[Path], Read]) -> Read:
 
 @few
 @given(draw.dictionaries(texts, draw.one_of(draw.none(), draw.booleans(), draw.integers(), finite, texts)))
-def test_json_of_clips_and_layers(value: dict[str, Any]) -> None:
+def test_json_of_clips_and_layers_is_read_as_written(value: dict[str, Any]) -> None:
     assert load(dump(value), "clip.json") == value
 
 
 @few
 @given(draw.fractions(max_denominator=10**9))
-def test_starts_of_sound_are_exact(offset: Fraction) -> None:
+def test_the_start_of_sound_is_exact(offset: Fraction) -> None:
     assert read_seconds(load(dump({"offset": str(offset)}), "layer.json"), "offset", "") == offset
 
 
@@ -93,17 +93,17 @@ KINDS = draw.one_of(arrays.floating_dtypes(), arrays.integer_dtypes(), arrays.un
 
 @few
 @given(draw.dictionaries(draw.from_regex(r"[a-z_]{1,8}", fullmatch=True), arrays.arrays(KINDS, SHAPES), max_size=3))
-def test_arrays(stored: dict[str, np.ndarray]) -> None:
-    found = load_npz(npz_bytes(stored))
-    assert found.keys() == stored.keys()
+def test_arrays_are_read_as_written(stored: dict[str, np.ndarray]) -> None:
+    loaded = load_npz(npz_bytes(stored))
+    assert loaded.keys() == stored.keys()
     for name, array in stored.items():
-        assert found[name].dtype == array.dtype
-        np.testing.assert_array_equal(found[name], array)
+        assert loaded[name].dtype == array.dtype
+        np.testing.assert_array_equal(loaded[name], array)
 
 
 @few
 @given(arrays.arrays(np.uint8, draw.tuples(draw.integers(1, 20), draw.integers(1, 20))))
-def test_label_maps(ids: np.ndarray) -> None:
+def test_label_maps_are_read_as_written(ids: np.ndarray) -> None:
     png = encode(ids, "png")
     assert np.array_equal(from_file("a.png", png, read_labels), ids)
     assert np.array_equal(decode_image(png, "", 1), ids)
@@ -115,7 +115,7 @@ FLOWS = arrays.arrays(np.float32, (3, 4, 2), elements=draw.floats(-65504, 65504,
 
 @few
 @given(FLOWS, arrays.arrays(np.uint8, (3, 4)))
-def test_flow(flow: np.ndarray, confidence: np.ndarray) -> None:
+def test_flow_is_read_as_written_and_by_opencv(flow: np.ndarray, confidence: np.ndarray) -> None:
     field = FlowField(flow, confidence)
     assert np.array_equal(from_file("a.flo", flow_bytes(field, "flo"), read_flow).flow, flow)
     with tempfile.TemporaryDirectory() as folder:
@@ -130,11 +130,11 @@ POINTS = arrays.arrays(np.float32, (25, 3), elements=draw.floats(3, 1000, width=
 
 @few
 @given(POINTS)
-def test_poses(points: np.ndarray) -> None:
+def test_poses_of_openpose_are_read_exactly(points: np.ndarray) -> None:
     points[:, 2] /= 1024
     body = {"people": [{"pose_keypoints_2d": points.ravel().tolist()}]}
-    found = from_file("0_keypoints.json", json.dumps(body).encode(), lambda path: read_openpose([path], body="body_25"))
-    assert np.array_equal(found.arrays["keypoints"][0, 0], points)
+    loaded = from_file("0_keypoints.json", json.dumps(body).encode(), lambda path: read_openpose([path], body="body_25"))
+    assert np.array_equal(loaded.arrays["keypoints"][0, 0], points)
 
 
 @few
@@ -143,16 +143,16 @@ def test_coco_keeps_the_seventeen_points_that_it_has(points: np.ndarray) -> None
     points[:, 2] /= 1024
     nose, ankle = points[0], points[16]
     result = [{"image_id": 7, "category_id": 1, "keypoints": points[:17].ravel().tolist()}]
-    found = from_file("a.json", json.dumps(result).encode(), read_coco).arrays["keypoints"][0, 0]
-    assert np.array_equal(found[0], nose) and np.array_equal(found[11], ankle), "BODY_25 has the right ankle in place 11"
+    loaded = from_file("a.json", json.dumps(result).encode(), read_coco).arrays["keypoints"][0, 0]
+    assert np.array_equal(loaded[0], nose) and np.array_equal(loaded[11], ankle), "the right ankle is point 11 of BODY_25"
 
 
 @few
 @given(arrays.arrays(np.float32, (68, 2), elements=draw.floats(3, 1000, width=32)))
-def test_landmarks(points: np.ndarray) -> None:
+def test_landmarks_are_read_exactly_from_json_and_text(points: np.ndarray) -> None:
     for name, content in (("a.json", json.dumps(points.tolist())), ("a.txt", "\n".join(f"{x!r},{y!r}" for x, y in points.tolist()))):
-        found, _ = from_file(name, content.encode(), lambda path: read_landmarks([path], (1024, 1024)))
-        assert np.array_equal(found["points"][0, 0, :, :2], points)
+        loaded, _ = from_file(name, content.encode(), lambda path: read_landmarks([path], (1024, 1024)))
+        assert np.array_equal(loaded["points"][0, 0, :, :2], points)
 
 
 HALVES = arrays.arrays(np.float16, (2, 3), elements=draw.floats(-100, 100, width=16))
@@ -160,14 +160,14 @@ HALVES = arrays.arrays(np.float16, (2, 3), elements=draw.floats(-100, 100, width
 
 @few
 @given(draw.dictionaries(draw.from_regex(r"[a-z][a-z.]{0,9}", fullmatch=True), HALVES, min_size=1, max_size=4))
-def test_models(tensors: dict[str, np.ndarray]) -> None:
+def test_models_are_read_as_written(tensors: dict[str, np.ndarray]) -> None:
     state = {name: torch.from_numpy(array.astype(np.float32)) for name, array in tensors.items()}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "m.safetensors")
         save_model(path, state, PRESETS["tiny"], {"é": "\u202e"})
-        info, found = read_model(path)
-    assert info["é"] == "\u202e" and found.keys() == tensors.keys()
-    assert all(np.array_equal(found[name].numpy(), array.astype(np.float32)) for name, array in tensors.items())
+        info, loaded = read_model(path)
+    assert info["é"] == "\u202e" and loaded.keys() == tensors.keys()
+    assert all(np.array_equal(loaded[name].numpy(), array.astype(np.float32)) for name, array in tensors.items())
 
 
 @few
@@ -175,11 +175,18 @@ def test_models(tensors: dict[str, np.ndarray]) -> None:
     draw.floats(1e-9, 1), draw.integers(1, 32), draw.lists(draw.integers(1, 10**9), min_size=1, max_size=4),
     draw.tuples(draw.floats(0, 1), draw.floats(0, 1)),
 )  # fmt: skip
-def test_recipes_and_the_configurations_made_of_them(rate: float, most: int, steps: list[int], betas: tuple[float, float]) -> None:
+def test_recipes_are_read_exactly_and_configurations_survive_json(
+    rate: float, max_examples: int, steps: list[int], betas: tuple[float, float]
+) -> None:
     phases = "".join(f"[[phases]]\nsteps = {count}\n" for count in steps)
-    toml = f'network = "tiny"\nlearning_rate = {rate!r}\nmax_examples = {most}\nbetas = [{betas[0]!r}, {betas[1]!r}]\n{phases}'
+    toml = f'network = "tiny"\nlearning_rate = {rate!r}\nmax_examples = {max_examples}\nbetas = [{betas[0]!r}, {betas[1]!r}]\n{phases}'
     config = from_file("r.toml", toml.encode(), lambda path: read_recipe(str(path)))
-    assert (config.learning_rate, config.max_examples, config.betas, [phase.steps for phase in config.phases]) == (rate, most, betas, steps)
+    assert (config.learning_rate, config.max_examples, config.betas, [phase.steps for phase in config.phases]) == (
+        rate,
+        max_examples,
+        betas,
+        steps,
+    )
     assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
@@ -188,7 +195,7 @@ CLIPS = draw.lists(names | draw.just("caf\udce9"), min_size=1, max_size=5, uniqu
 
 @few
 @given(CLIPS, draw.integers(0, 4), draw.integers(0, 3), draw.booleans())
-def test_studies(clips: list[str], catch: int, per_worker: int, reference: bool) -> None:
+def test_keys_and_answers_of_studies_are_read_as_written(clips: list[str], catch: int, per_worker: int, reference: bool) -> None:
     key = draw_key(("ours", "théirs"), clips, catch, per_worker, reference, {"question": "\u202e"})
     with tempfile.TemporaryDirectory() as folder:
         key.write(Path(folder, "s.key.json"))
@@ -206,18 +213,18 @@ CELLS = draw.text(draw.characters(categories=["L", "N", "P", "S"], exclude_chara
 
 @few
 @given(draw.dictionaries(CELLS.filter(lambda text: not text.endswith((".zip", ".clip"))), CELLS, max_size=6))
-def test_subjects(subjects: dict[str, str]) -> None:
+def test_tables_of_subjects_are_read_exactly(subjects: dict[str, str]) -> None:
     text = "".join(f"{clip}\t{subject}\n" for clip, subject in subjects.items())
-    assert from_file("who.tsv", text.encode(), lambda path: read_subjects(str(path))) == subjects
+    assert from_file("subjects.tsv", text.encode(), lambda path: read_subjects(str(path))) == subjects
 
 
 @few
 @given(texts, draw.dictionaries(texts, draw.one_of(texts, draw.integers(), draw.booleans()), max_size=3))
-def test_the_key_of_a_producer_is_json_of_its_parameters(backend: str, parameters: dict[str, Any]) -> None:
+def test_the_key_of_a_producer_contains_its_parameters_as_json(backend: str, parameters: dict[str, Any]) -> None:
     assert parse_json(Producer("stage", backend, parameters).key())["parameters"] == parameters
 
 
-# Anything at all
+# Arbitrary content
 
 KEY = Key("s", ("a", "b"), (), (("q",),), {})
 
@@ -243,10 +250,10 @@ READERS: dict[str, tuple[str, Callable[[Path], object], dict[str, Any]]] = {
 @few
 @given(draw.data())
 @pytest.mark.parametrize("name", READERS)
-def test_any_json_gives_a_value_or_a_sentence(name: str, data: draw.DataObject) -> None:
-    """Any value, or one of the right form in which a few fields are any value; names may be there twice."""
-    file, read, sound = READERS[name]
-    changed = draw.dictionaries(draw.sampled_from([*sound, "other"]), values, max_size=3).map(lambda odd: {**sound, **odd})
+def test_readers_of_json_return_a_value_or_raise_an_error_with_a_sentence(name: str, data: draw.DataObject) -> None:
+    """Any value, or one of the right structure with a few arbitrary fields; keys may be repeated."""
+    file, read, valid = READERS[name]
+    changed = draw.dictionaries(draw.sampled_from([*valid, "other"]), values, max_size=3).map(lambda odd: {**valid, **odd})
     value = data.draw(draw.one_of(values, changed, draw.lists(changed, max_size=2)))
     text = json.dumps(value)
     if isinstance(value, dict) and data.draw(draw.booleans()):
@@ -258,7 +265,7 @@ def test_any_json_gives_a_value_or_a_sentence(name: str, data: draw.DataObject) 
 
 
 @pytest.mark.parametrize("value", ["NaN", "1e999"])
-def test_a_row_of_a_dataset_with_a_number_that_json_does_not_have_is_damaged(tmp_path: Path, value: str) -> None:
+def test_a_row_of_a_dataset_with_a_number_outside_of_json_is_damaged(tmp_path: Path, value: str) -> None:
     (tmp_path / "clips.ndjson").write_text(json.dumps({**ROW, "fps": 0}).replace('"fps": 0', f'"fps": {value}'))
     with pytest.raises(InvalidClip, match="damaged in line 1"):
         read_rows(tmp_path)
@@ -266,7 +273,7 @@ def test_a_row_of_a_dataset_with_a_number_that_json_does_not_have_is_damaged(tmp
 
 @few
 @given(draw.integers(1, 200000), draw.sampled_from(["[", '{"a":']))
-def test_nesting_of_any_depth_is_refused_or_read(depth: int, opening: str) -> None:
+def test_unclosed_nesting_of_any_depth_is_refused(depth: int, opening: str) -> None:
     with pytest.raises(ValueError):
         parse_json(opening * depth)
     with pytest.raises(InputError):
@@ -275,22 +282,22 @@ def test_nesting_of_any_depth_is_refused_or_read(depth: int, opening: str) -> No
 
 @few
 @given(arrays.arrays(draw.one_of(KINDS, arrays.complex_number_dtypes(), arrays.unicode_string_dtypes()), SHAPES))
-def test_a_flow_of_any_array_gives_a_value_or_a_sentence(array: np.ndarray) -> None:
+def test_any_array_read_as_flow_gives_a_finite_flow_or_an_error(array: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, flow=array)
     try:
-        found = from_file("a.npz", buffer.getvalue(), read_flow)
+        loaded = from_file("a.npz", buffer.getvalue(), read_flow)
     except InputError:
         return
-    assert found.flow.shape[2] == 2 and np.isfinite(found.flow).all()
+    assert loaded.flow.shape[2] == 2 and np.isfinite(loaded.flow).all()
 
 
 @few
 @given(draw.integers(-(2**70), 2**70) | draw.just(10**400), draw.integers(1, 2**21))
-def test_a_picture_of_any_size_gives_a_value_or_a_sentence(width: int, height: int) -> None:
+def test_any_image_size_in_coco_gives_finite_points_or_an_error(width: int, height: int) -> None:
     coco = {"images": [{"id": 1, "width": width, "height": height}], "annotations": [{"image_id": 1, "keypoints": [5] * 51}]}
     try:
-        found = from_file("a.json", json.dumps(coco).encode(), lambda path: read_coco(path, size=(640, 480)))
+        loaded = from_file("a.json", json.dumps(coco).encode(), lambda path: read_coco(path, size=(640, 480)))
     except InputError:
         return
-    assert np.isfinite(found.arrays["keypoints"]).all()
+    assert np.isfinite(loaded.arrays["keypoints"]).all()

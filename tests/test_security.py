@@ -1,4 +1,4 @@
-"""docs/security.md, sentence by sentence: each item of its lists is quoted by the test that holds it."""
+"""docs/security.md: each item of its lists is checked by a test, which quotes it."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ from weights.fetching import RemoteFile, RetryPolicy, download
 
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
-    "File names with a colon, a percent sign or a leading dash are only names.": "test_bad_input:test_awkward_names_are_only_names",
+    "File names with a colon, a percent sign or a leading dash are only names.": "test_bad_input:test_names_can_have_special_characters",
     "A packed clip with file names that lead outside of it is refused.": "clip/test_pack:test_names_that_leave_the_folder_are_refused",
     "A packed clip with compressed members is refused.": "clip/test_pack:test_a_compressed_zip_is_refused",
     "Pickles are never loaded from files, and PyTorch reads weights only.": "test_house:test_pickles_are_never_loaded_from_files",
     "Pickled arrays in an npz are never loaded.": "clip/test_flow_files:test_pickles_in_an_npz_are_never_loaded",
     "Weights with a wrong sha256 are never used.": "weights/test_fetching:test_a_wrong_file_is_refused_and_dropped",
 }
-"""Sentence -> the test that held it before this page."""
+"""Sentence -> a test in another file that checks it."""
 QUOTED: list[str] = []
 
 
-def holds(*sentences: str) -> Callable[[Any], Any]:
-    """The test below holds these sentences of the page."""
+def checks(*sentences: str) -> Callable[[Any], Any]:
+    """A decorator for the test that checks these sentences of the page."""
     QUOTED.extend(sentences)
     return lambda test: test
 
@@ -62,18 +62,18 @@ def claims() -> list[str]:
     return items
 
 
-def test_every_sentence_of_the_page_has_a_test_and_every_test_its_sentence() -> None:
+def test_every_sentence_of_the_page_has_a_test() -> None:
     assert sorted(claims()) == sorted([*QUOTED, *ELSEWHERE])
 
 
-@pytest.mark.parametrize("place", ELSEWHERE.values())
-def test_the_tests_that_are_named_are_there(place: str) -> None:
-    file, _, name = place.partition(":")
+@pytest.mark.parametrize("test", ELSEWHERE.values())
+def test_tests_in_other_files_exist(test: str) -> None:
+    file, _, name = test.partition(":")
     assert f"\ndef {name}(" in (ROOT / "tests" / f"{file}.py").read_text(encoding="utf-8")
 
 
 def png(width: int, height: int) -> bytes:
-    """A black grey picture, or for a size that is too large only one that claims it."""
+    """A black PNG. If the size is large, only its header is valid."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -85,7 +85,7 @@ def png(width: int, height: int) -> bytes:
 
 @pytest.fixture
 def server():
-    """An address of this machine where nobody may call; `accept` raises BlockingIOError if nobody did."""
+    """A local socket to which nothing may connect; `accept` raises BlockingIOError if nothing did."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
@@ -95,38 +95,38 @@ def server():
 
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
-    """A video beside the stranger's file that ffmpeg can read, but is not asked for."""
+    """A readable video beside the untrusted file, which must not be opened."""
     path = tmp_path / "secret.ts"
     source = ["-f", "lavfi", "-i", "testsrc=size=64x48:rate=25:duration=0.4"]
     subprocess.run([executable(), "-v", "error", *source, "-metadata", "comment=private", path], check=True)
     return path
 
 
-def playlists(there: str) -> dict[str, str]:
-    """Texts that make ffmpeg open `there`."""
+def playlists(target: str) -> dict[str, str]:
+    """File name -> a text that would make ffmpeg open `target`."""
     return {
-        "a.m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{there}\n#EXT-X-ENDLIST\n",
-        "hls.mp4": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{there}\n#EXT-X-ENDLIST\n",
-        "concat.mp4": f"ffconcat version 1.0\nfile {there}\n",
+        "a.m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n",
+        "hls.mp4": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n",
+        "concat.mp4": f"ffconcat version 1.0\nfile {target}\n",
         "dash.mp4": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
         'profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"><Period><AdaptationSet><Representation id="1" bandwidth="1">'
-        f"<BaseURL>{there}</BaseURL></Representation></AdaptationSet></Period></MPD>",
-        "drawing.mp4": f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="{there}" width="9" height="9"/></svg>',
+        f"<BaseURL>{target}</BaseURL></Representation></AdaptationSet></Period></MPD>",
+        "drawing.mp4": f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="{target}" width="9" height="9"/></svg>',
     }  # fmt: skip
 
 
-@holds("A playlist (HLS, DASH, concat) or an SVG is refused, whatever its file name.")
+@checks("A playlist (HLS, DASH, concat) or an SVG is refused, whatever its file name.")
 @pytest.mark.parametrize("name", playlists(""))
-def test_playlists(name: str, secret: Path, tmp_path: Path) -> None:
+def test_playlists_are_refused(name: str, secret: Path, tmp_path: Path) -> None:
     assert probe(secret).num_frames == 10
     (tmp_path / name).write_text(playlists(secret.name)[name])
     with pytest.raises(InputError, match="cannot be read as a video"):
         probe(tmp_path / name)
 
 
-@holds("ffmpeg opens only files, never network addresses.")
+@checks("ffmpeg opens only files, never network addresses.")
 @pytest.mark.parametrize("name", playlists(""))
-def test_no_network(name: str, server: socket.socket, tmp_path: Path) -> None:
+def test_ffmpeg_opens_no_network_addresses(name: str, server: socket.socket, tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
     (tmp_path / name).write_text(playlists(address)[name])
     with pytest.raises(InputError):
@@ -136,38 +136,38 @@ def test_no_network(name: str, server: socket.socket, tmp_path: Path) -> None:
         server.accept()
 
 
-@holds("Reading the comment of a video obeys the same rules.")
-def test_comments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@checks("Reading the comment of a video obeys the same rules.")
+def test_reading_a_comment_opens_no_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = ["-f", "lavfi", "-i", "testsrc=size=64x48:rate=25:duration=0.4", "-metadata", "comment=private"]
     subprocess.run([executable(), "-v", "error", *source, tmp_path / "secret.mkv"], check=True)
     assert read_comment(tmp_path / "secret.mkv") == "private"
     (tmp_path / "a.mp4").write_text("ffconcat version 1.0\nfile secret.mkv\nfile_packet_metadata comment=x\n")
-    called: list[list[str]] = []
+    commands: list[list[str]] = []
     popen = subprocess.Popen
-    monkeypatch.setattr(subprocess, "Popen", lambda command, **options: called.append(command) or popen(command, **options))
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **options: commands.append(command) or popen(command, **options))
     assert read_comment(tmp_path / "a.mp4") is None
-    assert "-format_whitelist" in called[0] and called[0][called[0].index("-protocol_whitelist") + 1] == "file,subfile"
+    assert "-format_whitelist" in commands[0] and commands[0][commands[0].index("-protocol_whitelist") + 1] == "file,subfile"
 
 
-@holds("Pillow reads PNG, JPEG, WebP, TIFF, BMP, PNM, GIF and AVIF only; EPS, for which it would run Ghostscript, is refused.")
-def test_eps(tmp_path: Path) -> None:
+@checks("Pillow reads PNG, JPEG, WebP, TIFF, BMP, PNM, GIF and AVIF only; EPS, for which it would run Ghostscript, is refused.")
+def test_eps_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
     with pytest.raises(InputError, match=r"a\.png is not an image that can be read"):
         read_image(tmp_path / "a.png")
 
 
-@holds("An image of more than 16384 pixels on a side or 178 megapixels is refused before it is decoded.")
+@checks("An image of more than 16384 pixels on a side or 178 megapixels is refused before it is decoded.")
 @pytest.mark.parametrize("size", [(100_000, 100_000), (16385, 1), (16000, 16000)])
-def test_large_pictures(size: tuple[int, int], tmp_path: Path) -> None:
+def test_large_images_are_refused(size: tuple[int, int], tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(*size))
     with pytest.raises(InputError, match="at most"):
         read_image(tmp_path / "a.png")
 
 
-@holds(
+@checks(
     "A frame of a clip or a KITTI flow file of such a size is refused, too.", "A frame of a clip that is neither PNG nor JPEG is refused."
 )
-def test_frames_and_flow(tmp_path: Path) -> None:
+def test_large_frames_and_flow_files_are_refused(tmp_path: Path) -> None:
     assert decode_image(png(30, 20), "a", 1).shape == (20, 30)
     for data in (png(16385, 1), png(16000, 16000), b"BM" + bytes(60), b"\xff\xd8\xff\xc0\0\x11\x08\xff\xff\xff\xff" + bytes(20)):
         with pytest.raises(InvalidClip, match="no PNG or JPEG, or larger than"):
@@ -179,19 +179,19 @@ def test_frames_and_flow(tmp_path: Path) -> None:
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    made = create_clip(tmp_path / "a.clip", iter(np.zeros((2, 16, 16, 3), np.uint8)))
-    with made.writing("poses", Producer("x"), {}, {"skeleton": "BODY_25"}) as layer:
+    clip = create_clip(tmp_path / "a.clip", iter(np.zeros((2, 16, 16, 3), np.uint8)))
+    with clip.writing("poses", Producer("x"), {}, {"skeleton": "BODY_25"}) as layer:
         people = np.ones((2, 1, 25, 3), np.float32)
         layer.arrays(keypoints=people, boxes=np.ones((2, 1, 4), np.float32), track_id=np.zeros((2, 1), np.int32))
-    return made.path
+    return clip.path
 
 
 def change(file: Path, **values: Any) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
 
-@holds("A symbolic link in a packed clip is unpacked as an ordinary file.")
-def test_links(clip: Path, tmp_path: Path) -> None:
+@checks("A symbolic link in a packed clip is unpacked as an ordinary file.")
+def test_a_symbolic_link_is_unpacked_as_a_file(clip: Path, tmp_path: Path) -> None:
     packed = pack(clip)
     link = zipfile.ZipInfo("etc")
     link.create_system, link.external_attr = 3, 0o120777 << 16
@@ -201,17 +201,17 @@ def test_links(clip: Path, tmp_path: Path) -> None:
     assert (out / "etc").read_bytes() == b"/etc" and not (out / "etc").is_symlink()
 
 
-@holds("A clip whose id is a path is refused, because files are named after the id.")
+@checks("A clip whose id is a path is refused, because files are named after the id.")
 @pytest.mark.parametrize("name", ["../escaped", "/tmp/escaped", "a/b", "..", "a\0b"])
-def test_ids(name: str, clip: Path, tmp_path: Path) -> None:
+def test_ids_that_are_paths_are_refused(name: str, clip: Path, tmp_path: Path) -> None:
     change(clip / "clip.json", id=name)
     with pytest.raises(InvalidClip, match='"id" must be a name'):
         export(open_clip(clip), "poses", tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.clip"]
 
 
-@holds("A layer with a storage other than png, jpg, flow, reference or video is refused.")
-def test_storage(clip: Path, tmp_path: Path) -> None:
+@checks("A layer with a storage other than png, jpg, flow, reference or video is refused.")
+def test_unknown_storage_is_refused(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "outside.png").write_bytes(png(16, 16))
     (clip / "frames" / "000000.x").mkdir()
     change(clip / "frames" / "layer.json", storage="x/../../../outside.png")
@@ -219,10 +219,10 @@ def test_storage(clip: Path, tmp_path: Path) -> None:
         open_clip(clip).frame(0)
 
 
-@holds("A video is packed with a clip only if it has the sha256 that is recorded in the clip.")
-def test_what_is_packed(clip: Path, tmp_path: Path) -> None:
+@checks("A video is packed with a clip only if it has the sha256 that is recorded in the clip.")
+def test_a_file_that_is_not_the_video_of_the_clip_is_not_packed(clip: Path, tmp_path: Path) -> None:
     private = tmp_path / "private"
-    private.write_bytes(b"a key of mine")
+    private.write_bytes(b"a private key")
     change(clip / "clip.json", source={"path": str(private), "sha256": "0", "bytes": 13})
     change(clip / "frames" / "layer.json", storage="reference", video={})
     with pytest.raises(InputError, match="its sha256 differs"):
@@ -230,8 +230,8 @@ def test_what_is_packed(clip: Path, tmp_path: Path) -> None:
     assert not clip.with_suffix(".zip").exists()
 
 
-@holds("A compressed npz that would unpack to more than 256 MiB is refused.")
-def test_npz(tmp_path: Path) -> None:
+@checks("A compressed npz that would unpack to more than 256 MiB is refused.")
+def test_a_large_npz_is_refused(tmp_path: Path) -> None:
     with (
         zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         archive.open("flow.npy", "w") as member,
@@ -244,8 +244,8 @@ def test_npz(tmp_path: Path) -> None:
         read_flow(tmp_path / "a.npz")
 
 
-@holds("JSON of more than 256 MiB is refused.", "JSON that is nested a million levels deep is refused.")
-def test_json(tmp_path: Path) -> None:
+@checks("JSON of more than 256 MiB is refused.", "JSON that is nested a million levels deep is refused.")
+def test_large_and_deeply_nested_json_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "long.json").open("wb") as file:
         file.truncate((256 << 20) + 1)
     with pytest.raises(InputError, match="larger than 256 MiB"):
@@ -255,13 +255,13 @@ def test_json(tmp_path: Path) -> None:
         load_json(tmp_path / "deep.json")
 
 
-@holds("A JPEG that claims more than 512 pixels per byte is refused, because Huffman coding cannot store as many.")
+@checks("A JPEG that claims more than 512 pixels per byte is refused, because Huffman coding cannot store as many.")
 @pytest.mark.parametrize("progressive", [False, True])
-def test_a_small_jpeg_of_a_large_size(progressive: bool, tmp_path: Path) -> None:
+def test_a_jpeg_with_fewer_bytes_than_its_size_needs_is_refused(progressive: bool, tmp_path: Path) -> None:
     import resource
 
     path = tmp_path / "a.jpg"
-    Image.new("L", (4096, 4096)).save(path, progressive=progressive, optimize=True)  # of one colour: no image needs fewer bytes
+    Image.new("L", (4096, 4096)).save(path, progressive=progressive, optimize=True)  # an image of one colour needs the fewest bytes
     data = path.read_bytes()
     assert read_image(path).shape == decode_image(data, "a", 3).shape == (4096, 4096, 3)
     frame = re.search(rb"\xff[\xc0\xc2]\0\x0b\x08", data)
@@ -275,19 +275,19 @@ def test_a_small_jpeg_of_a_large_size(progressive: bool, tmp_path: Path) -> None
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10, "in KiB"
 
 
-@holds("A model whose header is longer than its file is refused.")
-def test_model_headers(tmp_path: Path) -> None:
+@checks("A model whose header is longer than its file is refused.")
+def test_a_model_with_a_header_longer_than_the_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", 10 << 30) + b"{}")
     with pytest.raises(InputError, match="is not a readable model"):
         load_model(tmp_path / "a.safetensors")
 
 
-@holds(
+@checks(
     "A model whose configuration describes a much larger network than the file contains is refused before memory is allocated.",
     "A configuration with a number above 16384, a list of more than 16, or a layer with no channels is refused.",
 )
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("config", "message"),
     [
         ({"channels": (8, 8, 4096, 4096)}, "larger than what the file holds"),  # several GB
         ({"channels": (10**6,) * 4}, "at most 16 numbers, from 1 to 16384"),
@@ -297,19 +297,19 @@ def test_model_headers(tmp_path: Path) -> None:
         ({"adaptive_levels": 100}, "does not fit"),
     ],
 )
-def test_models(wrong: dict[str, Any], says: str, tmp_path: Path) -> None:
+def test_a_model_with_an_excessive_configuration_is_refused(config: dict[str, Any], message: str, tmp_path: Path) -> None:
     import resource
 
     state = FewShotGenerator(PRESETS["tiny"]).state_dict()
-    save_model(tmp_path / "m.safetensors", state, replace(PRESETS["tiny"], **wrong), {"step": 1})
+    save_model(tmp_path / "m.safetensors", state, replace(PRESETS["tiny"], **config), {"step": 1})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=message):
         load_model(tmp_path / "m.safetensors")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 << 10, "in KiB"
 
 
-@holds("A download ends when it is more than twice as long as expected.")
-def test_downloads(tmp_path: Path) -> None:
+@checks("A download ends when it is more than twice as long as expected.")
+def test_a_download_that_is_too_long_ends(tmp_path: Path) -> None:
     import http.server
     import threading
 
@@ -326,46 +326,46 @@ def test_downloads(tmp_path: Path) -> None:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Endless) as served:
-        threading.Thread(target=served.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{served.server_port}/w"
+    with http.server.HTTPServer(("127.0.0.1", 0), Endless) as endless_server:
+        threading.Thread(target=endless_server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{endless_server.server_port}/w"
         with pytest.raises(MissingRequirement, match="more than twice the 1000 bytes"):
             download(RemoteFile("w", ("0" * 64,), 1000), [address], tmp_path, RetryPolicy(1))
-        served.shutdown()
+        endless_server.shutdown()
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 4 << 20
 
 
-EVIL = "a\x1b]0;owned\x07\n\u202egpj.mp4"
+CONTROL_CHARACTERS = "a\x1b]0;owned\x07\n\u202egpj.mp4"
 
 
-@holds("Control characters in names and texts appear as escapes in messages.")
-def test_messages(capsys: pytest.CaptureFixture[str]) -> None:
-    console.error(f"{EVIL} does not exist")
+@checks("Control characters in names and texts appear as escapes in messages.")
+def test_control_characters_are_escaped_in_messages(capsys: pytest.CaptureFixture[str]) -> None:
+    console.error(f"{CONTROL_CHARACTERS} does not exist")
     assert capsys.readouterr().err == "fsv2v: error: a\\x1b]0;owned\\x07\\x0a\\x202egpj.mp4 does not exist\n"
 
 
-@holds("Data on stdout is escaped only on a terminal; a program receives the original bytes.")
-def test_data() -> None:
-    program = [sys.executable, "-c", f"from fsv2v_cli import console; console.emit({EVIL!r})"]
+@checks("Data on stdout is escaped only on a terminal; a program receives the original bytes.")
+def test_data_is_escaped_only_on_a_terminal() -> None:
+    program = [sys.executable, "-c", f"from fsv2v_cli import console; console.emit({CONTROL_CHARACTERS!r})"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    assert subprocess.run(program, capture_output=True, env=environment).stdout == os.fsencode(EVIL) + b"\n"
+    assert subprocess.run(program, capture_output=True, env=environment).stdout == os.fsencode(CONTROL_CHARACTERS) + b"\n"
     ours, theirs = pty.openpty()
     subprocess.run(program, stdout=theirs, env=environment, check=True)
     os.close(theirs)
-    shown = os.read(ours, 1000)
+    output = os.read(ours, 1000)
     os.close(ours)
-    assert shown == b"a\\x1b]0;owned\\x07\\x0a\\x202egpj.mp4\r\n"
+    assert output == b"a\\x1b]0;owned\\x07\\x0a\\x202egpj.mp4\r\n"
 
 
-@holds("Names in the page of a report and the question of a study cannot break out of the page's script.")
-def test_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@checks("Names in the page of a report and the question of a study cannot break out of the page's script.")
+def test_names_are_escaped_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from stages.evaluate import report
     from stages.evaluate.measure import Score
     from stages.evaluate.study.key import Key
     from stages.evaluate.study.site import StudyOptions, page
 
-    evil = "</script><script>alert(1)</script>"
-    report.write_report(tmp_path / "r.html", [Score(evil, "", "psnr", "dB", "higher", 30.0, 2)])
-    study = page(Key("s", ("a", "b"), (), (), {}), {}, StudyOptions(question=evil))
+    markup = "</script><script>alert(1)</script>"
+    report.write_report(tmp_path / "r.html", [Score(markup, "", "psnr", "dB", "higher", 30.0, 2)])
+    study = page(Key("s", ("a", "b"), (), (), {}), {}, StudyOptions(question=markup))
     for text in ((tmp_path / "r.html").read_text(), study):
         assert "alert(1)" in text and "<script>alert" not in text

@@ -1,6 +1,6 @@
-"""Two commands that write to one place at the same moment: everything is there, or one is refused by name. Never half of each.
+"""Two processes that write the same output at once: one of them waits, or is refused with a message. Outputs are never mixed.
 
-What is made by one process alone is in tests/clip/test_leftovers.py; what each command does with a lock that is held is here.
+The tests of one process alone are in tests/clip/test_leftovers.py.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from stages.runner.work import run_one
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch) -> Path:
-    """The current folder: a clip of two frames, the same packed, and a folder of OpenPose files."""
+def workspace(tmp_path, monkeypatch) -> Path:
+    """The working folder: a clip of two frames, the same clip packed, and a folder of OpenPose files."""
     monkeypatch.chdir(tmp_path)
     create_clip("a.clip", (np.full((48, 64, 3), value, np.uint8) for value in (50, 200)))
     pack("a.clip", "packed.zip")
@@ -53,72 +53,71 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_what_another_process_makes_is_refused_by_name_and_made_afterwards(writer, place, capfd):
-    command, made = WRITERS[writer]
-    (place / "out").mkdir()
-    with exclusive_lock(Path(made)):
+def test_an_output_that_another_process_writes_is_refused_until_it_ends(writer, workspace, capfd):
+    command, output = WRITERS[writer]
+    (workspace / "out").mkdir()
+    with exclusive_lock(Path(output)):
         assert run(command) == 3
-        assert f"{made} is being made by another process" in capfd.readouterr().err
-        assert not [path for path in (place / "out").iterdir() if not path.name.startswith(".")]
+        assert f"{output} is being made by another process" in capfd.readouterr().err
+        assert not [path for path in (workspace / "out").iterdir() if not path.name.startswith(".")]
 
     assert run(command) == 0
-    assert not [path for path in place.rglob(".*")], "no lock is left"
+    assert not [path for path in workspace.rglob(".*")], "no lock file is left"
 
 
-def test_of_two_exports_to_one_video_one_is_there_and_the_other_is_refused(fsv2v, tmp_path):
-    """Before, both reported success, and the later one had replaced the video of the other."""
+def test_of_two_exports_to_one_video_one_succeeds_and_the_other_is_refused(fsv2v, tmp_path):
     for name, value in (("dark", 40), ("light", 220)):
         create_clip(tmp_path / f"{name}.clip", (np.full((64, 64, 3), value, np.uint8) for _ in range(40)))
-    started = {name: fsv2v.start("clip", "export", tmp_path / f"{name}.clip", "-o", tmp_path / "out.mp4") for name in ("dark", "light")}
-    said = {name: process.communicate(timeout=60) for name, process in started.items()}
-    codes = {name: process.returncode for name, process in started.items()}
+    processes = {name: fsv2v.start("clip", "export", tmp_path / f"{name}.clip", "-o", tmp_path / "out.mp4") for name in ("dark", "light")}
+    outputs = {name: process.communicate(timeout=60) for name, process in processes.items()}
+    codes = {name: process.returncode for name, process in processes.items()}
 
     assert sorted(codes.values()) == [0, 3]
     (winner,) = (name for name, code in codes.items() if code == 0)
     (loser,) = (name for name, code in codes.items() if code == 3)
-    assert b"out.mp4 " in said[loser][1]  # it is being made, or exists already
+    assert b"out.mp4 " in outputs[loser][1]  # the video is being made, or exists already
     levels = [frame.mean() for frame in as_clip(tmp_path / "out.mp4", tmp_path).frames()]
     assert len(levels) == 40 and np.ptp(levels) < 2 and (np.mean(levels) < 128) == (winner == "dark")
 
 
-def test_of_two_that_make_one_layer_one_waits_and_finds_it_there(fsv2v, place):
-    started = [fsv2v.start("clip", "flow", "a.clip", "--json", cwd=place) for _ in range(2)]
-    told = [json.loads(process.communicate(timeout=60)[0]) for process in started]
-    assert [process.returncode for process in started] == [0, 0]
-    assert sorted(line["status"] for line in told) == ["done", "skipped"]
+def test_of_two_extractions_of_one_layer_one_waits_and_is_skipped(fsv2v, workspace):
+    processes = [fsv2v.start("clip", "flow", "a.clip", "--json", cwd=workspace) for _ in range(2)]
+    records = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sorted(record["status"] for record in records) == ["done", "skipped"]
 
 
-def test_a_layer_that_another_process_made_otherwise_meanwhile_is_refused(place):
-    """As of two extract-sketch with different options: before, the later one replaced what the other had reported as done."""
+def test_a_layer_that_another_process_makes_with_other_parameters_is_refused(workspace):
+    """This happens when extract-sketch runs twice at once with different options."""
     stage = "stages.extract_flow:extract"
     task = ClipTask(stage, FlowOptions(), None, False, "flow")
-    made, clip = threading.Event(), open_clip("a.clip")
+    started, clip = threading.Event(), open_clip("a.clip")
 
-    def other() -> None:
+    def write_layer() -> None:
         with clip.writing("flow", Producer("another"), {}) as layer:
-            made.set()
+            started.set()
             time.sleep(0.3)
             for _ in range(2):
                 layer.image(np.zeros((48, 64, 2), np.float16))
 
-    beside = threading.Thread(target=other)
-    beside.start()
-    made.wait()
+    other = threading.Thread(target=write_layer)
+    other.start()
+    started.wait()
     report = run_one(task, "a.clip")
-    beside.join()
+    other.join()
     assert report.status == "failed" and "another" in report.reason
     assert open_clip("a.clip").layer("flow").meta["producer"]["stage"] == "another"
 
 
-def test_a_folder_in_use_is_not_discarded(place):
-    with shared_lock(place / "a.clip"):
-        discard(place / "a.clip")
+def test_a_folder_in_use_is_not_discarded(workspace):
+    with shared_lock(workspace / "a.clip"):
+        discard(workspace / "a.clip")
         assert open_clip("a.clip").num_frames == 2
-    discard(place / "a.clip")
-    assert sorted(os.listdir(place)) == ["packed.zip", "poses"]
+    discard(workspace / "a.clip")
+    assert sorted(os.listdir(workspace)) == ["packed.zip", "poses"]
 
 
-def test_what_was_discarded_in_the_moment_it_was_opened_is_told(tmp_path, monkeypatch):
+def test_locking_a_folder_that_is_removed_at_that_moment_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "x").mkdir()
     flock = fcntl.flock
 
@@ -131,40 +130,40 @@ def test_what_was_discarded_in_the_moment_it_was_opened_is_told(tmp_path, monkey
         pass
 
 
-def test_two_copies_of_a_clip_to_one_place_are_one_copy(place, monkeypatch):
-    """As when extract-poses and extract-sketch begin on one clip, both with the same -o."""
+def test_two_simultaneous_copies_of_a_clip_to_one_path_are_one_copy(workspace, monkeypatch):
+    """This happens when extract-poses and extract-sketch start on one clip with the same -o."""
     clip, symlink_to = open_clip("a.clip"), Path.symlink_to
-    others: list[Any] = []
+    other_copy: list[Any] = []
 
     def link_later(path: Path, target: Path) -> None:
-        if not others:
-            others.append(None)
-            others.append(link_clip(clip, place / "copy.clip"))
+        if not other_copy:
+            other_copy.append(None)
+            other_copy.append(link_clip(clip, workspace / "copy.clip"))
         symlink_to(path, target)
 
     monkeypatch.setattr(Path, "symlink_to", link_later)
-    assert link_clip(clip, place / "copy.clip").num_frames == 2
-    assert others[1].path == place / "copy.clip"
+    assert link_clip(clip, workspace / "copy.clip").num_frames == 2
+    assert other_copy[1].path == workspace / "copy.clip"
 
 
-def test_pictures_that_another_process_imported_meanwhile_at_another_rate_are_refused(tmp_path, monkeypatch):
+def test_images_that_another_process_imports_at_another_rate_are_refused(tmp_path, monkeypatch):
     import stages.clip.create as create
     from stages.errors import ParametersDiffer
 
-    (tmp_path / "pictures").mkdir()
-    cv2.imwrite(str(tmp_path / "pictures" / "0.png"), np.zeros((48, 64, 3), np.uint8))
-    usual = create.read_same_size
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "0.png"), np.zeros((48, 64, 3), np.uint8))
+    original = create.read_same_size
     others: list[None] = []
 
     def read_later(images):
         if not others:
             others.append(None)
-            as_clip(tmp_path / "pictures", tmp_path, fps=Fraction(30))
-        return usual(images)
+            as_clip(tmp_path / "images", tmp_path, fps=Fraction(30))
+        return original(images)
 
     monkeypatch.setattr(create, "read_same_size", read_later)
     with pytest.raises(ParametersDiffer, match="fps: 30 -> 25"):
-        as_clip(tmp_path / "pictures", tmp_path, fps=Fraction(25))
+        as_clip(tmp_path / "images", tmp_path, fps=Fraction(25))
 
 
 def test_two_studies_cannot_share_a_key(tmp_path):

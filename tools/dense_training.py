@@ -23,9 +23,9 @@ from stages.networks.dense import DenseNet
 log = logging.getLogger(__name__)
 
 
-def color_jitter(picture: NDArray[Any], random: np.random.Generator) -> NDArray[np.uint8]:
+def color_jitter(image: NDArray[Any], random: np.random.Generator) -> NDArray[np.uint8]:
     """Random contrast, brightness, saturation and tint."""
-    values = picture.astype(np.float32)
+    values = image.astype(np.float32)
     grey = values.mean(axis=2, keepdims=True)
     values = grey + (values - grey) * random.uniform(0.5, 1.5)
     values = (values - 128) * random.uniform(0.7, 1.3) + 128 + random.uniform(-30, 30) + random.uniform(-10, 10, 3)
@@ -58,7 +58,7 @@ def fit(
 ) -> DenseNet:
     """Train a network and return the exponential moving average of its weights.
 
-    batch: step -> (pictures, further arguments of `loss` after the outputs). The state is saved every few minutes; the same call resumes
+    batch: step -> (images, further arguments of `loss` after the outputs). The state is saved every few minutes; the same call resumes
     from it.
     """
     encoder = list(network.features.parameters())
@@ -77,9 +77,9 @@ def fit(
         first = state["step"]
     channels_last(network.train())
     saved, total_loss = time.monotonic(), 0.0
-    for step, (pictures, *targets) in map_in_thread(batch, range(first, recipe.steps)):
+    for step, (images, *targets) in map_in_thread(batch, range(first, recipe.steps)):
         with torch.autocast("cpu", torch.bfloat16):
-            outputs = network(pictures.contiguous(memory_format=torch.channels_last))
+            outputs = network(images.contiguous(memory_format=torch.channels_last))
         value = loss(outputs.float(), *targets)
         optimiser.zero_grad()
         value.backward()

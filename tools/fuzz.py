@@ -1,4 +1,4 @@
-"""Read untrusted files that were damaged at random. Whatever they contain, a reader must return a result or raise an error with a sentence.
+"""Reads untrusted files that were damaged at random. A reader must always return a result or raise an error with a sentence.
 
     python tools/fuzz.py --minutes 10 [--reads 1000000] [--reader NAME ...] [--seed 0] [--keep FOLDER]
 
@@ -92,20 +92,20 @@ def _watch(work: _Reads, end: float, reads: int | None, result: Result) -> None:
     process = fork.Process(target=work.run, args=(end, reads, counts, sender))
     process.start()
     sender.close()
-    seen, since, fault = 0, time.monotonic(), ""
+    last_count, since, fault = 0, time.monotonic(), ""
     with contextlib.suppress(EOFError):
         while not fault:
             if receiver.poll(0.1):
                 reported, files = receiver.recv()
                 result.faults.setdefault(reported, files)
-            if counts[0] != seen:
-                seen, since = counts[0], time.monotonic()
+            if counts[0] != last_count:
+                last_count, since = counts[0], time.monotonic()
             elif time.monotonic() - since > HANG + 2:
                 process.kill()
                 fault = _hang_fault()
     process.join()
     if process.exitcode and not fault:
-        fault = f"died of {signal.Signals(-process.exitcode).name}" if process.exitcode < 0 else f"left with {process.exitcode}"
+        fault = f"died of {signal.Signals(-process.exitcode).name}" if process.exitcode < 0 else f"exited with code {process.exitcode}"
     if fault:
         result.faults.setdefault(fault, read_files(work.folder))
     result.reads += counts[0]
@@ -164,7 +164,7 @@ class _Reads:
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", DeprecationWarning)
         self._write_valid()
-        self.reader.read(self.folder)  # a first read, so that imports do not count as time and memory of another
+        self.reader.read(self.folder)  # a first read, so that imports do not count as time and memory of the next
         self._clear()
         soft, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (_address_space() + ADDRESSES, hard))
@@ -212,7 +212,7 @@ class _Reads:
             file.write(content)
 
     def _clear(self) -> None:
-        """Remove what a read has written."""
+        """Remove the files that a read has written."""
         for name in os.listdir(self.parent):
             if name != "read":
                 _remove(self.parent / name)
@@ -276,10 +276,10 @@ def _describe(error: BaseException) -> str:
 
 
 def _memory_fault(error: BaseException | None) -> str:
-    """The fault of a read that tried to allocate too much memory, even if the reader turned the MemoryError into another error; else ""."""
+    """The fault of a read that tried to allocate too much memory, even if the reader has replaced the MemoryError; otherwise ""."""
     while error is not None:
         if isinstance(error, MemoryError):
-            return f"asked for more than {ADDRESSES >> 20} MiB: {_describe(error)}"
+            return f"tried to allocate more than {ADDRESSES >> 20} MiB: {_describe(error)}"
         error = error.__cause__ or error.__context__
     return ""
 

@@ -81,9 +81,9 @@ def _json(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-def _picture(form: str, array: np.ndarray, mode: str | None = None, **options: Any) -> bytes:
-    stream, picture = io.BytesIO(), Image.fromarray(array)
-    (picture if mode is None else picture.convert(mode)).save(stream, form, **options)
+def _encode_image(form: str, array: np.ndarray, mode: str | None = None, **options: Any) -> bytes:
+    stream, image = io.BytesIO(), Image.fromarray(array)
+    (image if mode is None else image.convert(mode)).save(stream, form, **options)
     return stream.getvalue()
 
 
@@ -165,7 +165,7 @@ def _read_packed(folder: Path) -> None:
 
 
 def _read_masks(folder: Path) -> None:
-    """Add label maps, instances and DensePose pictures to a clip. Raises an error if one of them is refused."""
+    """Add label maps, instances and DensePose images to a clip. Raises an error if one of them is refused."""
     clip = create_clip(folder / "out" / "a.clip", iter(np.zeros((1, 6, 8, 3), np.uint8)), fps=Fraction(25))
     refused = None
     for kind, labels in (("segment", "camvid"), ("instances", ""), ("densepose", "")):
@@ -234,8 +234,8 @@ UNCHANGED = Colours(np.ones(3), 0.0)
 
 
 def _train_on(folder: Path) -> None:
-    for footage in (clips[0] for clips in Dataset(folder, "landmarks", "train").subjects):
-        footage.samples(footage.usable[:1], VIEW, UNCHANGED, None)
+    for clip in (clips[0] for clips in Dataset(folder, "landmarks", "train").subjects):
+        clip.samples(clip.usable[:1], VIEW, UNCHANGED, None)
 
 
 def _extend(folder: Path) -> None:
@@ -262,7 +262,7 @@ def _statistics(folder: Path) -> None:
     np.savez(folder / "s.npz", **arrays)
 
 
-def _part(folder: Path) -> None:
+def _partial_result(folder: Path) -> None:
     scores = [Score(f"{name}.mp4", "b.mp4", "psnr", "dB", "higher", 30.0, 2, 1.0, series=(30.0, 30.0)) for name in "ac"]
     statistics = {("", "squeezenet"): SetStatistics(STATISTICS, STATISTICS)}
     pairs = (("a.mp4", "b.mp4"), ("c.mp4", "b.mp4"))
@@ -272,8 +272,8 @@ def _part(folder: Path) -> None:
 
 
 def _merge(folder: Path) -> None:
-    whole = partial_result.merge([folder / "p.npz"])
-    for score in [*whole.scores, *whole.aggregate_scores()]:
+    merged = partial_result.merge([folder / "p.npz"])
+    for score in [*merged.scores, *merged.aggregate_scores()]:
         json.dumps(score.json(), allow_nan=False)
 
 
@@ -407,29 +407,31 @@ READERS: dict[str, Reader] = {
         _single_file("000000.txt", "\n".join(f"{x},{y}" for x, y in PAIRS).encode()),
         lambda folder: read_landmarks([folder / "000000.txt"], (256, 256)),
     ),
-    "label map": Reader(_single_file("000000.png", _picture("png", IDS)), lambda folder: read_labels(folder / "000000.png")),
-    "label colours": Reader(_single_file("a.png", _picture("png", COLOURS)), lambda folder: read_label_map(folder / "a.png", CAMVID, 8, 6)),
+    "label map": Reader(_single_file("000000.png", _encode_image("png", IDS)), lambda folder: read_labels(folder / "000000.png")),
+    "label colours": Reader(
+        _single_file("a.png", _encode_image("png", COLOURS)), lambda folder: read_label_map(folder / "a.png", CAMVID, 8, 6)
+    ),
     "label table": Reader(
         _single_file("t.json", _json([{"name": "sky", "color": [0, 9, 99]}, {"name": "road", "color": [1, 1, 1]}])),
         lambda folder: find_table(str(folder / "t.json")).indices(IDS % 2),
     ),
     "masks": Reader(
         lambda folder: {
-            "segment.png": _picture("png", IDS),
-            "instances.png": _picture("png", IDS.astype(np.uint16) * 1000),
-            "densepose.png": _picture("png", np.stack([IDS] * 3, -1)),
+            "segment.png": _encode_image("png", IDS),
+            "instances.png": _encode_image("png", IDS.astype(np.uint16) * 1000),
+            "densepose.png": _encode_image("png", np.stack([IDS] * 3, -1)),
         },
         _read_masks,
     ),
-    "png": _image("a.png", _picture("png", RGB)),
-    "png of 16 bits": _image("a.png", _picture("png", RGB[..., 0].astype(np.uint16) * 257)),
-    "png with a palette": _image("a.png", _picture("png", RGB, "P", transparency=3)),
-    "png with alpha": _image("a.png", _picture("png", np.concatenate([RGB, RGB[..., :1]], -1))),
-    "jpeg": _image("a.jpg", _picture("jpeg", RGB, exif=Image.Exif())),
-    "webp": _image("a.webp", _picture("webp", RGB)),
-    "tiff": _image("a.tif", _picture("tiff", RGB, compression="tiff_lzw")),
-    "bmp": _image("a.bmp", _picture("bmp", RGB)),
-    "ppm": _image("a.ppm", _picture("ppm", RGB)),
+    "png": _image("a.png", _encode_image("png", RGB)),
+    "png of 16 bits": _image("a.png", _encode_image("png", RGB[..., 0].astype(np.uint16) * 257)),
+    "png with a palette": _image("a.png", _encode_image("png", RGB, "P", transparency=3)),
+    "png with alpha": _image("a.png", _encode_image("png", np.concatenate([RGB, RGB[..., :1]], -1))),
+    "jpeg": _image("a.jpg", _encode_image("jpeg", RGB, exif=Image.Exif())),
+    "webp": _image("a.webp", _encode_image("webp", RGB)),
+    "tiff": _image("a.tif", _encode_image("tiff", RGB, compression="tiff_lzw")),
+    "bmp": _image("a.bmp", _encode_image("bmp", RGB)),
+    "ppm": _image("a.ppm", _encode_image("ppm", RGB)),
     "flo": _flow("flo"),
     "flow png": _flow("png"),
     "flow npz": _flow("npz"),
@@ -453,6 +455,6 @@ READERS: dict[str, Reader] = {
     "run": Reader(_written_by(_run), _resume),
     "study": Reader(_written_by(_study), _score),
     "study page": Reader(_single_file("index.html", PAGE), lambda folder: _existing_study(folder)),
-    "part": Reader(_written_by(_part), _merge),
+    "partial result": Reader(_written_by(_partial_result), _merge),
     "statistics": Reader(_written_by(_statistics), _cached),
 }

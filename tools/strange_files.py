@@ -1,4 +1,4 @@
-"""Strange but valid videos and pictures: functions that make them, and the ground truth of each.
+"""Unusual but valid videos and images: functions that make them, and the ground truth of each.
 
 The pixels of a frame encode its number, in black and white blocks, and its orientation, by patches of four colours in the corners. Frames
 are computed by numpy and encoded as losslessly as each format allows.
@@ -20,7 +20,7 @@ from PIL import Image, ImageCms
 
 from stages.clip.ffmpeg import executable
 
-# What a frame shows
+# Content of frames
 
 PATCHES = np.array([[(200, 72, 56), (88, 184, 120)], [(40, 56, 152), (224, 208, 112)]], np.uint8)
 """The colours in the corners of an upright frame: red and green at the top, blue and yellow at the bottom."""
@@ -84,15 +84,15 @@ class Truth:
     refused: str = ""
     """A part of the error message, if the file must be refused."""
     probed: bool = True
-    """Whether ffprobe reads the same frames and times. It does not read folders of pictures or picture metadata, for example."""
+    """Whether ffprobe reads the same frames and times. It does not read image folders or image metadata, for example."""
 
 
-# Makers
+# Writing files
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Where a file is made, and from what: its folder, the size (width, height) of the frames, their number and rate."""
+class Setup:
+    """The folder for a file, and the size (width, height), number and rate of its frames."""
 
     folder: Path
     size: tuple[int, int] = (192, 144)
@@ -114,25 +114,25 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One strange file: a function that makes it and returns its ground truth, its name, and the encoder that it needs."""
+class StrangeFile:
+    """An unusual file: a function that writes it and returns its ground truth, its name, and the encoder that it needs."""
 
-    make: Callable[[Bench, Path], Truth]
+    make: Callable[[Setup, Path], Truth]
     file: str
     encoder: str
 
 
-KINDS: dict[str, Kind] = {}
+STRANGE_FILES: dict[str, StrangeFile] = {}
 
 
-def kind(name: str, file: str, encoder: str = "") -> Callable[[Callable[[Bench, Path], Truth]], Callable[[Bench, Path], Truth]]:
-    """A decorator that enters a function in KINDS, under `name`."""
+def register(name: str, file: str, encoder: str = "") -> Callable[[Callable[[Setup, Path], Truth]], Callable[[Setup, Path], Truth]]:
+    """A decorator that adds a function to STRANGE_FILES, under `name`."""
 
-    def enter(make: Callable[[Bench, Path], Truth]) -> Callable[[Bench, Path], Truth]:
-        KINDS[name] = Kind(make, file, encoder)
+    def add(make: Callable[[Setup, Path], Truth]) -> Callable[[Setup, Path], Truth]:
+        STRANGE_FILES[name] = StrangeFile(make, file, encoder)
         return make
 
-    return enter
+    return add
 
 
 WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
@@ -181,13 +181,13 @@ class Coding:
     def pix_fmt(self) -> str:
         return self.layout if self.bits == 8 else f"{self.layout}{self.bits}le"
 
-    def source(self, bench: Bench, frames: Sequence[np.ndarray], name: str = "raw") -> list[object]:
+    def source(self, setup: Setup, frames: Sequence[np.ndarray], name: str = "raw") -> list[object]:
         """ffmpeg's arguments for these frames as input. The frames are uint8, or R'G'B' from 0 to 1."""
         scaled = (frame / 255 if frame.dtype == np.uint8 else frame for frame in frames)
         data = b"".join(planes(frame, self.layout, self.matrix, self.full, self.bits) for frame in scaled)
-        (bench.folder / name).write_bytes(data)
+        (setup.folder / name).write_bytes(data)
         size = f"{frames[0].shape[1]}x{frames[0].shape[0]}"
-        return ["-f", "rawvideo", "-pix_fmt", self.pix_fmt, "-s", size, "-framerate", bench.fps, "-i", name]
+        return ["-f", "rawvideo", "-pix_fmt", self.pix_fmt, "-s", size, "-framerate", setup.fps, "-i", name]
 
     def output_options(self) -> list[object]:
         """ffmpeg's arguments for the encoder and the colour metadata."""
@@ -201,17 +201,17 @@ INTRA = Coding(options=("-qp", "0", "-preset", "ultrafast", "-g", "1"))
 DELAYED = Coding(options=("-crf", "4", "-bf", "3", "-g", "12", "-x264-params", "scenecut=0:b-pyramid=normal"))
 
 
-def write(bench: Bench, path: Path, coding: Coding, *options: object, frames: Sequence[np.ndarray] | None = None) -> None:
-    """Encode the frames of the bench, or `frames`, as a video. options: further arguments of ffmpeg."""
-    bench.ffmpeg(*coding.source(bench, frames or bench.frames()), *coding.output_options(), *options, path.name)
+def write(setup: Setup, path: Path, coding: Coding, *options: object, frames: Sequence[np.ndarray] | None = None) -> None:
+    """Encode the frames of the setup, or `frames`, as a video. options: further arguments of ffmpeg."""
+    setup.ffmpeg(*coding.source(setup, frames or setup.frames()), *coding.output_options(), *options, path.name)
 
 
-def click(bench: Bench, at: float, length: float, name: str = "click.wav") -> list[object]:
+def click(setup: Setup, at: float, length: float, name: str = "click.wav") -> list[object]:
     """ffmpeg's arguments for a sound as input, `length` seconds of silence with 50 ms of noise at `at` seconds."""
     sound = np.zeros(round(48000 * length), np.int16)
     start = round(48000 * at)
     sound[start : start + 2400] = np.resize(np.array([20000, -20000], np.int16).repeat(12), 2400)[: max(0, len(sound) - start)]
-    with wave.open(str(bench.folder / name), "wb") as file:
+    with wave.open(str(setup.folder / name), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(48000)
@@ -233,13 +233,13 @@ MATRICES = {2: (-1, 0, 0, 1), 3: (-1, 0, 0, -1), 4: (1, 0, 0, -1), 5: (0, 1, 1, 
 """EXIF orientation -> a, b, c, d of the matrix in the box tkhd: x' = a x + c y, y' = b x + d y."""
 
 
-def _rotated(orientation: int) -> Callable[[Bench, Path], Truth]:
-    def make(bench: Bench, path: Path) -> Truth:
-        stored = [np.ascontiguousarray(ORIENTATIONS[INVERSE[orientation]](frame)) for frame in bench.frames()]
-        write(bench, path, H264, frames=stored)
+def _rotated(orientation: int) -> Callable[[Setup, Path], Truth]:
+    def make(setup: Setup, path: Path) -> Truth:
+        stored = [np.ascontiguousarray(ORIENTATIONS[INVERSE[orientation]](frame)) for frame in setup.frames()]
+        write(setup, path, H264, frames=stored)
         a, b, c, d = MATRICES[orientation]
         patch_box(path, b"tkhd", 40, struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30))
-        return bench.truth()
+        return setup.truth()
 
     return make
 
@@ -253,169 +253,169 @@ for _orientation, _name in {
     7: "transversed",
     8: "270",
 }.items():
-    kind(f"matrix {_name}", "turned.mp4", "libx264")(_rotated(_orientation))
+    register(f"matrix {_name}", "rotated.mp4", "libx264")(_rotated(_orientation))
 
 
 # Time
 
 
-@kind("edit list that hides both ends", "edited.mp4", "libx264")
-def _edited(bench: Bench, path: Path) -> Truth:
+@register("edit list that hides both ends", "edited.mp4", "libx264")
+def _edited(setup: Setup, path: Path) -> Truth:
     """The movie's time unit is 1/1000 s, the track's is 1/12800 s."""
-    write(bench, path, INTRA, "-bf", "0")
-    left = bench.count - 5
-    patch_box(path, b"elst", 8, struct.pack(">Ii", round(left / bench.fps * 1000), round(3 / bench.fps * 12800)))
-    return bench.truth(numbers=tuple(range(3, 3 + left)), times=bench.truth().times[:left])
+    write(setup, path, INTRA, "-bf", "0")
+    left = setup.count - 5
+    patch_box(path, b"elst", 8, struct.pack(">Ii", round(left / setup.fps * 1000), round(3 / setup.fps * 12800)))
+    return setup.truth(numbers=tuple(range(3, 3 + left)), times=setup.truth().times[:left])
 
 
-@kind("edit list of a cut without coding", "cut.mp4", "libx264")
-def _cut(bench: Bench, path: Path) -> Truth:
-    write(bench, bench.folder / "whole.mp4", DELAYED)
-    bench.ffmpeg("-ss", f"{float(5 / bench.fps):.3f}", "-i", "whole.mp4", "-c", "copy", path.name)
-    return bench.truth(numbers=tuple(range(5, bench.count)), times=bench.truth().times[: bench.count - 5])
+@register("edit list of a cut without coding", "cut.mp4", "libx264")
+def _cut(setup: Setup, path: Path) -> Truth:
+    write(setup, setup.folder / "whole.mp4", DELAYED)
+    setup.ffmpeg("-ss", f"{float(5 / setup.fps):.3f}", "-i", "whole.mp4", "-c", "copy", path.name)
+    return setup.truth(numbers=tuple(range(5, setup.count)), times=setup.truth().times[: setup.count - 5])
 
 
-@kind("edit list of a late video", "late.mp4", "libx264")
-def _late_video(bench: Bench, path: Path) -> Truth:
-    sound = click(bench, 0.52, 1.5)
-    bench.ffmpeg("-itsoffset", "0.32", *DELAYED.source(bench, bench.frames()), *sound, *DELAYED.output_options(), "-c:a", "alac", path.name)
-    return bench.truth(sound=Fraction(1, 5))
+@register("edit list of a late video", "late.mp4", "libx264")
+def _late_video(setup: Setup, path: Path) -> Truth:
+    sound = click(setup, 0.52, 1.5)
+    setup.ffmpeg("-itsoffset", "0.32", *DELAYED.source(setup, setup.frames()), *sound, *DELAYED.output_options(), "-c:a", "alac", path.name)
+    return setup.truth(sound=Fraction(1, 5))
 
 
-@kind("variable rate", "variable.mp4", "libx264")
-def _variable(bench: Bench, path: Path) -> Truth:
+@register("variable rate", "variable.mp4", "libx264")
+def _variable(setup: Setup, path: Path) -> Truth:
     """Pauses of one to three frames."""
-    times = [Fraction(n + n // 3 + n // 5, 25) for n in range(bench.count)]
-    return _at_times(bench, path, times, Fraction(1, 90000))
+    times = [Fraction(n + n // 3 + n // 5, 25) for n in range(setup.count)]
+    return _at_times(setup, path, times, Fraction(1, 90000))
 
 
-@kind("variable rate in whole milliseconds", "variable.mkv", "libx264")
-def _variable_mkv(bench: Bench, path: Path) -> Truth:
-    times = [Fraction(n * 1000 // 30 + 7 * (n // 4), 1000) for n in range(bench.count)]
-    return _at_times(bench, path, times, Fraction(1, 1000))
+@register("variable rate in whole milliseconds", "variable.mkv", "libx264")
+def _variable_mkv(setup: Setup, path: Path) -> Truth:
+    times = [Fraction(n * 1000 // 30 + 7 * (n // 4), 1000) for n in range(setup.count)]
+    return _at_times(setup, path, times, Fraction(1, 1000))
 
 
-def _at_times(bench: Bench, path: Path, times: Sequence[Fraction], tick: Fraction, *options: object) -> Truth:
+def _at_times(setup: Setup, path: Path, times: Sequence[Fraction], tick: Fraction, *options: object) -> Truth:
     ticks = "+".join(f"eq(N,{n})*{time / tick}" for n, time in enumerate(times))
     coded = H264.output_options()
     coded[1] = f"{coded[1]},settb={tick},setpts='{ticks}'"
     exact = ["-fps_mode", "passthrough", "-enc_time_base", f"1:{tick.denominator}", "-video_track_timescale", tick.denominator]
-    bench.ffmpeg(*H264.source(bench, bench.frames()), *coded, *exact, *options, path.name)
-    return bench.truth(times=tuple(times))
+    setup.ffmpeg(*H264.source(setup, setup.frames()), *coded, *exact, *options, path.name)
+    return setup.truth(times=tuple(times))
 
 
-@kind("negative timestamps", "negative.mkv", "libx264")
-def _negative(bench: Bench, path: Path) -> Truth:
-    write(bench, path, H264, "-output_ts_offset", "-0.5", "-avoid_negative_ts", "disabled")
-    return bench.truth()
+@register("negative timestamps", "negative.mkv", "libx264")
+def _negative(setup: Setup, path: Path) -> Truth:
+    write(setup, path, H264, "-output_ts_offset", "-0.5", "-avoid_negative_ts", "disabled")
+    return setup.truth()
 
 
-@kind("timestamps that wrap around", "wrap.ts", "libx264")
-def _wrapping(bench: Bench, path: Path) -> Truth:
+@register("timestamps that wrap around", "wrap.ts", "libx264")
+def _wrapping(setup: Setup, path: Path) -> Truth:
     """33 bits at 90 kHz end at 95443.7 s; ffmpeg's muxer adds 1.4 s."""
-    write(bench, path, H264, "-output_ts_offset", "95441.9", "-g", "1")
-    return bench.truth()
+    write(setup, path, H264, "-output_ts_offset", "95441.9", "-g", "1")
+    return setup.truth()
 
 
-@kind("29.97 in milliseconds", "film.mkv", "libx264")
-def _film(bench: Bench, path: Path) -> Truth:
-    ntsc = replace(bench, fps=Fraction(30000, 1001))
+@register("29.97 in milliseconds", "film.mkv", "libx264")
+def _film(setup: Setup, path: Path) -> Truth:
+    ntsc = replace(setup, fps=Fraction(30000, 1001))
     write(ntsc, path, H264)
     return replace(ntsc.truth(), tick=Fraction(1, 1000))
 
 
-@kind("B-frame delay", "delayed.mp4", "libx264")
-def _delayed(bench: Bench, path: Path) -> Truth:
-    write(bench, path, DELAYED)
-    return bench.truth()
+@register("B-frame delay", "delayed.mp4", "libx264")
+def _delayed(setup: Setup, path: Path) -> Truth:
+    write(setup, path, DELAYED)
+    return setup.truth()
 
 
-@kind("B-frames in a fragmented mp4", "fragments.mp4", "libx264")
-def _fragments(bench: Bench, path: Path) -> Truth:
-    sound = click(bench, 0.4, 1)
+@register("B-frames in a fragmented mp4", "fragments.mp4", "libx264")
+def _fragments(setup: Setup, path: Path) -> Truth:
+    sound = click(setup, 0.4, 1)
     fragments = ["-c:a", "flac", "-movflags", "frag_keyframe+delay_moov+default_base_moof"]
-    bench.ffmpeg(*DELAYED.source(bench, bench.frames()), *sound, *DELAYED.output_options(), *fragments, path.name)
-    return bench.truth(sound=Fraction(2, 5))
+    setup.ffmpeg(*DELAYED.source(setup, setup.frames()), *sound, *DELAYED.output_options(), *fragments, path.name)
+    return setup.truth(sound=Fraction(2, 5))
 
 
-@kind("no duration", "endless.mkv", "libx264")
-def _endless(bench: Bench, path: Path) -> Truth:
-    write(bench, bench.folder / "whole.mkv", DELAYED)
-    command = [executable(), "-v", "error", "-i", str(bench.folder / "whole.mkv"), "-c", "copy", "-f", "matroska", "-live", "1", "-"]
+@register("no duration", "endless.mkv", "libx264")
+def _endless(setup: Setup, path: Path) -> Truth:
+    write(setup, setup.folder / "whole.mkv", DELAYED)
+    command = [executable(), "-v", "error", "-i", str(setup.folder / "whole.mkv"), "-c", "copy", "-f", "matroska", "-live", "1", "-"]
     path.write_bytes(subprocess.run(command, capture_output=True, check=True).stdout)
-    return bench.truth(tick=Fraction(1, 1000))
+    return setup.truth(tick=Fraction(1, 1000))
 
 
-@kind("no container", "stream.h264", "libx264")
-def _bare(bench: Bench, path: Path) -> Truth:
+@register("no container", "stream.h264", "libx264")
+def _bare(setup: Setup, path: Path) -> Truth:
     """The stream has no times, only a rate."""
-    write(bench, path, H264, "-f", "h264")
-    return bench.truth(probed=False)
+    write(setup, path, H264, "-f", "h264")
+    return setup.truth(probed=False)
 
 
-@kind("AVI with B-frames", "delayed.avi", "libx264")
-def _avi(bench: Bench, path: Path) -> Truth:
-    write(bench, path, DELAYED)
-    return bench.truth()
+@register("AVI with B-frames", "delayed.avi", "libx264")
+def _avi(setup: Setup, path: Path) -> Truth:
+    write(setup, path, DELAYED)
+    return setup.truth()
 
 
-@kind("FLV", "flash.flv", "libx264")
-def _flv(bench: Bench, path: Path) -> Truth:
-    write(bench, path, DELAYED)
-    return bench.truth(tick=Fraction(1, 1000))
+@register("FLV", "flash.flv", "libx264")
+def _flv(setup: Setup, path: Path) -> Truth:
+    write(setup, path, DELAYED)
+    return setup.truth(tick=Fraction(1, 1000))
 
 
 # Pixels and colours
 
 
-@kind("interlaced", "fields.mkv", "libx264")
-def _interlaced(bench: Bench, path: Path) -> Truth:
+@register("interlaced", "fields.mkv", "libx264")
+def _interlaced(setup: Setup, path: Path) -> Truth:
     """Both fields of a frame show the same number, so frames do not have to be deinterlaced."""
-    write(bench, path, replace(H264, options=(*H264.options, "-flags", "+ilme+ildct", "-x264-params", "tff=1")))
-    return bench.truth()
+    write(setup, path, replace(H264, options=(*H264.options, "-flags", "+ilme+ildct", "-x264-params", "tff=1")))
+    return setup.truth()
 
 
-@kind("interlaced MPEG-2 with B-frames", "fields.mpg", "mpeg2video")
-def _interlaced_mpeg2(bench: Bench, path: Path) -> Truth:
+@register("interlaced MPEG-2 with B-frames", "fields.mpg", "mpeg2video")
+def _interlaced_mpeg2(setup: Setup, path: Path) -> Truth:
     options = ("-flags", "+ilme+ildct", "-bf", "2", "-qscale:v", "1", "-qmin", "1")
-    write(bench, path, Coding("mpeg2video", options))
-    return bench.truth()
+    write(setup, path, Coding("mpeg2video", options))
+    return setup.truth()
 
 
-@kind("anamorphic pixels", "wide.mp4", "libx264")
-def _anamorphic(bench: Bench, path: Path) -> Truth:
+@register("anamorphic pixels", "wide.mp4", "libx264")
+def _anamorphic(setup: Setup, path: Path) -> Truth:
     """fsv2v treats all pixels as square."""
     coding = replace(H264, options=(*H264.options, "-aspect", "16:9"))
-    write(bench, path, coding)
-    return bench.truth()
+    write(setup, path, coding)
+    return setup.truth()
 
 
-@kind("odd size", "odd.mp4", "libx264")
-def _odd(bench: Bench, path: Path) -> Truth:
-    size = (bench.size[0] - 1, bench.size[1] - 1)
-    write(bench, path, replace(H264, layout="yuv444p"), frames=bench.frames(size))
-    return bench.truth(size=size)
+@register("odd size", "odd.mp4", "libx264")
+def _odd(setup: Setup, path: Path) -> Truth:
+    size = (setup.size[0] - 1, setup.size[1] - 1)
+    write(setup, path, replace(H264, layout="yuv444p"), frames=setup.frames(size))
+    return setup.truth(size=size)
 
 
-@kind("odd size, 4:2:0", "odd.mkv", "ffv1")
-def _odd_420(bench: Bench, path: Path) -> Truth:
-    size = (bench.size[0] - 1, bench.size[1] - 1)
-    write(bench, path, Coding("ffv1", ()), frames=bench.frames(size))
-    return bench.truth(size=size)
+@register("odd size, 4:2:0", "odd.mkv", "ffv1")
+def _odd_420(setup: Setup, path: Path) -> Truth:
+    size = (setup.size[0] - 1, setup.size[1] - 1)
+    write(setup, path, Coding("ffv1", ()), frames=setup.frames(size))
+    return setup.truth(size=size)
 
 
-@kind("cropped by the stream", "cropped.mp4", "libx264")
-def _cropped(bench: Bench, path: Path) -> Truth:
+@register("cropped by the stream", "cropped.mp4", "libx264")
+def _cropped(setup: Setup, path: Path) -> Truth:
     """A height that is not a multiple of 16 is encoded larger, and the decoder crops it."""
-    size = (bench.size[0] + 2, bench.size[1] + 6)
-    write(bench, path, H264, frames=bench.frames(size))
-    return bench.truth(size=size)
+    size = (setup.size[0] + 2, setup.size[1] + 6)
+    write(setup, path, H264, frames=setup.frames(size))
+    return setup.truth(size=size)
 
 
-def _coloured(coding: Coding) -> Callable[[Bench, Path], Truth]:
-    def make(bench: Bench, path: Path) -> Truth:
-        write(bench, path, coding)
-        return bench.truth()
+def _coloured(coding: Coding) -> Callable[[Setup, Path], Truth]:
+    def make(setup: Setup, path: Path) -> Truth:
+        write(setup, path, coding)
+        return setup.truth()
 
     return make
 
@@ -424,26 +424,26 @@ for _matrix in WEIGHTS:
     for _full in (False, True):
         if _matrix != "bt2020":
             _name = f"{_matrix.upper().replace('BT', 'BT.')}, {'full' if _full else 'limited'} range"
-            kind(_name, "colour.mp4", "libx264")(_coloured(replace(H264, matrix=_matrix, full=_full)))
+            register(_name, "colour.mp4", "libx264")(_coloured(replace(H264, matrix=_matrix, full=_full)))
 for _layout, _bits in (("yuv444p", 8), ("yuv422p", 8), ("yuv444p", 10), ("yuv422p", 10), ("yuv420p", 10)):
     _name = f"4:{_layout[4]}:{_layout[5]}{', 10 bits' if _bits > 8 else ''}"
-    kind(_name, "sampled.mp4", "libx264")(_coloured(replace(H264, layout=_layout, bits=_bits)))
-kind("4:1:1", "sampled.mkv", "ffv1")(_coloured(Coding("ffv1", (), layout="yuv411p")))
+    register(_name, "sampled.mp4", "libx264")(_coloured(replace(H264, layout=_layout, bits=_bits)))
+register("4:1:1", "sampled.mkv", "ffv1")(_coloured(Coding("ffv1", (), layout="yuv411p")))
 
 
-def _grey(coding: Coding) -> Callable[[Bench, Path], Truth]:
-    def make(bench: Bench, path: Path) -> Truth:
-        write(bench, path, coding)
+def _grey(coding: Coding) -> Callable[[Setup, Path], Truth]:
+    def make(setup: Setup, path: Path) -> Truth:
+        write(setup, path, coding)
         luma = np.rint(PATCHES @ np.array([0.299, 0.587, 0.114])).astype(int)
-        return bench.truth(patches=np.repeat(luma[..., None], 3, -1))
+        return setup.truth(patches=np.repeat(luma[..., None], 3, -1))
 
     return make
 
 
-kind("grey, full range", "grey.mkv", "ffv1")(_grey(Coding("ffv1", (), layout="gray", full=True)))
-kind("grey, limited range", "grey.mp4", "libx264")(_grey(Coding(layout="gray")))
-kind("grey, 10 bits, limited range", "grey.mp4", "libx264")(_grey(Coding(layout="gray", bits=10)))
-kind("grey AV1, limited range", "grey.mkv", "libaom-av1")(
+register("grey, full range", "grey.mkv", "ffv1")(_grey(Coding("ffv1", (), layout="gray", full=True)))
+register("grey, limited range", "grey.mp4", "libx264")(_grey(Coding(layout="gray")))
+register("grey, 10 bits, limited range", "grey.mp4", "libx264")(_grey(Coding(layout="gray", bits=10)))
+register("grey AV1, limited range", "grey.mkv", "libaom-av1")(
     _grey(Coding("libaom-av1", ("-crf", "0", "-cpu-used", "8", "-usage", "realtime"), layout="gray"))
 )
 
@@ -472,37 +472,37 @@ def _hlg(nits: np.ndarray) -> np.ndarray:
     return np.where(scene <= 1 / 12, np.sqrt(3 * scene), upper)
 
 
-def _hdr(curve: Callable[[np.ndarray], np.ndarray], transfer: str) -> Callable[[Bench, Path], Truth]:
-    def make(bench: Bench, path: Path) -> Truth:
-        frames = [curve(203 * _light(frame) @ TO_2020.T) for frame in bench.frames()]
-        write(bench, path, Coding(layout="yuv420p", matrix="bt2020", bits=10, tags=("bt2020nc", "bt2020", transfer)), frames=frames)
-        return bench.truth()
+def _hdr(curve: Callable[[np.ndarray], np.ndarray], transfer: str) -> Callable[[Setup, Path], Truth]:
+    def make(setup: Setup, path: Path) -> Truth:
+        frames = [curve(203 * _light(frame) @ TO_2020.T) for frame in setup.frames()]
+        write(setup, path, Coding(layout="yuv420p", matrix="bt2020", bits=10, tags=("bt2020nc", "bt2020", transfer)), frames=frames)
+        return setup.truth()
 
     return make
 
 
-@kind("BT.2020 without HDR", "wide.mp4", "libx264")
-def _bt2020(bench: Bench, path: Path) -> Truth:
+@register("BT.2020 without HDR", "wide.mp4", "libx264")
+def _bt2020(setup: Setup, path: Path) -> Truth:
     """The signal for a BT.1886 screen, whose light is the signal to the power of 2.4."""
-    frames = [((frame / 255) ** 2.4 @ TO_2020.T) ** (1 / 2.4) for frame in bench.frames()]
-    write(bench, path, Coding(matrix="bt2020", bits=10), frames=frames)
-    return bench.truth()
+    frames = [((frame / 255) ** 2.4 @ TO_2020.T) ** (1 / 2.4) for frame in setup.frames()]
+    write(setup, path, Coding(matrix="bt2020", bits=10), frames=frames)
+    return setup.truth()
 
 
-kind("PQ", "hdr.mp4", "libx264")(_hdr(_pq, "smpte2084"))
-kind("HLG", "hdr.mp4", "libx264")(_hdr(_hlg, "arib-std-b67"))
+register("PQ", "hdr.mp4", "libx264")(_hdr(_pq, "smpte2084"))
+register("HLG", "hdr.mp4", "libx264")(_hdr(_hlg, "arib-std-b67"))
 
 
-@kind("RGB in H.264", "rgb.mp4", "libx264rgb")
-def _rgb(bench: Bench, path: Path) -> Truth:
-    bench.ffmpeg(*_plain(bench, bench.frames()), "-c:v", "libx264rgb", "-qp", "0", path.name)
-    return bench.truth()
+@register("RGB in H.264", "rgb.mp4", "libx264rgb")
+def _rgb(setup: Setup, path: Path) -> Truth:
+    setup.ffmpeg(*_plain(setup, setup.frames()), "-c:v", "libx264rgb", "-qp", "0", path.name)
+    return setup.truth()
 
 
-def _plain(bench: Bench, frames: Sequence[np.ndarray], pix_fmt: str = "rgb24") -> list[object]:
-    (bench.folder / "plain").write_bytes(b"".join(np.ascontiguousarray(frame).tobytes() for frame in frames))
+def _plain(setup: Setup, frames: Sequence[np.ndarray], pix_fmt: str = "rgb24") -> list[object]:
+    (setup.folder / "plain").write_bytes(b"".join(np.ascontiguousarray(frame).tobytes() for frame in frames))
     size = f"{frames[0].shape[1]}x{frames[0].shape[0]}"
-    return ["-f", "rawvideo", "-pix_fmt", pix_fmt, "-s", size, "-framerate", bench.fps, "-i", "plain"]
+    return ["-f", "rawvideo", "-pix_fmt", pix_fmt, "-s", size, "-framerate", setup.fps, "-i", "plain"]
 
 
 HALF = (PATCHES.astype(int) * 128 + 255 * 127) / 255
@@ -516,24 +516,24 @@ def _with_alpha(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [np.concatenate([frame, alpha], -1) for frame in frames]
 
 
-def _transparent(*coding: object) -> Callable[[Bench, Path], Truth]:
-    def make(bench: Bench, path: Path) -> Truth:
-        bench.ffmpeg(*_plain(bench, _with_alpha(bench.frames()), "rgba"), *coding, path.name)
-        return bench.truth(patches=HALF)
+def _transparent(*coding: object) -> Callable[[Setup, Path], Truth]:
+    def make(setup: Setup, path: Path) -> Truth:
+        setup.ffmpeg(*_plain(setup, _with_alpha(setup.frames()), "rgba"), *coding, path.name)
+        return setup.truth(patches=HALF)
 
     return make
 
 
-kind("alpha, QuickTime animation", "alpha.mov", "qtrle")(_transparent("-c:v", "qtrle", "-pix_fmt", "argb"))
-kind("alpha, ProRes 4444", "alpha.mov", "prores_ks")(
+register("alpha, QuickTime animation", "alpha.mov", "qtrle")(_transparent("-c:v", "qtrle", "-pix_fmt", "argb"))
+register("alpha, ProRes 4444", "alpha.mov", "prores_ks")(
     _transparent(
         *("-vf", "scale=out_color_matrix=bt709:flags=accurate_rnd,setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709"),
         *("-c:v", "prores_ks", "-profile:v", "4444", "-qscale:v", "1", "-pix_fmt", "yuva444p10le"),
     )
 )
-kind("alpha, PNG", "alpha.mov", "png")(_transparent("-c:v", "png"))
-kind("alpha, FFV1", "alpha.mkv", "ffv1")(_transparent("-c:v", "ffv1", "-pix_fmt", "bgra"))
-kind("alpha, VP9", "alpha.webm", "libvpx-vp9")(
+register("alpha, PNG", "alpha.mov", "png")(_transparent("-c:v", "png"))
+register("alpha, FFV1", "alpha.mkv", "ffv1")(_transparent("-c:v", "ffv1", "-pix_fmt", "bgra"))
+register("alpha, VP9", "alpha.webm", "libvpx-vp9")(
     _transparent(
         *("-vf", "scale=out_color_matrix=bt601:flags=accurate_rnd,setparams=colorspace=smpte170m"),
         *("-c:v", "libvpx-vp9", "-lossless", "1", "-pix_fmt", "yuva420p", "-cpu-used", "8", "-deadline", "realtime"),
@@ -544,77 +544,77 @@ kind("alpha, VP9", "alpha.webm", "libvpx-vp9")(
 # Streams
 
 
-@kind("two videos, a data stream and chapters", "streams.mov", "libx264")
-def _streams(bench: Bench, path: Path) -> Truth:
-    """The first video has to be read; the second shows other numbers."""
-    source = [*H264.source(bench, bench.frames()), *H264.source(bench, bench.frames(first=100), "second")]
-    (bench.folder / "chapters.txt").write_text(";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=400\ntitle=one\n")
+@register("two videos, a data stream and chapters", "streams.mov", "libx264")
+def _streams(setup: Setup, path: Path) -> Truth:
+    """The first video must be read; the second shows other numbers."""
+    source = [*H264.source(setup, setup.frames()), *H264.source(setup, setup.frames(first=100), "second")]
+    (setup.folder / "chapters.txt").write_text(";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=400\ntitle=one\n")
     maps = ["-i", "chapters.txt", "-map", "0:v", "-map", "1:v", "-map_metadata", "2", "-timecode", "01:00:00:00"]
-    bench.ffmpeg(*source, *maps, *H264.output_options(), path.name)
-    return bench.truth()
+    setup.ffmpeg(*source, *maps, *H264.output_options(), path.name)
+    return setup.truth()
 
 
-@kind("sound before the video, two sounds", "sounds.mkv", "libx264")
-def _sounds(bench: Bench, path: Path) -> Truth:
-    sounds = [*click(bench, 0.25, 1), *click(bench, 0.5, 1, "second.wav")]
+@register("sound before the video, two sounds", "sounds.mkv", "libx264")
+def _sounds(setup: Setup, path: Path) -> Truth:
+    sounds = [*click(setup, 0.25, 1), *click(setup, 0.5, 1, "second.wav")]
     maps = ["-map", "1:a", "-map", "0:v", "-map", "2:a", "-c:a", "flac"]
-    bench.ffmpeg(*H264.source(bench, bench.frames()), *sounds, *maps, *H264.output_options(), path.name)
-    return bench.truth(sound=Fraction(1, 4), tick=Fraction(1, 1000))
+    setup.ffmpeg(*H264.source(setup, setup.frames()), *sounds, *maps, *H264.output_options(), path.name)
+    return setup.truth(sound=Fraction(1, 4), tick=Fraction(1, 1000))
 
 
-@kind("subtitles", "subtitles.mp4", "libx264")
-def _subtitles(bench: Bench, path: Path) -> Truth:
-    (bench.folder / "words.srt").write_text("1\n00:00:00,000 --> 00:00:00,400\nWords\n")
+@register("subtitles", "subtitles.mp4", "libx264")
+def _subtitles(setup: Setup, path: Path) -> Truth:
+    (setup.folder / "words.srt").write_text("1\n00:00:00,000 --> 00:00:00,400\nWords\n")
     maps = ["-map", "0:s", "-map", "1:v", "-c:s", "mov_text"]
-    bench.ffmpeg("-i", "words.srt", *H264.source(bench, bench.frames()), *maps, *H264.output_options(), path.name)
-    return bench.truth()
+    setup.ffmpeg("-i", "words.srt", *H264.source(setup, setup.frames()), *maps, *H264.output_options(), path.name)
+    return setup.truth()
 
 
-@kind("cover art before the video", "cover.mp4", "libx264")
-def _cover(bench: Bench, path: Path) -> Truth:
-    Image.fromarray(draw_frame(200, (64, 64))).save(bench.folder / "cover.png")
+@register("cover art before the video", "cover.mp4", "libx264")
+def _cover(setup: Setup, path: Path) -> Truth:
+    Image.fromarray(draw_frame(200, (64, 64))).save(setup.folder / "cover.png")
     cover = ["-i", "cover.png", "-map", "0", "-map", "1", "-c:v:0", "png", "-disposition:v:0", "attached_pic"]
     coded = [f"{part}:1" if part in ("-c:v", "-pix_fmt") else "-filter:v:1" if part == "-vf" else part for part in H264.output_options()]
-    bench.ffmpeg(*cover[:2], *H264.source(bench, bench.frames()), *cover[2:], *coded, path.name)
-    return bench.truth()
+    setup.ffmpeg(*cover[:2], *H264.source(setup, setup.frames()), *cover[2:], *coded, path.name)
+    return setup.truth()
 
 
-@kind("cover art of a sound", "cover.m4a", "png")
-def _only_cover(bench: Bench, path: Path) -> Truth:
-    Image.fromarray(draw_frame(0, bench.size)).save(bench.folder / "cover.png")
-    sound = click(bench, 0, 1)
-    bench.ffmpeg("-i", "cover.png", *sound, "-c:v", "copy", "-c:a", "alac", "-disposition:v:0", "attached_pic", path.name)
-    return bench.truth(refused="it holds no video")
+@register("cover art of a sound", "cover.m4a", "png")
+def _only_cover(setup: Setup, path: Path) -> Truth:
+    Image.fromarray(draw_frame(0, setup.size)).save(setup.folder / "cover.png")
+    sound = click(setup, 0, 1)
+    setup.ffmpeg("-i", "cover.png", *sound, "-c:v", "copy", "-c:a", "alac", "-disposition:v:0", "attached_pic", path.name)
+    return setup.truth(refused="it holds no video")
 
 
-@kind("sound that starts late", "late.mov", "libx264")
-def _late_sound(bench: Bench, path: Path) -> Truth:
-    sound = click(bench, 0.1, 0.5)
-    bench.ffmpeg(*H264.source(bench, bench.frames()), "-itsoffset", "0.2", *sound, *H264.output_options(), "-c:a", "pcm_s16le", path.name)
-    return bench.truth(sound=Fraction(3, 10))
+@register("sound that starts late", "late.mov", "libx264")
+def _late_sound(setup: Setup, path: Path) -> Truth:
+    sound = click(setup, 0.1, 0.5)
+    setup.ffmpeg(*H264.source(setup, setup.frames()), "-itsoffset", "0.2", *sound, *H264.output_options(), "-c:a", "pcm_s16le", path.name)
+    return setup.truth(sound=Fraction(3, 10))
 
 
-@kind("sound that ends early", "early.mp4", "libx264")
-def _early_end(bench: Bench, path: Path) -> Truth:
-    sound = click(bench, 0.05, 0.12)
-    bench.ffmpeg(*DELAYED.source(bench, bench.frames()), *sound, *DELAYED.output_options(), "-c:a", "aac", path.name)
-    return bench.truth(sound=Fraction(1, 20))
+@register("sound that ends early", "early.mp4", "libx264")
+def _early_end(setup: Setup, path: Path) -> Truth:
+    sound = click(setup, 0.05, 0.12)
+    setup.ffmpeg(*DELAYED.source(setup, setup.frames()), *sound, *DELAYED.output_options(), "-c:a", "aac", path.name)
+    return setup.truth(sound=Fraction(1, 20))
 
 
-@kind("sound of a transport stream", "stream.ts", "libx264")
-def _ts_sound(bench: Bench, path: Path) -> Truth:
-    sound = click(bench, 0.2, 1)
-    bench.ffmpeg(*DELAYED.source(bench, bench.frames()), *sound, *DELAYED.output_options(), "-c:a", "ac3", path.name)
-    return bench.truth(sound=Fraction(1, 5))
+@register("sound of a transport stream", "stream.ts", "libx264")
+def _ts_sound(setup: Setup, path: Path) -> Truth:
+    sound = click(setup, 0.2, 1)
+    setup.ffmpeg(*DELAYED.source(setup, setup.frames()), *sound, *DELAYED.output_options(), "-c:a", "ac3", path.name)
+    return setup.truth(sound=Fraction(1, 5))
 
 
-@kind("sound of a variable rate", "variable.mp4", "libx264")
-def _variable_sound(bench: Bench, path: Path) -> Truth:
+@register("sound of a variable rate", "variable.mp4", "libx264")
+def _variable_sound(setup: Setup, path: Path) -> Truth:
     """The click is at the time of the last frame but one."""
-    times = [Fraction(n + 2 * max(0, n - bench.count // 2), 25) for n in range(bench.count)]
-    sound = click(bench, float(times[-2]), float(times[-1]) + 0.1)
-    truth = _at_times(bench, bench.folder / "silent.mp4", times, Fraction(1, 90000))
-    bench.ffmpeg("-i", "silent.mp4", *sound, "-c:v", "copy", "-c:a", "alac", path.name)
+    times = [Fraction(n + 2 * max(0, n - setup.count // 2), 25) for n in range(setup.count)]
+    sound = click(setup, float(times[-2]), float(times[-1]) + 0.1)
+    truth = _at_times(setup, setup.folder / "silent.mp4", times, Fraction(1, 90000))
+    setup.ffmpeg("-i", "silent.mp4", *sound, "-c:v", "copy", "-c:a", "alac", path.name)
     return replace(truth, sound=times[-2])
 
 
@@ -637,22 +637,22 @@ for _name, _file, _coding in (
     ("DV-like Huffman", "huff.avi", Coding("ffvhuff", (), layout="yuv422p")),
     ("Theora", "theora.ogv", Coding("libtheora", ("-q:v", "10"))),
 ):  # fmt: skip
-    kind(_name, _file, _coding.encoder)(_coloured(_coding))
+    register(_name, _file, _coding.encoder)(_coloured(_coding))
 
 
-# Animations and pictures
+# Animations and images
 
 
-@kind("GIF", "moving.gif", "gif")
-def _gif(bench: Bench, path: Path) -> Truth:
+@register("GIF", "moving.gif", "gif")
+def _gif(setup: Setup, path: Path) -> Truth:
     """Frames of different durations, in hundredths of a second. The palette contains all colours."""
-    durations = [40 + 30 * (n % 3) for n in range(bench.count)]
-    _write_animation(bench, path, durations, optimize=False)
-    return bench.truth(times=_start_times(durations))
+    durations = [40 + 30 * (n % 3) for n in range(setup.count)]
+    _write_animation(setup, path, durations, optimize=False)
+    return setup.truth(times=_start_times(durations))
 
 
-def _write_animation(bench: Bench, path: Path, durations: Sequence[int], **options: Any) -> None:
-    first, *others = map(Image.fromarray, bench.frames())
+def _write_animation(setup: Setup, path: Path, durations: Sequence[int], **options: Any) -> None:
+    first, *others = map(Image.fromarray, setup.frames())
     first.save(path, save_all=True, append_images=others, duration=list(durations), loop=0, **options)
 
 
@@ -661,116 +661,116 @@ def _start_times(durations: Sequence[int]) -> tuple[Fraction, ...]:
     return tuple(Fraction(sum(durations[:n]), 1000) for n in range(len(durations)))
 
 
-def _animated(**options: Any) -> Callable[[Bench, Path], Truth]:
-    def make(bench: Bench, path: Path) -> Truth:
-        durations = [40 + 30 * (n % 3) for n in range(bench.count)]
-        _write_animation(bench, path, durations, **options)
-        return bench.truth(times=_start_times(durations), tick=Fraction(1, 1000), probed=path.suffix == ".apng")
+def _animated(**options: Any) -> Callable[[Setup, Path], Truth]:
+    def make(setup: Setup, path: Path) -> Truth:
+        durations = [40 + 30 * (n % 3) for n in range(setup.count)]
+        _write_animation(setup, path, durations, **options)
+        return setup.truth(times=_start_times(durations), tick=Fraction(1, 1000), probed=path.suffix == ".apng")
 
     return make
 
 
-kind("APNG", "moving.apng")(_animated())
-kind("APNG named .png", "moving.png")(_animated())
-kind("WebP animation", "moving.webp")(_animated(lossless=True))
-kind("AVIF animation", "moving.avif")(_animated(quality=100, subsampling="4:4:4"))
+register("APNG", "moving.apng")(_animated())
+register("APNG named .png", "moving.png")(_animated())
+register("WebP animation", "moving.webp")(_animated(lossless=True))
+register("AVIF animation", "moving.avif")(_animated(quality=100, subsampling="4:4:4"))
 
 
-def _picture_truth(bench: Bench, **changes: object) -> Truth:
-    """The ground truth of a single picture, frame 7."""
-    return replace(bench.truth(numbers=(7,), times=(Fraction(0),), probed=False), **changes)  # type: ignore[arg-type]
+def _image_truth(setup: Setup, **changes: object) -> Truth:
+    """The ground truth of a single image, frame 7."""
+    return replace(setup.truth(numbers=(7,), times=(Fraction(0),), probed=False), **changes)  # type: ignore[arg-type]
 
 
-def _image(save: Callable[[Image.Image, Path], object], **changes: object) -> Callable[[Bench, Path], Truth]:
-    def make(bench: Bench, path: Path) -> Truth:
-        save(Image.fromarray(draw_frame(7, bench.size)), path)
-        return _picture_truth(bench, **changes)
+def _image(save: Callable[[Image.Image, Path], object], **changes: object) -> Callable[[Setup, Path], Truth]:
+    def make(setup: Setup, path: Path) -> Truth:
+        save(Image.fromarray(draw_frame(7, setup.size)), path)
+        return _image_truth(setup, **changes)
 
     return make
 
 
-def _rotated_image(orientation: int) -> Callable[[Bench, Path], Truth]:
-    def make(bench: Bench, path: Path) -> Truth:
+def _rotated_image(orientation: int) -> Callable[[Setup, Path], Truth]:
+    def make(setup: Setup, path: Path) -> Truth:
         exif = Image.Exif()
         exif[0x0112] = orientation
-        stored = np.ascontiguousarray(ORIENTATIONS[INVERSE[orientation]](draw_frame(7, bench.size)))
+        stored = np.ascontiguousarray(ORIENTATIONS[INVERSE[orientation]](draw_frame(7, setup.size)))
         quality: dict[str, Any] = {"lossless": True} if path.suffix == ".webp" else {"quality": 100}
         Image.fromarray(stored).save(path, exif=exif, **quality)
-        return _picture_truth(bench)
+        return _image_truth(setup)
 
     return make
 
 
 for _orientation in ORIENTATIONS:
-    kind(f"EXIF {_orientation}", "photo.jpg")(_rotated_image(_orientation))
-kind("EXIF 6 in WebP", "photo.webp")(_rotated_image(6))
-kind("EXIF 5 in PNG", "photo.png")(_rotated_image(5))
-kind("EXIF 8 in TIFF", "photo.tiff")(_rotated_image(8))
-kind("turned AVIF", "photo.avif")(_rotated_image(6))
-kind("AVIF", "photo.avif")(_image(lambda image, path: image.save(path, quality=100)))
-kind("WebP", "photo.webp")(_image(lambda image, path: image.save(path, lossless=True)))
-kind("CMYK JPEG", "print.jpg")(_image(lambda image, path: image.convert("CMYK").save(path, quality=100), tolerance=3))
-kind("palette PNG", "palette.png")(_image(lambda image, path: image.quantize(16).save(path)))
+    register(f"EXIF {_orientation}", "photo.jpg")(_rotated_image(_orientation))
+register("EXIF 6 in WebP", "photo.webp")(_rotated_image(6))
+register("EXIF 5 in PNG", "photo.png")(_rotated_image(5))
+register("EXIF 8 in TIFF", "photo.tiff")(_rotated_image(8))
+register("rotated AVIF", "photo.avif")(_rotated_image(6))
+register("AVIF", "photo.avif")(_image(lambda image, path: image.save(path, quality=100)))
+register("WebP", "photo.webp")(_image(lambda image, path: image.save(path, lossless=True)))
+register("CMYK JPEG", "print.jpg")(_image(lambda image, path: image.convert("CMYK").save(path, quality=100), tolerance=3))
+register("palette PNG", "palette.png")(_image(lambda image, path: image.quantize(16).save(path)))
 
 
-@kind("16 bit PNG", "deep.png", "png")
-def _rgb_16_bit(bench: Bench, path: Path) -> Truth:
-    bench.ffmpeg(*_plain(bench, [draw_frame(7, bench.size).astype("<u2") * 257], "rgb48le"), "-frames:v", "1", path.name)
-    return _picture_truth(bench)
+@register("16 bit PNG", "deep.png", "png")
+def _rgb_16_bit(setup: Setup, path: Path) -> Truth:
+    setup.ffmpeg(*_plain(setup, [draw_frame(7, setup.size).astype("<u2") * 257], "rgb48le"), "-frames:v", "1", path.name)
+    return _image_truth(setup)
 
 
-@kind("16 bit grey PNG", "deep.png", "png")
-def _grey_16_bit(bench: Bench, path: Path) -> Truth:
-    grey = np.rint(draw_frame(7, bench.size) @ np.array([0.299, 0.587, 0.114])).astype("<u2")
-    bench.ffmpeg(*_plain(bench, [grey * 257], "gray16le"), "-frames:v", "1", path.name)
+@register("16 bit grey PNG", "deep.png", "png")
+def _grey_16_bit(setup: Setup, path: Path) -> Truth:
+    grey = np.rint(draw_frame(7, setup.size) @ np.array([0.299, 0.587, 0.114])).astype("<u2")
+    setup.ffmpeg(*_plain(setup, [grey * 257], "gray16le"), "-frames:v", "1", path.name)
     luma = np.rint(PATCHES @ np.array([0.299, 0.587, 0.114])).astype(int)
-    return _picture_truth(bench, patches=np.repeat(luma[..., None], 3, -1))
+    return _image_truth(setup, patches=np.repeat(luma[..., None], 3, -1))
 
 
-@kind("PNG picture with alpha", "alpha.png")
-def _alpha_png(bench: Bench, path: Path) -> Truth:
-    Image.fromarray(_with_alpha([draw_frame(7, bench.size)])[0]).save(path)
-    return _picture_truth(bench, patches=HALF)
+@register("PNG with alpha", "alpha.png")
+def _alpha_png(setup: Setup, path: Path) -> Truth:
+    Image.fromarray(_with_alpha([draw_frame(7, setup.size)])[0]).save(path)
+    return _image_truth(setup, patches=HALF)
 
 
-@kind("AVIF picture with alpha", "alpha.avif")
-def _alpha_avif(bench: Bench, path: Path) -> Truth:
-    Image.fromarray(_with_alpha([draw_frame(7, bench.size)])[0]).save(path, quality=100, subsampling="4:4:4")
-    return _picture_truth(bench, patches=HALF)
+@register("AVIF with alpha", "alpha.avif")
+def _alpha_avif(setup: Setup, path: Path) -> Truth:
+    Image.fromarray(_with_alpha([draw_frame(7, setup.size)])[0]).save(path, quality=100, subsampling="4:4:4")
+    return _image_truth(setup, patches=HALF)
 
 
-def _profiled(**options: Any) -> Callable[[Bench, Path], Truth]:
-    """Red and blue are exchanged both in the pixels and in the colour profile, so the picture looks as usual."""
+def _profiled(**options: Any) -> Callable[[Setup, Path], Truth]:
+    """Red and blue are exchanged both in the pixels and in the colour profile, so the image looks the same."""
 
-    def make(bench: Bench, path: Path) -> Truth:
+    def make(setup: Setup, path: Path) -> Truth:
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
         profile = profile.replace(b"rXYZ", b"?XYZ").replace(b"bXYZ", b"rXYZ").replace(b"?XYZ", b"bXYZ")
         profile = profile.replace("sRGB".encode("utf-16-be"), "sBGR".encode("utf-16-be"))
-        Image.fromarray(draw_frame(7, bench.size)[..., ::-1].copy()).save(path, icc_profile=profile, **options)
-        return _picture_truth(bench)
+        Image.fromarray(draw_frame(7, setup.size)[..., ::-1].copy()).save(path, icc_profile=profile, **options)
+        return _image_truth(setup)
 
     return make
 
 
 for _file, _options in (("photo.png", {}), ("photo.jpg", {"quality": 100, "subsampling": 0}), ("photo.webp", {"lossless": True})):
-    kind(f"ICC profile, {_file[6:].upper()}", _file)(_profiled(**_options))
-kind("ICC profile, AVIF", "photo.avif")(_profiled(quality=100, subsampling="4:4:4"))
+    register(f"ICC profile, {_file[6:].upper()}", _file)(_profiled(**_options))
+register("ICC profile, AVIF", "photo.avif")(_profiled(quality=100, subsampling="4:4:4"))
 
 
-@kind("pictures with gaps in their numbers", "walk")
-def _gaps(bench: Bench, path: Path) -> Truth:
-    """All pictures are read in the order of their numbers, at 25 per second."""
+@register("images with gaps in their numbers", "walk")
+def _gaps(setup: Setup, path: Path) -> Truth:
+    """All images are read in the order of their numbers, at 25 per second."""
     path.mkdir()
-    numbers = [n for n in range(2 * bench.count) if n % 3 and n != 8][: bench.count]
+    numbers = [n for n in range(2 * setup.count) if n % 3 and n != 8][: setup.count]
     for number in numbers:
-        Image.fromarray(draw_frame(number, bench.size)).save(path / f"frame{number}.png")
-    return bench.truth(numbers=tuple(numbers), probed=False)
+        Image.fromarray(draw_frame(number, setup.size)).save(path / f"frame{number}.png")
+    return setup.truth(numbers=tuple(numbers), probed=False)
 
 
-@kind("pictures of several kinds in one folder", "mixed")
-def _mixed(bench: Bench, path: Path) -> Truth:
+@register("images of several formats in one folder", "mixed")
+def _mixed(setup: Setup, path: Path) -> Truth:
     path.mkdir()
-    for number, frame in enumerate(bench.frames()):
+    for number, frame in enumerate(setup.frames()):
         ending, options = (("png", {}), ("webp", {"lossless": True}), ("avif", {"quality": 100}), ("bmp", {}))[number % 4]
         Image.fromarray(frame).save(path / f"{number}.{ending}", **options)
-    return bench.truth(probed=False)
+    return setup.truth(probed=False)

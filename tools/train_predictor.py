@@ -164,12 +164,12 @@ def measure(video: Path, weights: Path, recipe: Recipe) -> tuple[list[float], in
     """
     errors, missed = [], 0
     for frame, face in labelled_frames(video, recipe.frames_per_clip):
-        found = DlibFaces(str(weights))(frame)
-        if not found:
+        detections = DlibFaces(str(weights))(frame)
+        if not detections:
             missed += 1
             continue
         scale = eye_distance(face.points)
-        distances = [np.linalg.norm(other.points[:, :2] - face.points[:, :2], axis=1).mean() / scale for other in found]
+        distances = [np.linalg.norm(other.points[:, :2] - face.points[:, :2], axis=1).mean() / scale for other in detections]
         errors.append(float(min(distances)))
     return errors, missed
 

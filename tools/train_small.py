@@ -76,10 +76,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Patches:
-    """pictures [N, S, S, 3] uint8 RGB; masks [N, S, S] uint8, 255 on people; keypoints [N, 25, 3]: x, y in pixels of the patch,
+    """images [N, S, S, 3] uint8 RGB; masks [N, S, S] uint8, 255 on people; keypoints [N, 25, 3]: x, y in pixels of the patch,
     visibility."""
 
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     masks: NDArray[np.uint8]
     keypoints: NDArray[np.float32]
 
@@ -155,24 +155,24 @@ def _cut_patch(frame: NDArray[np.uint8], mask: NDArray[np.uint8], keypoints: NDA
     side = 1.9 * float(np.max(box[2:] - box[:2]))
     scale, centre = PATCH_SIDE / side, (box[:2] + box[2:]) / 2
     left, top = map(float, centre - side / 2)
-    picture, cut = (cut_window(image, (left, top), 1 / scale, (PATCH_SIDE, PATCH_SIDE)) for image in (frame, mask))
+    image, cut = (cut_window(source, (left, top), 1 / scale, (PATCH_SIDE, PATCH_SIDE)) for source in (frame, mask))
     keypoints[:, :2] = (keypoints[:, :2] - [left, top]) * scale
-    return picture, cut, keypoints
+    return image, cut, keypoints
 
 
 def collect(data: Path, recipe: Recipe, cache: Path) -> Patches:
     """The patches of all clips. They are read from the file `cache`, or made and written to it."""
     if not cache.exists():
-        found = []
+        rows = []
         for part, video in clips_of(data):
             in_clip = list(patches_of(part, video, recipe))
             log.info("%s: %d persons", video.name, len(in_clip))
-            found += in_clip
-        pictures, masks, keypoints = (np.stack(column) for column in zip(*found, strict=True))
+            rows += in_clip
+        images, masks, keypoints = (np.stack(column) for column in zip(*rows, strict=True))
         with cache.open("wb") as file:
-            np.savez(file, pictures=pictures, masks=masks, keypoints=keypoints)
+            np.savez(file, images=images, masks=masks, keypoints=keypoints)
     with np.load(cache, allow_pickle=False) as arrays:
-        return Patches(arrays["pictures"], arrays["masks"], arrays["keypoints"])
+        return Patches(arrays["images"], arrays["masks"], arrays["keypoints"])
 
 
 def empty_scenes(data: Path) -> Iterator[NDArray[np.uint8]]:
@@ -196,20 +196,20 @@ class Views:
 
     def __call__(self, step: int) -> tuple[Tensor, ...]:
         random = np.random.default_rng([self.recipe.seed, step])
-        columns = zip(*(self.view(int(random.integers(len(self.patches.pictures))), random) for _ in range(self.recipe.batch)), strict=True)
-        pictures, distributions, weights = (np.stack(column) for column in columns)
-        return image_tensor(pictures), torch.from_numpy(distributions), torch.from_numpy(weights)
+        columns = zip(*(self.view(int(random.integers(len(self.patches.images))), random) for _ in range(self.recipe.batch)), strict=True)
+        images, distributions, weights = (np.stack(column) for column in columns)
+        return image_tensor(images), torch.from_numpy(distributions), torch.from_numpy(weights)
 
     def view(self, index: int, random: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
         if random.random() < self.recipe.empty:
             return self._empty(random)
         keypoints = self.patches.keypoints[index].copy()
         mask = self.patches.masks[index]
-        picture = self.patches.pictures[index]
+        image = self.patches.images[index]
         if random.random() < 0.5:
-            picture = np.where(mask[..., None] > 127, _shift_hue(picture, random), picture)
+            image = np.where(mask[..., None] > 127, _shift_hue(image, random), image)
         matrix = self._matrix(keypoints, random)
-        cut = np.asarray(cv2.warpAffine(picture, matrix, INPUT, flags=cv2.INTER_AREA), np.uint8)
+        cut = np.asarray(cv2.warpAffine(image, matrix, INPUT, flags=cv2.INTER_AREA), np.uint8)
         share = cv2.warpAffine(mask, matrix, INPUT, flags=cv2.INTER_AREA)[..., None].astype(np.float32) / 255
         if random.random() < 0.4:
             cut = self._change_clothes(cut, share * np.float32(random.uniform(0.2, 0.7)), random)
@@ -226,15 +226,15 @@ class Views:
 
     def _empty(self, random: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
         """A sample without people: a part of a street, or a texture."""
-        picture = self._texture(random, *INPUT)
+        image = self._texture(random, *INPUT)
         if random.random() < 0.6:
             scene = self.scenes[random.integers(len(self.scenes))]
             height, width = scene.shape[:2]
             scale = float(random.uniform(0.3, 1.0)) * min(height / INPUT[1], width / INPUT[0])
             corner = (float(random.uniform(0, width - scale * INPUT[0])), float(random.uniform(0, height - scale * INPUT[1])))
-            picture = cut_window(scene, corner, scale, INPUT)
+            image = cut_window(scene, corner, scale, INPUT)
         distributions, weights = targets(np.zeros((len(NAMES), 3), np.float32), self.recipe.spread)
-        return _degrade(color_jitter(picture, random), random), distributions, weights
+        return _degrade(color_jitter(image, random), random), distributions, weights
 
     def _matrix(self, keypoints: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float64]:
         """The matrix from pixels of the patch to pixels of the input. A quarter of the people are much smaller than in a tracked window, as
@@ -252,25 +252,25 @@ class Views:
     def _texture(self, random: np.random.Generator, width: int, height: int) -> NDArray[np.uint8]:
         """An enlarged part of a patch, without people."""
         for _ in range(8):
-            other, side = int(random.integers(len(self.patches.pictures))), int(random.integers(48, 200))
+            other, side = int(random.integers(len(self.patches.images))), int(random.integers(48, 200))
             x, y = random.integers(0, PATCH_SIDE - side, 2)
             if self.patches.masks[other, y : y + side, x : x + side].mean() < 8:
-                piece = self.patches.pictures[other, y : y + side, x : x + side]
+                piece = self.patches.images[other, y : y + side, x : x + side]
                 if piece.std() > 4:
                     return color_jitter(np.asarray(cv2.resize(piece, (width, height)), np.uint8), random)
         return np.broadcast_to(random.integers(0, 255, (1, 1, 3), dtype=np.uint8), (height, width, 3))
 
-    def _change_clothes(self, picture: NDArray[np.uint8], share: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.uint8]:
+    def _change_clothes(self, image: NDArray[np.uint8], share: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.uint8]:
         """Give the person other clothes with the same light and shadow. share [H, W, 1]: opacity of the clothes."""
-        shade = picture.mean(2, keepdims=True) / max(float((picture.mean(2, keepdims=True) * share).sum() / max(share.sum(), 1)), 20.0)
+        shade = image.mean(2, keepdims=True) / max(float((image.mean(2, keepdims=True) * share).sum() / max(share.sum(), 1)), 20.0)
         clothes = self._texture(random, *INPUT) * shade
-        return np.asarray(((1 - share) * picture + share * clothes).clip(0, 255), np.uint8)
+        return np.asarray(((1 - share) * image + share * clothes).clip(0, 255), np.uint8)
 
-    def _hide(self, picture: NDArray[Any], keypoints: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.bool_]:
+    def _hide(self, image: NDArray[Any], keypoints: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.bool_]:
         """Draw an occluder over the person, in place. Returns a mask of the hidden points."""
         width, height = (random.uniform(0.15, 0.5, 2) * INPUT).astype(int)
         x, y = (random.uniform(-0.1, 0.9, 2) * INPUT).astype(int).clip(0)
-        area = picture[y : y + height, x : x + width]
+        area = image[y : y + height, x : x + width]
         if area.size:
             area[:] = self._texture(random, area.shape[1], area.shape[0])
         (px, py) = keypoints[:, 0], keypoints[:, 1]
@@ -315,23 +315,23 @@ def _mirror(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
     return mirrored
 
 
-def _shift_hue(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)
+def _shift_hue(image: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     hsv[..., 0] = (hsv[..., 0].astype(int) + random.integers(0, 180)) % 180
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
 
 
-def _degrade(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+def _degrade(image: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
     """Degrade half of the images, by lower resolution, blur or lossy compression."""
     if random.random() < 0.3:
-        small = cv2.resize(picture, None, fx=1 / (factor := float(random.uniform(1.5, 4))), fy=1 / factor, interpolation=cv2.INTER_AREA)
-        picture = np.asarray(cv2.resize(small, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR), np.uint8)
+        small = cv2.resize(image, None, fx=1 / (factor := float(random.uniform(1.5, 4))), fy=1 / factor, interpolation=cv2.INTER_AREA)
+        image = np.asarray(cv2.resize(small, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR), np.uint8)
     if random.random() < 0.2:
-        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), float(random.uniform(0.4, 1.6))), np.uint8)
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(random.uniform(0.4, 1.6))), np.uint8)
     if random.random() < 0.2:
-        lossy = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(20, 70))])[1]
-        picture = np.asarray(cv2.imdecode(lossy, cv2.IMREAD_COLOR), np.uint8)
-    return picture
+        lossy = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(20, 70))])[1]
+        image = np.asarray(cv2.imdecode(lossy, cv2.IMREAD_COLOR), np.uint8)
+    return image
 
 
 def train(data: Path, recipe: Recipe, out: Path, start: Path | None = None) -> None:
@@ -343,7 +343,7 @@ def train(data: Path, recipe: Recipe, out: Path, start: Path | None = None) -> N
     network.start_from(load_file(registry.path(SQUEEZENET)))
     if start is not None:
         network.load_state_dict(load_dense(start, "cpu")[0].state_dict())
-    log.info("%d persons, %d parameters", len(patches.pictures), sum(parameter.numel() for parameter in network.parameters()))
+    log.info("%d persons, %d parameters", len(patches.images), sum(parameter.numel() for parameter in network.parameters()))
     views = Views(patches, list(empty_scenes(data)), recipe)
     average = fit(network, views, loss, Fit(recipe.steps, recipe.rate, encoder_rate=0.3), out.with_suffix(".state"))
     save_dense(out, average, {"points": [NAMES[index] for index in POINTS], "recipe": asdict(recipe)})
@@ -358,7 +358,7 @@ def measure(video: Path, weights: Path, within: float = 0.1) -> dict[str, Any]:
     teacher, network = MaskedPoses(), SmallPoses(weights, "cpu")
     near, points, frames, missed, errors = 0, 0, 0, 0, []
     for frame in read_frames(video, 0, None):
-        persons, found = [person for person, _ in teacher(frame)], network(frame)
+        persons, detections = [person for person, _ in teacher(frame)], network(frame)
         persons = [person for person in persons if _trunk_length(person) > 0]
         if not persons:
             continue
@@ -367,10 +367,10 @@ def measure(video: Path, weights: Path, within: float = 0.1) -> dict[str, Any]:
         visible = inside & (truth[:, 2] > _MIN_VISIBLE)
         frames += 1
         points += int(visible.sum())
-        if not found:
+        if not detections:
             missed += 1
             continue
-        predicted = found[0].points
+        predicted = detections[0].points
         distance = np.linalg.norm(predicted[:, :2] - truth[:, :2], axis=1) / _trunk_length(truth)
         near += int((visible & (predicted[:, 2] > 0) & (distance < within)).sum())
         errors += distance[visible & (predicted[:, 2] > 0)].tolist()

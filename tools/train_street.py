@@ -61,10 +61,10 @@ class Recipe:
 
 def read_pairs(folder: Path, part: str) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     """(image [H, W, 3] RGB, ids [H, W]) of each key frame in folder/PART and folder/PARTannot."""
-    pairs, pictures = [], by_name(list_images(folder / part))
+    pairs, images = [], by_name(list_images(folder / part))
     for annotation in sorted((folder / f"{part}annot").glob("*.png")):
-        picture = pictures[annotation.stem]
-        pairs.append((read_image(picture), np.array(Image.open(annotation))))
+        image = images[annotation.stem]
+        pairs.append((read_image(image), np.array(Image.open(annotation))))
     return pairs
 
 
@@ -77,10 +77,10 @@ class Crops:
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         random = np.random.default_rng([self.recipe.seed, step])
         chosen = [self.crop(*self.pairs[random.integers(len(self.pairs))], random) for _ in range(self.recipe.batch)]
-        return image_tensor(np.stack([picture for picture, _ in chosen])), torch.from_numpy(np.stack([ids for _, ids in chosen])).long()
+        return image_tensor(np.stack([image for image, _ in chosen])), torch.from_numpy(np.stack([ids for _, ids in chosen])).long()
 
     def crop(
-        self, picture: NDArray[np.uint8], ids: NDArray[np.uint8], random: np.random.Generator
+        self, image: NDArray[np.uint8], ids: NDArray[np.uint8], random: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         recipe, (height, width) = self.recipe, ids.shape
         scale = float(np.exp(random.uniform(np.log(recipe.smallest), np.log(recipe.largest))))
@@ -88,7 +88,7 @@ class Crops:
         mirror = random.random() < 0.5
         matrix = np.array([[-scale if mirror else scale, 0, -corner[0] + (width * scale if mirror else 0)], [0, scale, -corner[1]]])
         size = (recipe.side, recipe.side)
-        cut = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        cut = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
         labels = cv2.warpAffine(ids, matrix, size, flags=cv2.INTER_NEAREST, borderValue=255)
         return color_jitter(cut, random), np.asarray(np.where(labels < LABELS, labels, 255), np.uint8)
 
@@ -123,10 +123,10 @@ def measure(folder: Path, weights: Path, part: str = "val") -> dict[str, Any]:
     """Pixel accuracy, and intersection over union of each label, over all images of `part`. Void is left out."""
     network = StreetLabels(weights, "cpu")
     confusion = np.zeros((LABELS, LABELS), np.int64)
-    for picture, ids in read_pairs(folder, part):
+    for image, ids in read_pairs(folder, part):
         labelled = ids < LABELS
-        found = most_probable_labels(network(picture), ids.shape[1], ids.shape[0])
-        confusion += np.bincount(ids[labelled].astype(np.int64) * LABELS + found[labelled], minlength=LABELS**2).reshape(LABELS, LABELS)
+        predicted = most_probable_labels(network(image), ids.shape[1], ids.shape[0])
+        confusion += np.bincount(ids[labelled].astype(np.int64) * LABELS + predicted[labelled], minlength=LABELS**2).reshape(LABELS, LABELS)
     overlap = np.diag(confusion) / np.maximum(confusion.sum(0) + confusion.sum(1) - np.diag(confusion), 1)
     present = confusion.sum(1) > 0
     return {

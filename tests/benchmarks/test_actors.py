@@ -1,4 +1,4 @@
-"""The generator of actors: the same command makes the same pixels, and poses, masks, labels and flow are what the pictures show."""
+"""The generator of actors: the same command makes the same pixels, and poses, masks, labels and flow match the frames."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def actors() -> ModuleType:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("actors")
-    assert len(command(out, "--clips-per-subject", 2).splitlines()) == 4
+    assert len(generate(out, "--clips-per-subject", 2).splitlines()) == 4
     return out
 
 
@@ -41,30 +41,31 @@ def clips(folder: Path) -> dict[str, Clip]:
     return {clip.id: clip for clip in map(open_clip, sorted(folder.glob("*.clip")))}
 
 
-def command(out: Path, *more: object) -> str:
+def generate(out: Path, *more: object) -> str:
+    """Run the generator for two subjects, and return what it prints."""
     options = ["--subjects", 2, "--frames", FRAMES, "--size", "x".join(map(str, SIZE)), "--storage", "png", "-o", out, *more]
-    words = [sys.executable, *map(str, [PAPERS / "actors.py", *options])]
-    return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
+    command = [sys.executable, *map(str, [PAPERS / "actors.py", *options])]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def digests(clip: Clip) -> dict[str, str]:
     return {kind: clip.layer(kind).digest for kind in clip.layers()}
 
 
-def test_the_same_subject_is_the_same_wherever_he_is_made(clips: dict[str, Clip], tmp_path: Path):
-    command(tmp_path, "--first", 1, "--subjects", 1)
+def test_a_subject_does_not_depend_on_the_other_subjects_of_the_command(clips: dict[str, Clip], tmp_path: Path):
+    generate(tmp_path, "--first", 1, "--subjects", 1)
     assert digests(open_clip(tmp_path / "actor-0001-00.clip")) == digests(clips["actor-0001-00"])
 
 
-def test_what_is_made_is_not_made_again_and_other_parameters_are_refused(folder: Path, clips: dict[str, Clip]):
+def test_finished_clips_are_kept_and_other_parameters_are_refused(folder: Path, clips: dict[str, Clip]):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
-    command(folder, "--clips-per-subject", 2)
+    generate(folder, "--clips-per-subject", 2)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")} == before
     with pytest.raises(subprocess.CalledProcessError):
-        command(folder, "--seed", 1)
+        generate(folder, "--seed", 1)
 
 
-def test_clips_are_valid_and_drive_as_poses_and_as_labels(clips: dict[str, Clip]):
+def test_clips_are_valid_and_can_drive_with_poses_and_label_maps(clips: dict[str, Clip]):
     for clip in clips.values():
         require_valid(clip.path)
         assert clip.layers() == ["flow", "flow_confidence", "frames", "mask", "poses", "segment"]
@@ -73,10 +74,10 @@ def test_clips_are_valid_and_drive_as_poses_and_as_labels(clips: dict[str, Clip]
     assert open_track(clips["actor-0000-00"], "segment").semantic(0, view).shape == (15, *SIZE)
 
 
-def test_subjects_differ_and_a_subject_keeps_his_clothes_but_not_his_place(actors: ModuleType, clips: dict[str, Clip]):
+def test_subjects_differ_and_clips_of_a_subject_share_clothes_but_not_positions(actors: ModuleType, clips: dict[str, Clip]):
     one, other, stranger = (clips[name] for name in ("actor-0000-00", "actor-0000-01", "actor-0001-00"))
-    words = [clip.layer("poses").meta["words"].split("; ")[0] for clip in (one, other, stranger)]
-    assert words[0] == words[1] != words[2]
+    clothes = [clip.layer("poses").meta["words"].split("; ")[0] for clip in (one, other, stranger)]
+    assert clothes[0] == clothes[1] != clothes[2]
     assert np.abs(one.frame(0).astype(int) - other.frame(0)).mean() > 10
     assert (one.path.parent / "subjects.tsv").read_text().splitlines()[1] == "actor-0000-01\tactor-0000"
 
@@ -85,14 +86,14 @@ def test_keypoints_lie_on_the_person(clips: dict[str, Clip]):
     for clip in clips.values():
         points = clip.layer("poses").arrays()["keypoints"][:, 0]
         assert points.shape == (FRAMES, 25, 3) and (points[..., 2] == 1).all()
-        for mask, places in zip(clip.layer("mask").images(), points[..., :2], strict=True):
-            near = cv2.dilate(mask, np.ones((3, 3), np.uint8))
-            x, y = np.round(places).astype(int).T
+        for mask, positions in zip(clip.layer("mask").images(), points[..., :2], strict=True):
+            dilated = cv2.dilate(mask, np.ones((3, 3), np.uint8))
+            x, y = np.round(positions).astype(int).T
             inside = (x >= 0) & (x < SIZE[1]) & (y >= 0) & (y < SIZE[0])
-            assert near[y[inside], x[inside]].all()
+            assert dilated[y[inside], x[inside]].all()
 
 
-def test_the_mask_is_what_has_a_label_and_the_table_names_all(actors: ModuleType, clips: dict[str, Clip]):
+def test_the_mask_covers_all_labelled_pixels_and_the_table_names_every_label(actors: ModuleType, clips: dict[str, Clip]):
     for clip in clips.values():
         for mask, labels in zip(clip.layer("mask").images(), clip.layer("segment").images(), strict=True):
             assert ((mask == 255) == (labels > 0)).all() and labels.max() < len(actors.LABELS.names)
@@ -100,23 +101,23 @@ def test_the_mask_is_what_has_a_label_and_the_table_names_all(actors: ModuleType
         assert {"background", "face", "left arm"} <= names | {"gloves"}
 
 
-def test_the_flow_carries_the_picture_where_it_is_trusted(actors: ModuleType):
-    """Labels and colours of frame t + 1, warped back, are those of frame t, and half a pixel beside they are so less."""
+def test_the_flow_warps_the_next_frame_to_this_one_where_it_is_visible(actors: ModuleType):
+    """Labels and colours of frame t + 1, warped back, match those of frame t, and match less if the flow is half a pixel off."""
     for subject in range(3):
-        frame, following, _ = actors.render_clip(actors.ClipSpec(0, subject, 0, 3, 256, 128, 25, "png")).frames
-        person = actors.visible_next(frame, following) & (frame.labels > 0)
+        frame, next_frame, _ = actors.render_clip(actors.ClipSpec(0, subject, 0, 3, 256, 128, 25, "png")).frames
+        person = actors.visible_next(frame, next_frame) & (frame.labels > 0)
         assert person.sum() > 0.7 * (frame.labels > 0).sum()
-        assert (warped(following.labels, frame.flow, cv2.INTER_NEAREST) == frame.labels)[person].mean() > 0.98
+        assert (warp(next_frame.labels, frame.flow, cv2.INTER_NEAREST) == frame.labels)[person].mean() > 0.98
 
-        def apart(flow: np.ndarray, frame=frame, following=following, person=person) -> float:
-            return float(np.abs(warped(following.frame, flow, cv2.INTER_LINEAR).astype(int) - frame.frame)[person].mean())
+        def error(flow: np.ndarray, frame=frame, next_frame=next_frame, person=person) -> float:
+            return float(np.abs(warp(next_frame.frame, flow, cv2.INTER_LINEAR).astype(int) - frame.frame)[person].mean())
 
-        assert apart(frame.flow) < min(10, 0.7 * apart(np.zeros_like(frame.flow)))
-        assert apart(frame.flow) < min(
-            apart(frame.flow + np.array(step, np.float32)) for step in ((0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5))
+        assert error(frame.flow) < min(10, 0.7 * error(np.zeros_like(frame.flow)))
+        assert error(frame.flow) < min(
+            error(frame.flow + np.array(step, np.float32)) for step in ((0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5))
         )
 
 
-def warped(image: np.ndarray, flow: np.ndarray, how: int) -> np.ndarray:
+def warp(image: np.ndarray, flow: np.ndarray, interpolation: int) -> np.ndarray:
     y, x = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
-    return cv2.remap(image, x + flow[..., 0], y + flow[..., 1], how)
+    return cv2.remap(image, x + flow[..., 0], y + flow[..., 1], interpolation)

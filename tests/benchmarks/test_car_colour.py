@@ -1,4 +1,4 @@
-"""Whether a car keeps its colour, on streets whose colours over time are known by construction."""
+"""The benchmark that measures whether a car keeps its colour, on streets whose colours over time are known by construction."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def car_colour() -> ModuleType:
         return car_colour
 
 
-def images(first: np.ndarray, second: np.ndarray, size: int = SIDE) -> list[np.ndarray]:
+def draw_frames(first: np.ndarray, second: np.ndarray, size: int = SIDE) -> list[np.ndarray]:
     """The street with cars 7 and 9 in the given colours, [T, 3] each; `size` is a multiple of 64."""
     _, numbers = street_maps(FRAMES, step=2)
     frames = []
@@ -44,34 +44,34 @@ def steady(red: int) -> np.ndarray:
     return np.tile([red, 20, 60], (FRAMES, 1))
 
 
-def swinging(by: int) -> np.ndarray:
-    """Red and green lie `by` above and below their mean in turn: the distance from the mean is by * sqrt(2) in every frame."""
-    swing = by * np.array([1, -1] * (FRAMES // 2))
+def alternating(amount: int) -> np.ndarray:
+    """Red and green alternate around their mean by `amount`: the distance from the mean colour is amount * sqrt(2) in every frame."""
+    swing = amount * np.array([1, -1] * (FRAMES // 2))
     return np.stack([150 + swing, 100 - swing, np.full(FRAMES, 60)], 1)
 
 
 @pytest.fixture
 def drive(tmp_path) -> Clip:
-    """Car 7 swings by 3, car 9 by 9."""
-    clip = create_clip(tmp_path / "drives" / "drive.clip", images(swinging(3), swinging(9)), storage="png")
+    """The colour of car 7 alternates by 3, that of car 9 by 9."""
+    clip = create_clip(tmp_path / "drives" / "drive.clip", draw_frames(alternating(3), alternating(9)), storage="png")
     write_layers(clip, *street_maps(FRAMES, step=2))
     return open_clip(clip.path)
 
 
 @pytest.mark.parametrize("size", [64, 128])
-def test_the_deviation_of_each_car_is_the_one_that_was_drawn(car_colour, drive, size):
-    found = car_colour.deviations(iter(images(swinging(12), steady(90), size)), drive)
-    assert [(one.number, one.frames) for one in found] == [(7, FRAMES), (9, FRAMES)]
-    assert [one.result for one in found] == pytest.approx([12 * 2**0.5, 0])
+def test_the_deviation_of_each_car_is_that_of_the_drawn_colours(car_colour, drive, size):
+    deviations = car_colour.deviations(iter(draw_frames(alternating(12), steady(90), size)), drive)
+    assert [(one.number, one.frames) for one in deviations] == [(7, FRAMES), (9, FRAMES)]
+    assert [one.result for one in deviations] == pytest.approx([12 * 2**0.5, 0])
     real = [3 * 2**0.5, 9 * 2**0.5]
-    assert [one.real for one in found] == (pytest.approx(real) if size == SIDE else pytest.approx(real, rel=0.15))
+    assert [one.real for one in deviations] == (pytest.approx(real) if size == SIDE else pytest.approx(real, rel=0.15))
 
 
-def test_the_real_frames_as_a_result_have_the_ratio_one(car_colour, drive):
+def test_the_real_frames_as_the_result_have_the_same_deviation(car_colour, drive):
     assert all(one.result == one.real > 0 for one in car_colour.deviations(drive.frames(), drive))
 
 
-def test_what_is_no_car_or_hardly_seen_does_not_count(car_colour, drive, tmp_path):
+def test_other_instances_and_cars_in_few_frames_do_not_count(car_colour, drive, tmp_path):
     labels, numbers = street_maps(FRAMES, step=2)
     labels[numbers == 9] = 0
     numbers[2:][numbers[2:] == 7] = 0
@@ -80,8 +80,8 @@ def test_what_is_no_car_or_hardly_seen_does_not_count(car_colour, drive, tmp_pat
     assert car_colour.deviations(drive.frames(), open_clip(other.path)) == []
 
 
-def test_what_cannot_be_compared_is_refused(car_colour, drive, tmp_path):
-    frames = images(steady(1), steady(2))
+def test_results_that_do_not_match_the_drive_are_refused(car_colour, drive, tmp_path):
+    frames = draw_frames(steady(1), steady(2))
     for wrong in (frames[:-1], [*frames, frames[0]]):
         with pytest.raises(InputError, match=f"the drive has {FRAMES}"):
             car_colour.deviations(iter(wrong), drive)
@@ -94,9 +94,9 @@ def test_what_cannot_be_compared_is_refused(car_colour, drive, tmp_path):
 
 def test_the_command_prints_the_ratio_over_all_instances(drive, tmp_path):
     """(12 + 6) / (3 + 9) = 1.5."""
-    create_clip(tmp_path / "results" / "drive.clip", images(swinging(12), swinging(6)), storage="png")
+    create_clip(tmp_path / "results" / "drive.clip", draw_frames(alternating(12), alternating(6)), storage="png")
     command: list[Any] = [sys.executable, PAPERS / "car_colour.py", "--drives", tmp_path / "drives", "--results", tmp_path / "results"]
-    made = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert made.stdout.splitlines()[-1].endswith("real 8.49, ratio 1.50, goal 1.5: met") and made.stdout.count("drive car") == 2
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].endswith("real 8.49, ratio 1.50, goal 1.5: met") and done.stdout.count("drive car") == 2
     empty = subprocess.run([*command[:-1], tmp_path / "drives" / "drive.clip"], capture_output=True, text=True, check=False)
     assert empty.returncode == 1 and "contains neither clips nor videos" in empty.stderr and "Traceback" not in empty.stderr

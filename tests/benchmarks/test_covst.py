@@ -1,4 +1,4 @@
-"""COVST, the rival of vid2vid's table 1: features that are moved and composed, and a mask that learns without a discriminator."""
+"""COVST, a baseline of vid2vid's table 1: features are warped and blended, and the mask learns without a discriminator."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def tiny() -> Any:
     return import_module("rivals").CovstConfig(semantic_channels=LABELS + 2, size=SIZE, filters=4, downs=2, blocks=1, mask_filters=2)
 
 
-def made_by() -> Any:
-    """A network whose mask has an opinion."""
+def build_network() -> Any:
+    """A network whose masks have values between 0 and 1."""
     torch.manual_seed(0)
     network: Any = find("covst").build(tiny()).eval()
     with torch.no_grad():
@@ -60,15 +60,15 @@ def labels(seed: int) -> Tensor:
     return torch.nn.functional.one_hot(ids, LABELS).permute(0, 3, 1, 2).float()
 
 
-def moment(seed: int, flow: Tensor | None = None) -> Frame:
-    """A driving frame; the flow is a smooth one unless it is given."""
+def driving_frame(seed: int, flow: Tensor | None = None) -> Frame:
+    """A driving frame with random labels. Without `flow`, its flow is random and smooth."""
     draw = torch.Generator().manual_seed(seed + 100)
     smooth = torch.nn.functional.interpolate(torch.randn(1, 2, 4, 4, generator=draw) * 4, SIZE, mode="bicubic")
     return Frame(torch.cat([labels(seed), smooth if flow is None else flow], 1), torch.zeros(1, 0, 3))
 
 
-def composed_by_loops(network: Any, own: Tensor, before: Tensor, flow: Tensor) -> Tensor:
-    """Fo [C, h, w] from F_t, Fo_{t-1} and the flow in pixels of the image, one place after the other.
+def blend_by_loops(network: Any, own: Tensor, before: Tensor, flow: Tensor) -> Tensor:
+    """Fo [C, h, w] from F_t, Fo_{t-1} and the flow in pixels of the image, one position after the other.
 
     The centre of feature i is the pixel 4 i; the flow there is a mean of its neighbours, with the weights of two 3x3 means.
     """
@@ -85,46 +85,46 @@ def composed_by_loops(network: Any, own: Tensor, before: Tensor, flow: Tensor) -
 
 
 def mean_flow(flow: Tensor, i: int, j: int) -> Tensor:
-    def half(values: Any, row: int, column: int, height: int, width: int) -> Tensor:
+    def halve(values: Any, row: int, column: int, height: int, width: int) -> Tensor:
         near = [(y, x) for y in range(2 * row - 1, 2 * row + 2) for x in range(2 * column - 1, 2 * column + 2)]
-        there = [values(y, x) for y, x in near if 0 <= y < height and 0 <= x < width]
-        return torch.stack(there).mean(0)
+        inside = [values(y, x) for y, x in near if 0 <= y < height and 0 <= x < width]
+        return torch.stack(inside).mean(0)
 
     height, width = flow.shape[1:]
-    finer = lambda y, x: half(lambda v, u: flow[:, v, u], y, x, height, width)  # noqa: E731
-    return half(finer, i, j, height // 2, width // 2)
+    finer = lambda y, x: halve(lambda v, u: flow[:, v, u], y, x, height, width)  # noqa: E731
+    return halve(finer, i, j, height // 2, width // 2)
 
 
-def test_features_are_moved_compared_and_composed_frame_after_frame_also_in_their_gradients():
-    network = made_by().double()
-    moments = [moment(t) for t in range(3)]
-    moments = [replace(m, semantic=m.semantic.double()) for m in moments]
+def test_features_and_gradients_over_three_frames_are_those_of_a_loop():
+    network = build_network().double()
+    frames = [driving_frame(t) for t in range(3)]
+    frames = [replace(frame, semantic=frame.semantic.double()) for frame in frames]
     past: Frame | None = None
-    expected = network.encode(moments[0].semantic[:, :LABELS])[0]
-    for t, driving in enumerate(moments):
-        made = network.synthesize(None, driving, past)
-        past = network.remember(driving, made, past)
+    expected = network.encode(frames[0].semantic[:, :LABELS])[0]
+    for t, driving in enumerate(frames):
+        synthesis = network.synthesize(None, driving, past)
+        past = network.remember(driving, synthesis, past)
         if t > 0:
             own = network.encode(driving.semantic[:, :LABELS])[0]
-            expected = composed_by_loops(network, own, expected, driving.semantic[0, LABELS:])
-        assert torch.allclose(made.state[0][0], expected, atol=1e-5)
-        assert torch.allclose(made.frame, torch.tanh(network.to_image(decoded(network, expected[None]))).float(), atol=1e-5)
+            expected = blend_by_loops(network, own, expected, driving.semantic[0, LABELS:])
+        assert torch.allclose(synthesis.state[0][0], expected, atol=1e-5)
+        assert torch.allclose(synthesis.frame, torch.tanh(network.to_image(decode(network, expected[None]))).float(), atol=1e-5)
 
     weight = torch.linspace(-1, 1, expected.numel(), dtype=torch.double).view_as(expected)
     parameters = list(network.mask.parameters())
-    ours, theirs = (torch.autograd.grad((x * weight).sum(), parameters) for x in (made.state[0][0], expected))
-    for got, wanted in zip(ours, theirs, strict=True):
-        assert wanted.abs().max() > 1e-3 and torch.allclose(got, wanted, rtol=1e-3, atol=1e-4)
+    ours, theirs = (torch.autograd.grad((x * weight).sum(), parameters) for x in (synthesis.state[0][0], expected))
+    for actual, expected_gradient in zip(ours, theirs, strict=True):
+        assert expected_gradient.abs().max() > 1e-3 and torch.allclose(actual, expected_gradient, rtol=1e-3, atol=1e-4)
 
 
-def decoded(network: Any, features: Tensor) -> Tensor:
+def decode(network: Any, features: Tensor) -> Tensor:
     for layer in list(network.coarse)[network.split_index :]:
         features = layer(features)
     return features
 
 
-def test_without_trust_in_the_past_each_frame_is_that_of_pix2pixhd():
-    network = made_by()
+def test_with_a_mask_of_zero_each_frame_is_that_of_pix2pixhd():
+    network = build_network()
     with torch.no_grad():
         network.mask[-1].weight.zero_()
         network.mask[-1].bias.fill_(-200.0)
@@ -132,21 +132,21 @@ def test_without_trust_in_the_past_each_frame_is_that_of_pix2pixhd():
         stylizer.load_state_dict({name: value for name, value in network.state_dict().items() if not name.startswith("mask")})
         past: Frame | None = None
         for t in range(3):
-            frame, past = network.step(None, moment(t), past)
+            frame, past = network.step(None, driving_frame(t), past)
             alone = stylizer.synthesize(stylizer.encode_examples(None), Frame(labels(t), torch.zeros(1, 0, 3))).frame
             assert torch.allclose(frame, alone, atol=1e-5)
 
 
-def test_a_still_video_stays_as_it_is():
-    network, still = made_by(), moment(0, torch.zeros(1, 2, *SIZE))
+def test_frames_of_a_still_video_are_all_the_same():
+    network, still = build_network(), driving_frame(0, torch.zeros(1, 2, *SIZE))
     with torch.no_grad():
         first, past = network.step(None, still)
         second, _ = network.step(None, still, past)
     assert torch.allclose(first, second, atol=1e-5)
 
 
-def test_a_flow_of_four_pixels_moves_features_by_one_place():
-    network = made_by()
+def test_a_flow_of_four_pixels_moves_features_by_one_position():
+    network = build_network()
     flow = torch.zeros(1, 2, *SIZE)
     flow[:, 0] = 4.0
     assert torch.equal(network.shrink_flow(flow)[:, 0], torch.ones(1, 8, 8)) and not network.shrink_flow(flow)[:, 1].any()
@@ -154,30 +154,33 @@ def test_a_flow_of_four_pixels_moves_features_by_one_place():
     assert torch.equal(network.shrink_flow(ramp)[..., 1:], torch.arange(1.0, 8).expand(1, 2, 8, 7))
 
 
-def test_a_past_that_was_given_is_encoded_from_its_label_map():
-    network = made_by()
+def test_a_given_previous_frame_is_encoded_from_its_label_map():
+    network = build_network()
     with torch.no_grad():
-        _, past = network.step(None, moment(0))
-        given = replace(moment(0), image=torch.zeros(1, 3, *SIZE))
-        assert torch.equal(network.step(None, moment(1), past)[0], network.step(None, moment(1), given)[0])
+        _, past = network.step(None, driving_frame(0))
+        given = replace(driving_frame(0), image=torch.zeros(1, 3, *SIZE))
+        assert torch.equal(network.step(None, driving_frame(1), past)[0], network.step(None, driving_frame(1), given)[0])
 
 
 # training
 
 
-def test_the_mask_alone_learns_and_by_the_two_terms_of_the_paper():
-    network = made_by().train()
-    first = network.synthesize(None, moment(0))
-    made = network.synthesize(None, moment(1), network.remember(moment(0), first, None))
-    flow, trusted = moment(1).semantic[:, LABELS:], (torch.rand(1, 1, *SIZE, generator=torch.Generator().manual_seed(0)) > 0.5).float()
-    target = Target(replace(moment(1), image=torch.zeros(1, 3, *SIZE)), moment(1), flow, trusted)
-    terms = find("covst").objective(made, target, LossWeights(), None, None, History([first.frame], [first.frame], []))
+def test_only_the_mask_learns_and_by_the_two_terms_of_the_paper():
+    network = build_network().train()
+    first = network.synthesize(None, driving_frame(0))
+    synthesis = network.synthesize(None, driving_frame(1), network.remember(driving_frame(0), first, None))
+    flow, consistent = (
+        driving_frame(1).semantic[:, LABELS:],
+        (torch.rand(1, 1, *SIZE, generator=torch.Generator().manual_seed(0)) > 0.5).float(),
+    )
+    target = Target(replace(driving_frame(1), image=torch.zeros(1, 3, *SIZE)), driving_frame(1), flow, consistent)
+    terms = find("covst").objective(synthesis, target, LossWeights(), None, None, History([first.frame], [first.frame], []))
     coherence = fidelity = 0.0
-    frame, before, alone = (image.detach()[0] for image in (made.frame, first.frame, made.raw))
+    frame, before, alone = (image.detach()[0] for image in (synthesis.frame, first.frame, synthesis.raw))
     for i in range(SIZE[0]):
         for j in range(SIZE[1]):
             moved = sample_bilinear(before, j + float(flow[0, 0, i, j]), i + float(flow[0, 1, i, j]))
-            sure = float(trusted[0, 0, i, j])
+            sure = float(consistent[0, 0, i, j])
             coherence += sure * float((frame[:, i, j] - moved).square().sum())
             fidelity += (1 - sure) * float((frame[:, i, j] - alone[:, i, j]).square().sum())
     count = 3 * SIZE[0] * SIZE[1]
@@ -188,25 +191,25 @@ def test_the_mask_alone_learns_and_by_the_two_terms_of_the_paper():
     assert {name.split(".")[0] for name, p in network.named_parameters() if p.grad is not None and p.grad.any()} == {"mask"}
 
 
-def test_it_starts_from_the_weights_of_a_pix2pixhd():
+def test_the_weights_of_a_pix2pixhd_fit_all_but_the_mask():
     stylizer = Pix2PixHD(Pix2PixHDConfig(semantic_channels=LABELS, size=SIZE, filters=4, downs=2, blocks=1)).state_dict()
-    own = made_by().state_dict()
+    own = build_network().state_dict()
     assert {name: value.shape for name, value in own.items() if not name.startswith("mask")} == {
         name: value.shape for name, value in stylizer.items()
     }
 
 
-def test_a_saved_covst_is_loaded_and_its_fast_form_makes_the_same_video(tmp_path: Path):
-    network = made_by()
+def test_a_saved_covst_is_loaded_and_its_fast_form_renders_the_same_video(tmp_path: Path):
+    network = build_network()
     save_model(tmp_path / "rival.safetensors", network.state_dict(), tiny(), {"step": 0})
     assert load_model(tmp_path / "rival.safetensors").config == tiny()
     renderer = Renderer(network, Speed("fp32"))
     ours: Frame | None = None
     theirs: Frame | None = None
     for t in range(3):
-        frame, ours = renderer.step(None, moment(t), ours)
+        frame, ours = renderer.step(None, driving_frame(t), ours)
         with torch.no_grad():
-            other, theirs = network.step(None, moment(t), theirs)
+            other, theirs = network.step(None, driving_frame(t), theirs)
         assert torch.allclose(frame, other, atol=1e-4)
 
 
@@ -226,14 +229,14 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Clip:
     texture = np.clip((texture - texture.mean()) * 6 + 128, 0, 255).astype(np.uint8)
     frames = (texture[16 + t : 80 + t, 32 - 3 * t : 96 - 3 * t] for t in range(3))
     clip = open_clip(create_clip(tmp_path_factory.mktemp("street") / "street.clip", frames, fps=Fraction(17), storage="png").path)
-    about = {"table": "camvid", "names": ["sky", "road"], "palette": [[0, 0, 0], [9, 9, 9]], "ids": [0, 1]}
-    with clip.writing("segment", Producer("test", "test", {}), {}, about) as layer:
+    meta = {"table": "camvid", "names": ["sky", "road"], "palette": [[0, 0, 0], [9, 9, 9]], "ids": [0, 1]}
+    with clip.writing("segment", Producer("test", "test", {}), {}, meta) as layer:
         for _ in range(3):
             layer.image(np.repeat([[0], [1]], 32, 0).repeat(64, 1).astype(np.uint8))
     return open_clip(clip.path)
 
 
-def test_the_flow_leads_from_each_frame_to_the_one_before_in_the_pixels_of_the_view(street: Clip):
+def test_the_flow_points_from_each_frame_to_the_previous_one_in_pixels_of_the_view(street: Clip):
     track = open_track(street, "segment+flow")
     whole, half = View.scaled(64, 64, 64, 64), View.scaled(64, 64, 32, 32)
     assert track.channels == 4 and not track.semantic(0, whole)[2:].any()

@@ -1,4 +1,4 @@
-"""The benchmark that fills the model cards: examples are never judged, and what is made already is not made again."""
+"""The benchmark that fills the model cards: examples are never evaluated, and existing results are kept."""
 
 from __future__ import annotations
 
@@ -48,30 +48,30 @@ def images(clip) -> list[bytes]:
     return [frame.tobytes() for frame in clip.frames()]
 
 
-def test_no_example_is_among_the_judged_frames(excerpts, painted_dataset: Path, tmp_path: Path):
+def test_no_example_is_among_the_evaluated_frames(excerpts, painted_dataset: Path, tmp_path: Path):
     row = rows(painted_dataset)[0]
     examples, reference = excerpts.cut(painted_dataset, row, "landmarks", 0, tmp_path)
-    whole = images(open_clip(painted_dataset / row["clip"]))
+    all_frames = images(open_clip(painted_dataset / row["clip"]))
     assert row["num_frames"] == 24
-    assert images(examples) == [whole[i] for i in (0, 4, 7, 11)]
-    assert images(reference) == whole[12:]
+    assert images(examples) == [all_frames[i] for i in (0, 4, 7, 11)]
+    assert images(reference) == all_frames[12:]
 
 
-def test_a_dataset_by_reference_is_cut_as_its_copy_would_be(excerpts, make_painted_clip, tmp_path: Path):
+def test_excerpts_of_a_dataset_by_reference_are_those_of_its_copy(excerpts, make_painted_clip, tmp_path: Path):
     clip = make_painted_clip(tmp_path / "person.clip", 0, size=96)
     cuts = {}
     for layout in ("copy", "reference"):
         assert [r.status for r in build([str(clip)], tmp_path / layout, DatasetOptions(size=64, store=layout))] == ["done"]
         row = rows(tmp_path / layout)[0]
         cuts[layout] = excerpts.cut(tmp_path / layout, row, "landmarks", 5, tmp_path / f"cut-{layout}")
-    for copied, referred in zip(cuts["copy"], cuts["reference"], strict=True):
-        assert (referred.width, referred.height, referred.num_frames) == (64, 64, copied.num_frames)
-        assert np.abs(copied.frame(0).astype(int) - referred.frame(0)).mean() < 3  # copies are JPEG
-        points = [part.layer("landmarks").arrays()["points"] for part in (copied, referred)]
+    for copied, by_reference in zip(cuts["copy"], cuts["reference"], strict=True):
+        assert (by_reference.width, by_reference.height, by_reference.num_frames) == (64, 64, copied.num_frames)
+        assert np.abs(copied.frame(0).astype(int) - by_reference.frame(0)).mean() < 3  # copies are JPEG
+        points = [part.layer("landmarks").arrays()["points"] for part in (copied, by_reference)]
         assert np.allclose(points[0], points[1], atol=0.05)
 
 
-def test_means_leave_out_what_has_no_figure_and_tables_leave_it_empty(showing):
+def test_missing_values_are_left_out_of_means_and_empty_in_tables(showing):
     scores = showing.mean([{"K=1": {"psnr": 20.0}, "real": {}}, {"K=1": {"psnr": 30.0, "ssim": 0.5}, "real": {}}])
     assert scores == {"K=1": {"psnr": 25.0, "ssim": 0.5}, "real": {}}
     table = showing.summary(scores, ["psnr", "ssim"], ["K=1", "real"]).splitlines()
@@ -80,29 +80,29 @@ def test_means_leave_out_what_has_no_figure_and_tables_leave_it_empty(showing):
 
 @pytest.fixture
 def street(tmp_path: Path) -> Path:
-    """A dataset of one held-out place: sky over road, with a border that sinks."""
-    clip = create_clip(tmp_path / "street.clip", (painted(labels) for labels in map(labels_at, range(10))), storage="png")
+    """A dataset with one held-out subject: sky above a road, whose border moves down."""
+    clip = create_clip(tmp_path / "street.clip", (paint(labels) for labels in map(labels_of_frame, range(10))), storage="png")
     with clip.writing("segment", Producer("import"), {"frames": clip.frames_digest()}, CAMVID.meta()) as layer:
         for time in range(10):
-            layer.image(labels_at(time))
+            layer.image(labels_of_frame(time))
     row = {"id": "street", "subject": "town", "split": "val", "clip": "street.clip", "num_frames": 10}
     (tmp_path / "clips.ndjson").write_text(json.dumps(row))
     (tmp_path / "dataset.json").write_text('{"schema": "fsv2v.dataset/1"}')
     return tmp_path
 
 
-def labels_at(time: int) -> np.ndarray:
+def labels_of_frame(time: int) -> np.ndarray:
     labels = np.full((64, 64), CAMVID.names.index("road"), np.uint8)
     labels[: 24 + time] = CAMVID.names.index("sky")
     return labels
 
 
-def painted(labels: np.ndarray) -> np.ndarray:
+def paint(labels: np.ndarray) -> np.ndarray:
     return np.where((labels == CAMVID.names.index("sky"))[..., None], [150, 190, 240], [90, 90, 95]).astype(np.uint8)
 
 
 @pytest.mark.slow
-def test_a_street_is_measured_beside_repeating_warping_and_reality_and_only_once(street: Path):
+def test_a_street_is_compared_with_baselines_and_real_frames_and_measured_once(street: Path):
     if not registry.available(WEIGHTS):
         pytest.skip(f"{WEIGHTS} is not here")
     torch.manual_seed(0)
@@ -113,14 +113,14 @@ def test_a_street_is_measured_beside_repeating_warping_and_reality_and_only_once
     )  # fmt: skip
     save_model(street / "model.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
     table = held_out(street)
-    found = json.loads((street / "out" / "results.json").read_text())
-    assert set(found["mean"]) == {"K=1", "K=4", "K=4 finetuned", "warp only", "repeat", "real"}
-    assert "segment-miou" in found["mean"]["real"] and "psnr" in found["subjects"]["town"]["warp only"]
+    results = json.loads((street / "out" / "results.json").read_text())
+    assert set(results["mean"]) == {"K=1", "K=4", "K=4 finetuned", "warp only", "repeat", "real"}
+    assert "segment-miou" in results["mean"]["real"] and "psnr" in results["subjects"]["town"]["warp only"]
     assert "| segment-miou |" in table and "| town |" in table
     assert (street / "out" / "sheets" / "street.png").stat().st_size > 1000
 
-    made = times(street / "out" / "clips")
-    assert held_out(street) == table and times(street / "out" / "clips") == made
+    written = times(street / "out" / "clips")
+    assert held_out(street) == table and times(street / "out" / "clips") == written
 
 
 def held_out(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""The open benchmark: intervals and verdicts, labels found again, and a runner that goes on where it was stopped."""
+"""The papers' benchmark: confidence intervals and verdicts, a network that labels results, and runs that resume."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ def report(papers) -> ModuleType:
 # intervals and verdicts
 
 
-def test_the_interval_of_three_seeds_is_students(intervals: ModuleType):
-    """Of 1, 2, 3: mean 2, deviation 1, and t of two degrees of freedom solves t^2 = 2 (2 p - 1)^2 / (1 - (2 p - 1)^2)."""
+def test_the_interval_of_three_seeds_is_that_of_students_t(intervals: ModuleType):
+    """For 1, 2, 3 the mean is 2 and the deviation 1; t of two degrees of freedom solves t^2 = 2 (2 p - 1)^2 / (1 - (2 p - 1)^2)."""
     t = np.sqrt(2 * 0.95**2 / (1 - 0.95**2))
     assert intervals.mean_and_half_width([1.0, 2.0, 3.0]) == pytest.approx((2, t / np.sqrt(3)))
 
 
-def test_the_interval_holds_the_truth_in_95_of_100_experiments(intervals: ModuleType):
+def test_the_interval_contains_the_truth_in_95_of_100_experiments(intervals: ModuleType):
     draws = np.random.default_rng(0).normal(7, 2, (4000, 3))
-    found = [intervals.mean_and_half_width(list(row)) for row in draws]
-    assert np.mean([abs(mean - 7) <= half for mean, half in found]) == pytest.approx(0.95, abs=0.01)
+    results = [intervals.mean_and_half_width(list(row)) for row in draws]
+    assert np.mean([abs(mean - 7) <= half for mean, half in results]) == pytest.approx(0.95, abs=0.01)
 
 
 def test_a_single_run_has_no_interval(intervals: ModuleType):
@@ -65,12 +65,12 @@ def test_a_single_run_has_no_interval(intervals: ModuleType):
     assert intervals.format_interval(4.0, None) == "4"
 
 
-def test_figures_have_the_digits_that_their_interval_bears(intervals: ModuleType):
+def test_figures_are_rounded_to_the_precision_of_their_interval(intervals: ModuleType):
     assert intervals.format_interval(12.345, 0.42) == "12.35 ± 0.42" and intervals.format_interval(180.3, 25.0) == "180 ± 25"
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "better", "said"),
+    ("ours", "theirs", "better", "verdict"),
     [
         ((1.0, 1.1, 0.9), (2.0, 2.1, 1.9), "lower", "holds"),
         ((1.0, 1.1, 0.9), (2.0, 2.1, 1.9), "higher", "does not hold"),
@@ -79,30 +79,30 @@ def test_figures_have_the_digits_that_their_interval_bears(intervals: ModuleType
         ((1.0,), (2.0,), "lower", "undecided"),
     ],
 )  # fmt: skip
-def test_one_method_beats_another_if_the_interval_of_the_difference_says_so(intervals, ours, theirs, better, said):
-    assert intervals.paired_verdict(ours, theirs, better) == said
+def test_the_verdict_depends_on_the_interval_of_the_difference(intervals, ours, theirs, better, verdict):
+    assert intervals.paired_verdict(ours, theirs, better) == verdict
 
 
-def test_a_claim_that_does_not_hold_is_said_not_to_hold(report: ModuleType):
+def test_the_report_says_whether_each_claim_holds(report: ModuleType):
     table = {
         "ours": {"psnr": {0: 20.0, 1: 20.1, 2: 20.2}},
         "a": {"psnr": {0: 18.0, 1: 18.2, 2: 18.1}},
         "b": {"psnr": {0: 21.0, 1: 21.2, 2: 21.1}, "fid-squeezenet": {0: 3.0}},
     }
-    asked = (("psnr", ("a",), 1.2), ("psnr", ("a", "b"), None), ("fid-squeezenet", ("b",), None))
-    better, worse, none = report.check_claims(table, [report.Claim(metric, "ours", others, ratio) for metric, others, ratio in asked])
+    claims = (("psnr", ("a",), 1.2), ("psnr", ("a", "b"), None), ("fid-squeezenet", ("b",), None))
+    better, worse, none = report.check_claims(table, [report.Claim(metric, "ours", others, ratio) for metric, others, ratio in claims])
     assert "**holds**; ratio 1.11 (in the paper 1.20)" in better
     assert "b: **does not hold**; ratio 0.95" in worse and "not compared" in none
 
 
-def test_what_is_missing_is_said_of_those_who_lack_it(papers, report: ModuleType):
+def test_missing_metrics_are_reported_for_the_methods_that_lack_them(papers, report: ModuleType):
     some = papers("scoring").Figures(missing={"fid": "no file", "pose-error": "nobody was found"}, variant="a")
     rest = replace(some, values={"pose-error": 3.0}, missing={"fid": "no file"}, variant="b")
-    said = report.missing_metrics([some, rest, some], ["pose-error"])
-    assert said.splitlines() == ["- fid is left out: no file", "- pose-error of a is left out: nobody was found"]
+    text = report.missing_metrics([some, rest, some], ["pose-error"])
+    assert text.splitlines() == ["- fid is left out: no file", "- pose-error of a is left out: nobody was found"]
 
 
-def test_a_method_that_scores_nothing_at_all_has_no_ratio(report: ModuleType):
+def test_a_method_that_scores_zero_has_no_ratio(report: ModuleType):
     table = {"ours": {"pose-found": {0: 0.7, 1: 0.8}}, "a": {"pose-found": {0: 0.0, 1: 0.0}}}
     assert "ratio undefined" in report.check_claims(table, [report.Claim("pose-found", "ours", ("a",))])[0]
 
@@ -117,10 +117,10 @@ def test_the_table_shows_means_intervals_gaps_and_the_best(report: ModuleType):
 # labels
 
 
-def test_accuracy_and_iou_of_a_confusion_that_was_worked_by_hand(papers):
+def test_accuracy_and_iou_of_a_small_confusion_matrix(papers):
     labeller = papers("labeller")
-    truth, found = np.array([[0, 0, 0, 1], [1, 1, 255, 1]]), np.array([[0, 0, 1, 1], [1, 0, 0, 1]])
-    confusion = labeller.confusion_of(truth, found, 3)
+    truth, predicted = np.array([[0, 0, 0, 1], [1, 1, 255, 1]]), np.array([[0, 0, 1, 1], [1, 0, 0, 1]])
+    confusion = labeller.confusion_of(truth, predicted, 3)
     assert confusion.tolist() == [[2, 1, 0], [1, 3, 0], [0, 0, 0]]
     assert labeller.accuracy_and_iou(confusion) == pytest.approx({"label-accuracy": 5 / 7, "label-miou": (2 / 4 + 3 / 5) / 2})
 
@@ -139,7 +139,7 @@ def test_a_label_that_is_nine_times_as_rare_weighs_three_times_as_much(papers):
 # attention
 
 
-def test_attention_says_where_each_pixel_comes_from(papers):
+def test_attention_averages_the_pixels_of_the_examples(papers):
     attention_images = papers("attention_images")
     attention = torch.zeros(2, 2, 2, 2, 2)
     attention[0, 0, 1, 1, 0] = attention[0, 1, 0, 0, 0] = attention[1, 0, 0, 1, 1] = 1
@@ -148,20 +148,20 @@ def test_attention_says_where_each_pixel_comes_from(papers):
     assert attention_images.apply_attention(attention, images).tolist() == [[[6, 0], [3, 3]]]
 
 
-def test_the_attention_shown_is_the_attention_used(papers):
+def test_the_attention_images_show_the_attention_that_the_network_uses(papers):
     torch.manual_seed(0)
     config = import_module("stages.networks.fewshot.config").PRESETS["tiny"]
     network, draw = FewShotGenerator(config).eval(), torch.Generator().manual_seed(1)
     images, semantics = torch.rand(1, 3, 3, 64, 64, generator=draw), torch.rand(1, 3, config.semantic_channels, 64, 64, generator=draw)
     with torch.no_grad():
-        shown = Frame(semantics, torch.zeros(1, 3, 0, 3), images)
-        code, driving = network.encode_examples(shown), shown.map(lambda x: x[:, 1])
+        examples = Frame(semantics, torch.zeros(1, 3, 0, 3), images)
+        code, driving = network.encode_examples(examples), examples.map(lambda x: x[:, 1])
         attention = papers("attention_images").attention_weights(network, code, driving.semantic)
         used = network.synthesize(code, driving).attention
         assert used is not None and torch.allclose(attention.sum((3, 4)).movedim(-1, 0), used[0], atol=1e-4)
 
 
-# the runner
+# runs
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def actors(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bench(papers, actors: Path, tmp_path: Path) -> Any:
-    """Four steps on four people, evaluated on the fifth."""
+    """Training of four steps on four people, evaluated on the fifth."""
     scales = papers("scales")
     scale = replace(
         scales.SCALES["quick"], phases=(Phase(2, batch=1, adversarial=False), Phase(2, batch=1, adversarial=False)), seeds=1,
@@ -184,7 +184,7 @@ def bench(papers, actors: Path, tmp_path: Path) -> Any:
     return papers("experiment").Experiment(tmp_path / "out", rows, "poses", scale, ("psnr", "no-such-metric"), device="cpu")
 
 
-def test_each_fifth_actor_is_held_out_whatever_is_trained_on(papers, actors: Path):
+def test_every_fifth_actor_is_held_out_for_any_number_of_subjects(papers, actors: Path):
     sources = papers("sources")
     rows = sources.read_rows(actors)
     assert [row["split"] for row in rows] == ["train"] * 4 + ["val"]
@@ -194,14 +194,14 @@ def test_each_fifth_actor_is_held_out_whatever_is_trained_on(papers, actors: Pat
         sources.read_rows(actors / "actor-0000-00.clip")
 
 
-def test_a_run_that_was_stopped_goes_on_and_ends_as_one_that_was_not(papers, bench: Any, monkeypatch: pytest.MonkeyPatch):
-    experiment, whole = papers("experiment"), replace(bench, out=bench.out.parent / "whole")
+def test_an_interrupted_run_resumes_and_ends_with_the_same_weights(papers, bench: Any, monkeypatch: pytest.MonkeyPatch):
+    experiment, other = papers("experiment"), replace(bench, out=bench.out.parent / "undisturbed")
     variant = experiment.Variant("MonkeyNet", {}, FAST, joints=True, family="monkeynet")
-    undisturbed = experiment.train_variant(whole, variant, 0)
+    undisturbed = experiment.train_variant(other, variant, 0)
 
     steps: list[int] = []
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train_step", stopping_at(3, steps))
+        patch.setattr(Trainer, "train_step", interrupt_at(3, steps))
         with pytest.raises(KeyboardInterrupt):
             experiment.train_variant(bench, variant, 0)
         resumed = experiment.train_variant(bench, variant, 0)
@@ -210,36 +210,37 @@ def test_a_run_that_was_stopped_goes_on_and_ends_as_one_that_was_not(papers, ben
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def stopping_at(step: int, seen: list[int]) -> Any:
-    whole = Trainer.train_step
+def interrupt_at(step: int, steps: list[int]) -> Any:
+    """A replacement of Trainer.train_step that records the steps in `steps`, and is interrupted when it first reaches `step`."""
+    original = Trainer.train_step
 
     def train_step(trainer: Trainer, *arguments: Any) -> Any:
-        seen.append(trainer.step)
-        if trainer.step == step and seen.count(step) == 1:
+        steps.append(trainer.step)
+        if trainer.step == step and steps.count(step) == 1:
             raise KeyboardInterrupt
-        return whole(trainer, *arguments)
+        return original(trainer, *arguments)
 
     return train_step
 
 
-def test_what_is_finished_is_not_made_again_and_what_is_missing_is_named(papers, bench: Any, monkeypatch: pytest.MonkeyPatch):
+def test_finished_results_are_kept_and_missing_metrics_are_named(papers, bench: Any, monkeypatch: pytest.MonkeyPatch):
     experiment = papers("experiment")
     ours = experiment.Variant("ours", training=FAST)
-    variants = [ours, replace(ours, name="the same model, asked otherwise", model="ours", synthesis={"show": "raw"})]
+    variants = [ours, replace(ours, name="the same model, another output", model="ours", synthesis={"show": "raw"})]
     first = experiment.run(bench, variants)
-    assert [found.variant for found in first] == [variant.name for variant in variants]
+    assert [figures.variant for figures in first] == [variant.name for variant in variants]
     assert first[0].values.keys() == {"psnr"} and "no-such-metric" in first[0].missing["no-such-metric"]
     assert first[0].values != first[1].values and first[0].repeat == first[1].repeat
     assert sorted(path.name for path in (bench.out / "models").iterdir()) == ["ours"]
 
-    made = times(bench.out)
+    before = times(bench.out)
     monkeypatch.setattr(experiment, "train", None)
     assert experiment.run(bench, variants) == first
-    changed = {path.name for path, time in times(bench.out).items() if made.get(path) != time}
-    assert changed == {"figures.json"}  # asked again for the metric that was missing, and for nothing else
+    changed = {path.name for path, time in times(bench.out).items() if before.get(path) != time}
+    assert changed == {"figures.json"}  # only the missing metric is computed again
 
 
-def test_labels_are_found_by_a_network_that_learns_from_the_teachers(papers, bench: Any):
+def test_results_are_labelled_by_a_network_trained_on_the_teachers(papers, bench: Any):
     if reason := missing_weights(WEIGHTS):
         pytest.skip(reason)
     experiment = papers("experiment")
@@ -250,7 +251,7 @@ def test_labels_are_found_by_a_network_that_learns_from_the_teachers(papers, ben
     snapshots = times(bench.out / "models")
     (again,) = experiment.run(replace(bench, teachers=bench.rows[:1]), ours)
     assert first.values.keys() == first.real.keys() == {"label-accuracy", "label-miou"}
-    assert first.real != again.real  # another network has looked
+    assert first.real != again.real  # labelled by another network
     assert times(bench.out / "models") == snapshots
 
 

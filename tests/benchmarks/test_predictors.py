@@ -1,4 +1,4 @@
-"""PredNet and MCNet, the rivals of vid2vid's table 3: their equations by loops, and what they are shown of a video."""
+"""PredNet and MCNet, baselines of vid2vid's table 3: their equations, computed by loops, and the frames that they observe."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def tiny(method: str) -> Any:
     return config(semantic_channels=5, size=(16, 16), past_frames=OBSERVED, **small)
 
 
-def made_by(method: str) -> Any:
-    """A network whose biases are not zero: a ReLU has no gradient at 0."""
+def build_network(method: str) -> Any:
+    """A network whose biases are not zero, because a ReLU has no gradient at 0."""
     torch.manual_seed(0)
     network = find(method).build(tiny(method))
     with torch.no_grad():
@@ -51,13 +51,13 @@ def made_by(method: str) -> Any:
     return network
 
 
-def moment(seed: int, size: tuple[int, int] = (16, 16)) -> Frame:
+def video_frame(seed: int, size: tuple[int, int] = (16, 16)) -> Frame:
     draw = torch.Generator().manual_seed(seed)
     return Frame(torch.zeros(1, 5, *size), torch.zeros(1, 0, 3), torch.rand(1, 3, *size, generator=draw) * 2 - 1)
 
 
 def images(count: int, size: int = 8) -> list[Tensor]:
-    return [moment(seed, (size, size)).required_image.double() for seed in range(count)]
+    return [video_frame(seed, (size, size)).required_image.double() for seed in range(count)]
 
 
 def gradients(value: Tensor, network: Generator) -> tuple[Tensor, ...]:
@@ -69,7 +69,7 @@ def gradients(value: Tensor, network: Generator) -> tuple[Tensor, ...]:
 
 
 def prednet_by_loops(network: Any, frames: list[Tensor]) -> Tensor:
-    """Ahat_0 after `frames` [3, H, W] in [0, 1], by equations 1 to 4 for one time after the other."""
+    """Ahat_0 after `frames` [3, H, W] in [0, 1], by equations 1 to 4, one time step after the other."""
     channels = network.config.layer_channels
     layers = range(len(channels))
     height, width = frames[0].shape[-2:]
@@ -92,16 +92,16 @@ def prednet_by_loops(network: Any, frames: list[Tensor]) -> Tensor:
     return predicted[0]
 
 
-def test_prednet_is_equations_1_to_4_also_in_its_gradients():
-    network = made_by("prednet").double()
-    seen = images(3)
+def test_prednet_and_its_gradients_follow_equations_1_to_4():
+    network = build_network("prednet").double()
+    frames = images(3)
     state = ()
-    for image in seen:
+    for image in frames:
         state = network.observe(state, image)
-    ours, expected = network.predict(state)[0], 2 * prednet_by_loops(network, [(image[0] + 1) / 2 for image in seen]) - 1
+    ours, expected = network.predict(state)[0], 2 * prednet_by_loops(network, [(image[0] + 1) / 2 for image in frames]) - 1
     assert ours.std() > 1e-3 and torch.allclose(ours, expected, atol=1e-12)
-    for got, wanted in zip(gradients(ours, network), gradients(expected, network), strict=True):
-        assert torch.allclose(got, wanted, atol=1e-10)
+    for actual, expected_gradient in zip(gradients(ours, network), gradients(expected, network), strict=True):
+        assert torch.allclose(actual, expected_gradient, atol=1e-10)
 
 
 def test_prednet_has_the_size_of_the_public_code():
@@ -110,14 +110,14 @@ def test_prednet_has_the_size_of_the_public_code():
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(6.92, rel=0.002)
 
 
-def test_prednets_loss_is_the_mean_error_and_that_of_the_first_frame_does_not_count():
-    network, truth = made_by("prednet").double(), images(1)[0]
+def test_the_loss_of_prednet_is_the_mean_error_and_zero_in_the_first_frame():
+    network, truth = build_network("prednet").double(), images(1)[0]
     state = network.observe((), images(2)[1])
-    made = network.predict(state)
+    prediction = network.predict(state)
     error = network.errors((truth + 1) / 2, network._unpack(state)[0])[0].mean()
-    target = Target(replace(moment(0), image=truth), moment(0))
+    target = Target(replace(video_frame(0), image=truth), video_frame(0))
     for past, expected in ((History([truth], [truth], []), error), (History([], [], []), torch.zeros(()))):
-        (loss,) = find("prednet").objective(Synthesis(made, made), target, LossWeights(), None, None, past).values()
+        (loss,) = find("prednet").objective(Synthesis(prediction, prediction), target, LossWeights(), None, None, past).values()
         assert loss.item() == pytest.approx(expected.item())
 
 
@@ -147,26 +147,26 @@ def mcnet_by_loops(network: Any, frames: list[Tensor]) -> Tensor:
     for scale in (2, 1, 0):
         first, _, second = network.residual[scale]
         residual = convolve(relu(convolve(torch.cat([motion[scale], content[scale]]), first)), second)
-        spread = torch.zeros_like(residual)
+        unpooled = torch.zeros_like(residual)
         for i in range(x.shape[1]):
             for j in range(x.shape[2]):
-                spread[:, 2 * i, 2 * j] = x[:, i, j]
-        x = spread + residual
+                unpooled[:, 2 * i, 2 * j] = x[:, i, j]
+        x = unpooled + residual
         for layer in network.decode[scale][::2]:
             x = relu(convolve(x, layer))
     return torch.tanh(convolve(x, network.to_image))
 
 
-def test_mcnet_is_equations_1_to_5_also_in_its_gradients():
-    network = made_by("mcnet").double()
-    seen = images(3, 16)
+def test_mcnet_and_its_gradients_follow_equations_1_to_5():
+    network = build_network("mcnet").double()
+    frames = images(3, 16)
     state = ()
-    for image in seen:
+    for image in frames:
         state = network.observe(state, image)
-    ours, expected = network.predict(state)[0], mcnet_by_loops(network, [image[0] for image in seen])
+    ours, expected = network.predict(state)[0], mcnet_by_loops(network, [image[0] for image in frames])
     assert ours.std() > 1e-3 and torch.allclose(ours, expected, atol=1e-12)
-    for got, wanted in zip(gradients(ours, network), gradients(expected, network), strict=True):
-        assert torch.allclose(got, wanted, atol=1e-10)
+    for actual, expected_gradient in zip(gradients(ours, network), gradients(expected, network), strict=True):
+        assert torch.allclose(actual, expected_gradient, atol=1e-10)
 
 
 def test_mcnet_has_the_size_of_the_public_code():
@@ -176,70 +176,72 @@ def test_mcnet_has_the_size_of_the_public_code():
 
 
 def test_the_gradient_difference_is_that_of_a_loop():
-    made, truth = images(2, 4)
+    predicted, truth = images(2, 4)
     losses = [0.0, 0.0]
     for axis, (down, right) in enumerate(((1, 0), (0, 1))):
-        found = []
+        differences = []
         for c in range(3):
             for i in range(down, 4):
                 for j in range(right, 4):
-                    steps = [abs(float(x[0, c, i, j] - x[0, c, i - down, j - right])) for x in (made, truth)]
-                    found.append(abs(steps[0] - steps[1]))
-        losses[axis] = sum(found) / len(found)
-    assert float(import_module("rivals.mcnet").gradient_difference(made, truth)) == pytest.approx(sum(losses))
+                    steps = [abs(float(x[0, c, i, j] - x[0, c, i - down, j - right])) for x in (predicted, truth)]
+                    differences.append(abs(steps[0] - steps[1]))
+        losses[axis] = sum(differences) / len(differences)
+    assert float(import_module("rivals.mcnet").gradient_difference(predicted, truth)) == pytest.approx(sum(losses))
 
 
-# both
+# PredNet and MCNet
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_real_frames_are_seen_while_they_are_observed_and_its_own_after_that(method: str):
-    network = made_by(method).eval()
-    seen: list[Tensor] = []
+def test_a_network_observes_the_real_frames_and_then_its_own(method: str):
+    network = build_network(method).eval()
+    observed: list[Tensor] = []
     observe = network.observe
-    network.observe = lambda state, image: (seen.append(image), observe(state, image))[1]
+    network.observe = lambda state, image: (observed.append(image), observe(state, image))[1]
     past: Frame | None = None
-    made = []
+    predicted = []
     with torch.no_grad():
         for t in range(OBSERVED + 2):
-            frame, past = network.step(network.encode_examples(None), moment(t), past)
-            made.append(frame)
-    expected = [moment(t).required_image for t in range(OBSERVED)] + made[OBSERVED : OBSERVED + 1]
-    assert len(seen) == len(expected) and all(torch.equal(a, b) for a, b in zip(seen, expected, strict=True))
+            frame, past = network.step(network.encode_examples(None), video_frame(t), past)
+            predicted.append(frame)
+    expected = [video_frame(t).required_image for t in range(OBSERVED)] + predicted[OBSERVED : OBSERVED + 1]
+    assert len(observed) == len(expected) and all(torch.equal(a, b) for a, b in zip(observed, expected, strict=True))
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_frames_that_are_given_are_seen_like_frames_that_were_predicted(method: str):
-    """`synthesize --start` and the given frames of a window make the same past as a video that is observed from its beginning."""
-    network = made_by(method).eval()
+def test_given_frames_are_observed_like_driving_frames(method: str):
+    """Frames given by `synthesize --start` or before a window give the same state as a video that is observed from its beginning."""
+    network = build_network(method).eval()
     observed: Frame | None = None
-    given: Frame | None = None
+    given_past: Frame | None = None
     with torch.no_grad():
         for t in range(OBSERVED):
-            image = moment(t).required_image
-            _, observed = network.step(None, moment(t), observed)
-            given = network.remember(moment(t), Synthesis(image, image), given)
-        blind = replace(moment(9), image=None)
-        ours, past = network.step(None, blind, given)
-        assert torch.equal(ours, network.step(None, blind, observed)[0]) and past.required_image is ours
+            image = video_frame(t).required_image
+            _, observed = network.step(None, video_frame(t), observed)
+            given_past = network.remember(video_frame(t), Synthesis(image, image), given_past)
+        without_image = replace(video_frame(9), image=None)
+        ours, past = network.step(None, without_image, given_past)
+        assert torch.equal(ours, network.step(None, without_image, observed)[0]) and past.required_image is ours
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_weight_learns_through_frames_that_are_fed_back(method: str):
-    network = made_by(method)
-    given: Frame | None = None
+def test_every_weight_has_a_gradient_through_predicted_frames(method: str):
+    network = build_network(method)
+    given_past: Frame | None = None
     for t in range(2):
-        image = moment(t).required_image
-        given = network.remember(moment(t), Synthesis(image, image), given)
-    made = network.synthesize(None, replace(moment(3), image=None), given)
-    again = network.synthesize(None, replace(moment(4), image=None), network.remember(replace(moment(3), image=None), made, given))
-    again.frame.square().mean().backward()
+        image = video_frame(t).required_image
+        given_past = network.remember(video_frame(t), Synthesis(image, image), given_past)
+    first = network.synthesize(None, replace(video_frame(3), image=None), given_past)
+    second = network.synthesize(
+        None, replace(video_frame(4), image=None), network.remember(replace(video_frame(3), image=None), first, given_past)
+    )
+    second.frame.square().mean().backward()
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_saved_predictor_is_loaded_and_its_fast_form_predicts_the_same(method: str, tmp_path: Path):
-    network = made_by(method).eval()
+    network = build_network(method).eval()
     save_model(tmp_path / "rival.safetensors", network.state_dict(), tiny(method), {"step": 0})
     model = load_model(tmp_path / "rival.safetensors")
     assert type(model.generator) is type(network) and model.config == tiny(method)
@@ -247,8 +249,8 @@ def test_a_saved_predictor_is_loaded_and_its_fast_form_predicts_the_same(method:
     ours: Frame | None = None
     theirs: Frame | None = None
     for t in range(5):
-        image = moment(t).required_image if t < OBSERVED else None
-        frame, ours = renderer.step(renderer.encode_examples(None), replace(moment(t), image=image), ours)
+        image = video_frame(t).required_image if t < OBSERVED else None
+        frame, ours = renderer.step(renderer.encode_examples(None), replace(video_frame(t), image=image), ours)
         with torch.no_grad():
-            other, theirs = network.step(None, replace(moment(t), image=image), theirs)
+            other, theirs = network.step(None, replace(video_frame(t), image=image), theirs)
         assert torch.allclose(frame, other, atol=1e-4)

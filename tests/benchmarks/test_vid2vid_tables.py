@@ -1,4 +1,4 @@
-"""vid2vid's tables from end to end at the tiny scale, whose figures mean nothing: every method is trained, synthesized and evaluated."""
+"""vid2vid's tables at the tiny scale: every method is trained, synthesizes videos and is evaluated. The figures mean nothing."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for town in range(5):
         maps = [street(town, t) for t in range(FRAMES)]
         clip = create_clip(out / f"drive-{town}.clip", (colours[town][ids].astype(np.uint8) for ids in maps), fps=Fraction(17))
-        about = {
+        meta = {
             "table": "camvid",
             "names": NAMES,
             "palette": [list(map(int, colour)) for colour in colours[0]],
             "ids": list(range(len(NAMES))),
         }
-        with clip.writing("segment", Producer("test"), {}, about) as layer:
+        with clip.writing("segment", Producer("test"), {}, meta) as layer:
             for ids in maps:
                 layer.image(ids)
     (out / "subjects.tsv").write_text("".join(f"drive-{town}\ttown-{town}\n" for town in range(5)))
@@ -62,8 +62,8 @@ def street(town: int, t: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def made(papers: Any, streets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tables 1 and 3 with one seed, and those metrics that need neither networks nor many frames."""
+def tables_folder(papers: Any, streets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of tables 1 and 3 with one seed and with metrics that need neither networks nor many frames."""
     out = tmp_path_factory.mktemp("tables")
     tables = papers("vid2vid_tables")
     arguments = ["--data", streets, "--out", out, "--scale", "tiny", "--table", 1, 3, "--seeds", 1, "--device", "cpu"]
@@ -75,23 +75,30 @@ def made(papers: Any, streets: Path, tmp_path_factory: pytest.TempPathFactory) -
     return out / "segment-tiny"
 
 
-def test_each_table_has_a_figure_for_each_method(made: Path):
+def test_each_table_has_a_figure_for_each_method(tables_folder: Path):
     methods = {1: ["pix2pixHD", "COVST", "vid2vid"], 3: ["PredNet", "MCNet", *DRIVEN]}
     for number, names in methods.items():
-        found = json.loads((made / f"vid2vid-table{number}.json").read_text())
-        assert [name for name in found["table"] if name in names] == names
-        assert all(np.isfinite(found["table"][name]["psnr"]["0"]) for name in names)
-        assert (made / f"vid2vid-table{number}-frames.png").exists()
-    assert "warping-error" in json.loads((made / "vid2vid-table1.json").read_text())["table"]["COVST"]
+        report = json.loads((tables_folder / f"vid2vid-table{number}.json").read_text())
+        assert [name for name in report["table"] if name in names] == names
+        assert all(np.isfinite(report["table"][name]["psnr"]["0"]) for name in names)
+        assert (tables_folder / f"vid2vid-table{number}-frames.png").exists()
+    assert "warping-error" in json.loads((tables_folder / "vid2vid-table1.json").read_text())["table"]["COVST"]
 
 
-def test_tables_share_what_they_have_in_common(made: Path):
-    assert {path.name for path in (made / "models").iterdir()} == {"pix2pixhd", "covst", "vid2vid", "prednet", "mcnet", "predicted-labels"}
+def test_tables_share_the_models_that_they_have_in_common(tables_folder: Path):
+    assert {path.name for path in (tables_folder / "models").iterdir()} == {
+        "pix2pixhd",
+        "covst",
+        "vid2vid",
+        "prednet",
+        "mcnet",
+        "predicted-labels",
+    }
 
 
-def test_covst_is_the_trained_pix2pixhd_and_a_mask(made: Path):
+def test_covst_adds_a_mask_to_the_trained_pix2pixhd(tables_folder: Path):
     stylizer, covst = (
-        load_file(next((made / "models" / name / "seed-0").glob("snapshot-*[1-9].safetensors"))) for name in ("pix2pixhd", "covst")
+        load_file(next((tables_folder / "models" / name / "seed-0").glob("snapshot-*[1-9].safetensors"))) for name in ("pix2pixhd", "covst")
     )
     assert {name for name in covst if name not in stylizer} == {name for name in covst if name.startswith("mask")}
     assert all(torch.equal(covst[name], stylizer[name]) for name in stylizer)
@@ -104,15 +111,15 @@ def test_each_row_of_table_2_lacks_one_part(papers: Any, streets: Path, tmp_path
     ours, *others = (bench.config(row, 0) for row in tables.variants_of(2, scale))
     assert ours.generator.foreground == ("car", "pedestrian") and ours.generator.motion
     assert ours.discriminators.video_rates == 1 and ours.losses.video_gan > 0
-    silent = replace(ours.discriminators, video_rates=0), replace(ours.losses, video_gan=0)
+    no_video = replace(ours.discriminators, video_rates=0), replace(ours.losses, video_gan=0)
     assert others == [
         replace(ours, generator=replace(ours.generator, foreground=())),
-        replace(ours, discriminators=silent[0], losses=silent[1]),
+        replace(ours, discriminators=no_video[0], losses=no_video[1]),
         replace(ours, generator=replace(ours.generator, motion=False)),
     ]
 
 
-def test_the_numbers_of_images_are_those_that_the_docstring_says(papers: Any):
+def test_the_numbers_of_training_images_are_those_of_the_docstring(papers: Any):
     small = papers("vid2vid_scales").SETUPS["small"]
     schedules = [
         small.scale.phases,
@@ -127,38 +134,44 @@ def test_the_numbers_of_images_are_those_that_the_docstring_says(papers: Any):
     assert all(f"{count:,}" in papers("vid2vid_scales").__doc__ for count in counts)
 
 
-def test_a_prediction_continues_the_frames_directly_before_it(made: Path, streets: Path):
+def test_a_prediction_continues_the_frames_directly_before_it(tables_folder: Path, streets: Path):
     source = open_clip(streets / "drive-4.clip")
-    observed, reference = (open_clip(made / "cuts" / "segment-before-2" / "drive-4" / f"{part}.clip") for part in ("examples", "reference"))
+    observed, reference = (
+        open_clip(tables_folder / "cuts" / "segment-before-2" / "drive-4" / f"{part}.clip") for part in ("examples", "reference")
+    )
     assert [np.array_equal(observed.frame(i), source.frame(4 + i)) for i in range(2)] == [True, True]
     assert reference.num_frames == 4 and np.array_equal(reference.frame(0), source.frame(6))
 
 
-def test_repeated_labels_are_the_last_that_were_observed(made: Path):
-    driving = open_clip(made / "results" / "vid2vid-labels-repeated" / "seed-0" / "driving" / "drive-4.clip")
+def test_repeated_labels_are_those_of_the_last_observed_frame(tables_folder: Path):
+    driving = open_clip(tables_folder / "results" / "vid2vid-labels-repeated" / "seed-0" / "driving" / "drive-4.clip")
     assert driving.num_frames == 4 and not driving.has("frames")
     assert all(np.array_equal(driving.layer("segment").image(t), street(4, 5)) for t in range(4))
 
 
-def test_predicted_labels_are_those_that_predict_makes_of_the_observed_frames(made: Path, tmp_path: Path):
-    driving = open_clip(made / "results" / "vid2vid-predicted-labels" / "seed-0" / "driving" / "drive-4.clip")
-    observed = made / "cuts" / "segment-before-2" / "drive-4" / "examples.clip"
-    model = next((made / "models" / "predicted-labels" / "seed-0").glob("snapshot-*1.safetensors"))
+def test_predicted_labels_are_those_of_predict_from_the_observed_frames(tables_folder: Path, tmp_path: Path):
+    driving = open_clip(tables_folder / "results" / "vid2vid-predicted-labels" / "seed-0" / "driving" / "drive-4.clip")
+    observed = tables_folder / "cuts" / "segment-before-2" / "drive-4" / "examples.clip"
+    model = next((tables_folder / "models" / "predicted-labels" / "seed-0").glob("snapshot-*1.safetensors"))
     predict(observed, tmp_path / "next.clip", frames=4, model=model, device="cpu")
     assert driving.num_frames == 4 and driving.layer("segment").digest == open_clip(tmp_path / "next.clip").layer("segment").digest
 
 
-def test_the_last_frames_are_judged_alone(made: Path):
+def test_the_last_frames_are_also_evaluated_alone(tables_folder: Path):
     for method in ("prednet", "mcnet"):
-        folder = made / "results" / method / "seed-0"
+        folder = tables_folder / "results" / method / "seed-0"
         whole, last = open_clip(folder / "drive-4.clip"), open_clip(folder / "last-2" / "result" / "drive-4.clip")
         assert last.num_frames == 2 and np.array_equal(last.frame(1), whole.frame(3))
-    whole, last = (json.loads((made / f"vid2vid-table3{part}.json").read_text())["table"]["PredNet"]["psnr"] for part in ("", "-last"))
+    whole, last = (
+        json.loads((tables_folder / f"vid2vid-table3{part}.json").read_text())["table"]["PredNet"]["psnr"] for part in ("", "-last")
+    )
     assert whole != last
 
 
 @pytest.mark.parametrize("method", ["COVST", "PredNet", "MCNet"])
-def test_a_run_that_was_stopped_ends_as_one_that_was_not(papers: Any, made: Path, streets: Path, method: str, tmp_path: Path):
+def test_an_interrupted_run_resumes_and_ends_with_the_same_weights(
+    papers: Any, tables_folder: Path, streets: Path, method: str, tmp_path: Path
+):
     tables, experiment, sizes = (papers(name) for name in ("vid2vid_tables", "experiment", "vid2vid_scales"))
     (variant,) = (row for table in (1, 3) for row in tables.variants_of(table, sizes.SETUPS["tiny"]) if row.name == method)
     if variant.start is not None:
@@ -168,17 +181,17 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(papers: Any, made: Path
     train_step = Trainer.train_step
     steps: list[int] = []
 
-    def stopping(trainer: Trainer, *given: Any) -> Any:
+    def interrupted_step(trainer: Trainer, *arguments: Any) -> Any:
         steps.append(trainer.step)
         if len(steps) == 2:
             raise KeyboardInterrupt
-        return train_step(trainer, *given)
+        return train_step(trainer, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stages.train.validation.WINDOWS", 1)
-        patch.setattr(Trainer, "train_step", stopping)
+        patch.setattr(Trainer, "train_step", interrupted_step)
         with pytest.raises(KeyboardInterrupt):
             experiment.train_variant(bench, variant, 0)
         resumed = load_file(experiment.train_variant(bench, variant, 0))
-        whole = load_file(experiment.train_variant(replace(bench, out=tmp_path / "whole"), variant, 0))
-    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+        undisturbed = load_file(experiment.train_variant(replace(bench, out=tmp_path / "undisturbed"), variant, 0))
+    assert all(torch.equal(resumed[name], undisturbed[name]) for name in undisturbed)

@@ -1,4 +1,4 @@
-"""build-dataset: head crops, shots, splits by subject, three ways to store, nothing done twice."""
+"""build-dataset: head crops, shots, splits by subject, three ways to store clips, and skipped work."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_every_clip_is_cropped_to_the_head_and_listed_with_its_subject_and_split
     assert (points[..., 0] > 0).all() and (points[..., 0] < 64).all()
 
 
-def test_the_same_again_is_skipped_and_gives_the_same_bytes(clips, tmp_path):
+def test_a_second_build_is_skipped_and_changes_nothing(clips, tmp_path):
     out = tmp_path / "faces"
     statuses(clips, out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
@@ -57,7 +57,7 @@ def test_the_same_again_is_skipped_and_gives_the_same_bytes(clips, tmp_path):
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
-def test_a_build_that_was_killed_between_its_two_index_files_goes_on(clips, tmp_path):
+def test_a_build_that_was_killed_between_its_two_index_files_continues(clips, tmp_path):
     statuses(clips, tmp_path / "set")
     before = {path.name: path.read_bytes() for path in (tmp_path / "set").iterdir() if path.is_file()}
     (tmp_path / "set" / "dataset.json").unlink()
@@ -73,7 +73,7 @@ def test_other_parameters_are_refused_by_name(clips, tmp_path):
 
 
 @pytest.mark.parametrize("header", ["", "{}", "[]", '{"schema": "fsv2v.dataset/2", "parameters": {}}'])
-def test_a_damaged_or_newer_dataset_is_not_gone_on_with(header, clips, tmp_path):
+def test_a_damaged_or_newer_dataset_is_not_continued(header, clips, tmp_path):
     statuses(clips, tmp_path / "faces")
     (tmp_path / "faces" / "dataset.json").write_text(header)
     with pytest.raises(InvalidClip, match=r"dataset\.json (is damaged|has the format)"):
@@ -81,7 +81,7 @@ def test_a_damaged_or_newer_dataset_is_not_gone_on_with(header, clips, tmp_path)
     assert statuses(clips, tmp_path / "faces", overwrite=True) == ["done"] * 3
 
 
-def test_a_dataset_grows(clips, tmp_path):
+def test_clips_can_be_added_to_a_dataset(clips, tmp_path):
     out = tmp_path / "faces"
     statuses(clips[:2], out)
     assert statuses(clips[2:], out) == ["done"]
@@ -101,7 +101,7 @@ def test_cuts_and_gaps_divide_a_clip(tmp_path, make_painted_clip):
 
 
 @pytest.mark.parametrize("store", ["copy", "pack", "reference"])
-def test_no_training_window_holds_a_cut(tmp_path, make_painted_clip, store):
+def test_no_training_window_contains_a_cut(tmp_path, make_painted_clip, store):
     parts = [open_clip(make_painted_clip(tmp_path / f"{i}.clip", i)) for i in (0, 1)]
     clip = create_clip(tmp_path / "both.clip", [f for part in parts for f in part.frames()])
     with clip.writing("landmarks", Producer("test"), {}) as layer:
@@ -109,14 +109,14 @@ def test_no_training_window_holds_a_cut(tmp_path, make_painted_clip, store):
     statuses([clip.path], tmp_path / "faces", DatasetOptions(size=64, store=store))
     data = Dataset(tmp_path / "faces", "landmarks", "train")
 
-    footage = [footage for subject in data.subjects for footage in subject]
-    assert [(min(one.usable), len(one.usable)) for one in footage] in ([(0, 24), (0, 24)], [(0, 24), (24, 24)])
+    dataset_clips = [clip for subject in data.subjects for clip in subject]
+    assert [(min(clip.usable), len(clip.usable)) for clip in dataset_clips] in ([(0, 24), (0, 24)], [(0, 24), (24, 24)])
     for step in range(12):
         images = data.batch(replace(read_recipe("tiny"), jitter=0.0), step, Phase(1, batch=2, frames=8)).frames.required_image
         assert images.diff(dim=1).abs().mean((2, 3, 4)).max() < 0.15
 
 
-def test_of_two_that_build_one_dataset_the_second_is_refused_and_can_follow(fsv2v, clips, tmp_path):
+def test_a_second_process_on_the_same_dataset_is_refused_and_can_run_later(fsv2v, clips, tmp_path):
     out = tmp_path / "faces"
     first = build([str(clips[0]), str(clips[1])], out, DatasetOptions(size=64))
     next(first)
@@ -129,7 +129,7 @@ def test_of_two_that_build_one_dataset_the_second_is_refused_and_can_follow(fsv2
 
 
 @pytest.mark.parametrize("store", ["copy", "pack", "reference"])
-def test_training_reads_every_way_to_store_alike(clips, tmp_path, store):
+def test_training_data_do_not_depend_on_the_way_to_store_clips(clips, tmp_path, store):
     out = tmp_path / store
     statuses(clips, out, DatasetOptions(size=64, store=store, held_out=("p2",)))
     batch = Dataset(out, "landmarks", "train").batch(read_recipe("tiny"), 0, Phase(1, batch=2))
@@ -140,7 +140,7 @@ def test_training_reads_every_way_to_store_alike(clips, tmp_path, store):
     assert (batch.frames.keypoints - plain.frames.keypoints).abs().max() < 0.5
 
 
-def test_a_clip_without_landmarks_or_faces_is_reported_and_the_others_go_on(clips, tmp_path):
+def test_a_clip_without_landmarks_or_faces_is_reported_and_the_others_continue(clips, tmp_path):
     bare = create_clip(tmp_path / "bare.clip", iter(np.zeros((20, 64, 64, 3), np.uint8)))
     empty = create_clip(tmp_path / "empty.clip", iter(np.zeros((20, 64, 64, 3), np.uint8)))
     with empty.writing("landmarks", Producer("test"), {}) as layer:
@@ -150,13 +150,13 @@ def test_a_clip_without_landmarks_or_faces_is_reported_and_the_others_go_on(clip
     assert "fsv2v extract-sketch" in with_hint(reports[0].reason) and "in a row with a face" in reports[-1].reason
 
 
-def test_nothing_usable_is_an_error(tmp_path):
+def test_a_dataset_without_usable_clips_is_an_error(tmp_path):
     bare = create_clip(tmp_path / "bare.clip", iter(np.zeros((20, 64, 64, 3), np.uint8)))
     with pytest.raises(NoDetection, match="no clip was left"):
         statuses([bare.path], tmp_path / "faces")
 
 
-def test_a_split_is_by_subject_stable_and_never_empty():
+def test_a_split_is_by_subject_and_stable_and_never_empty():
     few, many = {"a", "b"}, {f"s{i}" for i in range(200)}
     assert sorted(assign_splits(few, (), 0.1).values()) == ["train", "val"]
     first, grown = assign_splits(many, (), 0.1), assign_splits(many | {"new"}, (), 0.1)
@@ -182,7 +182,7 @@ def test_runs_end_at_gaps_and_begin_at_cuts():
         "clips/p0.clip\tanna\np1.clip/\tanna\n",
         "C:\\clips\\p0.zip\tanna\np1 \t anna\np1.clip\tanna",
     ],
-    ids=["plain", "as Windows saves it", "as ls prints it", "paths, and a line twice"],
+    ids=["plain", "saved by Windows", "names as ls prints them", "paths and a repeated line"],
 )
 def test_subjects_are_read_from_a_table(tmp_path, table):
     (tmp_path / "s.tsv").write_bytes(table.encode())
@@ -203,21 +203,21 @@ def test_a_table_of_subjects_with_a_mistake_is_refused(tmp_path, table, sentence
         read_subjects(str(tmp_path / "s.tsv"))
 
 
-def test_a_subject_of_a_clip_that_is_not_there_is_refused(fsv2v, clips, tmp_path):
-    (tmp_path / "who.tsv").write_text("P0\tanna\np1\tanna\n")
-    result = fsv2v("build-dataset", *clips, "-o", tmp_path / "faces", "--size", 64, "--subjects", tmp_path / "who.tsv")
+def test_a_subject_of_an_absent_clip_is_refused(fsv2v, clips, tmp_path):
+    (tmp_path / "subjects.tsv").write_text("P0\tanna\np1\tanna\n")
+    result = fsv2v("build-dataset", *clips, "-o", tmp_path / "faces", "--size", 64, "--subjects", tmp_path / "subjects.tsv")
     assert result.exit_code == 2
     assert "no clip is named P0" in result.stderr and "There are p0, p1, p2" in result.stderr
     assert not (tmp_path / "faces" / "clips.ndjson").exists()
 
 
-def test_a_subject_of_a_clip_that_failed_is_no_mistake(clips, tmp_path):
+def test_a_subject_of_a_failed_clip_is_accepted(clips, tmp_path):
     bare = create_clip(tmp_path / "bare.clip", iter(np.zeros((20, 64, 64, 3), np.uint8)))
     subjects = {"p0": "anna", "bare": "anna", "bare-01": "ben"}
     assert statuses([bare.path, *clips], tmp_path / "faces", subjects=subjects) == ["failed", "done", "done", "done"]
 
 
-def test_who_is_who_holds_for_the_whole_dataset_and_is_kept_as_it_grows(clips, tmp_path):
+def test_subjects_apply_to_the_whole_dataset_and_are_kept_when_it_grows(clips, tmp_path):
     out = tmp_path / "faces"
     statuses(clips[:2], out)
     statuses(clips[2:], out, subjects={"p0": "anna", "p2": "anna"})

@@ -1,4 +1,4 @@
-"""The contract with shell scripts, held with extract-sketch, which shares its machinery with the other commands over many inputs."""
+"""The contract with shell scripts, checked on extract-sketch; the other commands over many inputs share its code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SKETCH = ("extract-sketch", "--backend", "dlib", "--background", "none")
 
 @pytest.fixture
 def videos(make_tiny_video, face_video, tmp_path):
-    """Three inputs: a face, a video that shows none, and one whose name is difficult."""
+    """Three inputs: a face, a video without a face, and a face in a file with a difficult name."""
     difficult = tmp_path / '-it\'s a "fäce" %d.mp4'
     difficult.write_bytes(face_video.read_bytes())
     return face_video, make_tiny_video(tmp_path / "noise.mp4"), difficult
@@ -28,7 +28,7 @@ def videos(make_tiny_video, face_video, tmp_path):
 
 @pytest.fixture(scope="module")
 def long_video(make_face_video, tmp_path_factory):
-    """Takes long enough to be interrupted in the middle."""
+    """A video whose extraction takes long enough to be interrupted."""
     return make_face_video(tmp_path_factory.mktemp("long") / "long.mp4", 1200)
 
 
@@ -57,7 +57,7 @@ def test_paths_come_from_stdin_one_per_line(fsv2v, videos, tmp_path):
     assert len(result.lines) == 2
 
 
-def test_a_list_on_stdin_may_be_saved_by_windows(fsv2v, tmp_path):
+def test_a_list_on_stdin_may_have_the_line_breaks_of_windows(fsv2v, tmp_path):
     result = fsv2v("clip", "info", "-", stdin="\ufeffa.clip\r\nb.clip\r\n", cwd=tmp_path)
     assert [line.partition(" does not")[0] for line in result.stderr.splitlines()] == ["fsv2v: error: a.clip", "fsv2v: error: b.clip"]
 
@@ -70,7 +70,7 @@ def test_paths_with_line_breaks_come_from_stdin_separated_by_nul(fsv2v, face_vid
     assert (tmp_path / "out" / "two\nlines.clip").is_dir()
 
 
-def test_a_file_name_that_begins_with_a_dash_is_given_after_two_dashes(fsv2v, videos, tmp_path):
+def test_a_file_name_that_begins_with_a_dash_follows_two_dashes(fsv2v, videos, tmp_path):
     _, _, difficult = videos
     assert fsv2v(*SKETCH, "-o", tmp_path / "out", "--", difficult.name, cwd=difficult.parent).exit_code == 0
 
@@ -85,7 +85,7 @@ def test_results_appear_while_stdin_is_still_open(fsv2v, face_video, tmp_path, j
     assert process.wait(60) == 0
 
 
-def test_json_is_text_even_where_a_file_name_is_none(capfdbinary):
+def test_json_is_valid_text_even_if_a_file_name_is_not(capfdbinary):
     emit({"clip": os.fsdecode(b"bad\xff.clip"), "reason": "für später"})
     emit({"clip": "für später"})
     bad, good = capfdbinary.readouterr().out.decode("utf-8").splitlines()
@@ -101,7 +101,7 @@ def test_a_finished_clip_is_skipped(fsv2v, face_video, tmp_path):
     assert _state(tmp_path) == before
 
 
-def test_other_parameters_are_refused_with_what_differs_unless_overwrite(fsv2v, face_video, tmp_path):
+def test_other_parameters_are_refused_with_the_differences_unless_overwrite(fsv2v, face_video, tmp_path):
     fsv2v(*SKETCH, face_video, "-o", tmp_path)
     before = _state(tmp_path)
     refused = fsv2v(*SKETCH, face_video, "-o", tmp_path, "--smoothing", "3")
@@ -129,7 +129,7 @@ def test_fail_fast_stops_at_the_first_failure(fsv2v, face_video, tmp_path):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_the_jobs_do_the_same_work(fsv2v, videos, tmp_path, jobs):
+def test_the_results_do_not_depend_on_the_number_of_jobs(fsv2v, videos, tmp_path, jobs):
     face, noise, difficult = videos
     result = fsv2v(*SKETCH, face, noise, difficult, "-o", tmp_path / "out", "--jobs", jobs)
     assert sorted(Path(line).stem for line in result.lines) == sorted([face.stem, difficult.stem])
@@ -139,15 +139,15 @@ def test_the_jobs_do_the_same_work(fsv2v, videos, tmp_path, jobs):
 # Exit codes
 
 
-def test_exit_code_1_is_for_the_unexpected(fsv2v, tmp_path):
+def test_exit_code_1_is_for_unexpected_errors(fsv2v, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import stages.runner\ndef broken(*a): raise KeyError('x')\nstages.runner.run_over_clips = broken\n"
     )
     path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
-    quiet = fsv2v(*SKETCH, "a.mp4", env={"PYTHONPATH": path})
-    assert quiet.exit_code == 1
-    assert "unexpected KeyError: 'x'" in quiet.stderr and "FSV2V_DEBUG=1" in quiet.stderr
-    assert "Traceback" not in quiet.stderr
+    result = fsv2v(*SKETCH, "a.mp4", env={"PYTHONPATH": path})
+    assert result.exit_code == 1
+    assert "unexpected KeyError: 'x'" in result.stderr and "FSV2V_DEBUG=1" in result.stderr
+    assert "Traceback" not in result.stderr
     assert "Traceback" in fsv2v(*SKETCH, "a.mp4", env={"PYTHONPATH": path, "FSV2V_DEBUG": "1"}).stderr
 
 
@@ -168,10 +168,10 @@ def test_exit_code_3_is_for_inputs_that_failed(fsv2v, tmp_path):
 
 
 def test_exit_code_4_is_for_a_missing_requirement_and_ends_the_run(fsv2v, face_video, tmp_path):
-    nowhere = {"FSV2V_WEIGHTS_MIRROR": "http://127.0.0.1:9", "FSV2V_WEIGHTS": str(tmp_path / "cache"), "https_proxy": "http://127.0.0.1:9"}
-    started = fsv2v.start("extract-sketch", "--backend", "mediapipe", face_video, "x.mp4", "-o", tmp_path / "out", env=nowhere)
-    _, stderr = started.communicate(timeout=120)
-    assert started.returncode == 4
+    offline = {"FSV2V_WEIGHTS_MIRROR": "http://127.0.0.1:9", "FSV2V_WEIGHTS": str(tmp_path / "cache"), "https_proxy": "http://127.0.0.1:9"}
+    process = fsv2v.start("extract-sketch", "--backend", "mediapipe", face_video, "x.mp4", "-o", tmp_path / "out", env=offline)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 4
     assert b"fsv2v weights fetch face_landmarker.task" in stderr
     assert b"x.mp4" not in stderr
 
@@ -186,19 +186,19 @@ def test_exit_code_4_is_for_ray_when_it_is_not_installed(fsv2v, face_video, tmp_
 
 def test_exit_code_5_is_for_a_clip_of_a_newer_format(fsv2v, face_video, tmp_path):
     fsv2v(*SKETCH, face_video, "-o", tmp_path)
-    about = tmp_path / "face.clip" / "clip.json"
-    about.write_text(about.read_text().replace("fsv2v.clip/1", "fsv2v.clip/2"))
+    description = tmp_path / "face.clip" / "clip.json"
+    description.write_text(description.read_text().replace("fsv2v.clip/1", "fsv2v.clip/2"))
     result = fsv2v(*SKETCH, tmp_path / "face.clip")
     assert result.exit_code == 5
     assert "newer" in result.stderr
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_exit_code_130_is_for_ctrl_c_and_nothing_half_made_is_left(fsv2v, long_video, visible_layers, leftovers, tmp_path, jobs):
+def test_exit_code_130_is_for_ctrl_c_and_no_partial_output_is_left(fsv2v, long_video, visible_layers, leftovers, tmp_path, jobs):
     process = fsv2v.start(*SKETCH, long_video, "-o", tmp_path / "out", "--jobs", jobs)
     _wait_until(lambda: leftovers(tmp_path / "out"))
     time.sleep(0.5)
-    os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to everybody
+    os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to the whole process group
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert stderr.strip() == b"fsv2v: error: interrupted; run the same command again to continue"
@@ -210,9 +210,9 @@ def test_exit_code_130_is_for_ctrl_c_and_nothing_half_made_is_left(fsv2v, long_v
 @pytest.mark.parametrize(
     "work",
     ["exec('raise KeyboardInterrupt')", "raise ImportError('initialization failed') from KeyboardInterrupt()"],
-    ids=["in code made from text", "in a module written in C"],
+    ids=["in compiled text", "in a module written in C"],
 )
-def test_exit_code_130_is_for_ctrl_c_while_a_module_is_loaded_too(tmp_path, work):
+def test_exit_code_130_is_also_for_ctrl_c_during_an_import(tmp_path, work):
     program = f"from fsv2v_cli import main\ndef work(*arguments, **options):\n    {work}\nmain.cli.main = work\nmain.main()"
     (tmp_path / "trial.py").write_text(program)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -229,7 +229,7 @@ def test_sigterm_cleans_up_too(fsv2v, long_video, leftovers, tmp_path):
     assert leftovers(tmp_path / "out") == []
 
 
-def test_workers_end_with_a_killed_parent_and_the_same_command_finishes_the_work(fsv2v, make_face_video, leftovers, tmp_path):
+def test_workers_end_with_a_killed_parent_and_the_same_command_continues(fsv2v, make_face_video, leftovers, tmp_path):
     video = make_face_video(tmp_path / "long.mp4", 300)
     process = fsv2v.start(*SKETCH, video, "-o", tmp_path / "out", "--jobs", "2")
     _wait_until(lambda: leftovers(tmp_path / "out"))
@@ -261,8 +261,8 @@ def test_help_into_a_closed_pipe_ends_quietly(fsv2v):
 
 
 @pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
-def test_streams_that_are_closed_at_the_start_take_nothing_and_change_nothing(closed, fsv2v, face_video, tmp_path):
-    """As daemons and some schedulers start programs. The next files that are opened would otherwise take the numbers of the streams."""
+def test_streams_that_are_closed_at_the_start_change_nothing_else(closed, fsv2v, face_video, tmp_path):
+    """Daemons and some schedulers start programs like this. Files that are opened later must not get the numbers of the streams."""
     process = fsv2v.start(*SKETCH, face_video, "-o", tmp_path, preexec_fn=lambda: [os.close(number) for number in closed])
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
@@ -270,13 +270,13 @@ def test_streams_that_are_closed_at_the_start_take_nothing_and_change_nothing(cl
     assert stderr == b"" and stdout.splitlines() == ([] if 1 in closed else [os.fsencode(next(tmp_path.iterdir()))])
 
 
-def test_a_closed_stdin_names_no_input(fsv2v, tmp_path):
+def test_a_closed_stdin_is_refused_as_a_list_of_inputs(fsv2v, tmp_path):
     process = fsv2v.start(*SKETCH, "-", "-o", tmp_path, preexec_fn=lambda: os.close(0))
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 2 and b"stdin is closed" in stderr
 
 
-def test_a_pipe_of_two_commands(fsv2v, videos, tmp_path):
+def test_output_can_be_piped_to_another_command(fsv2v, videos, tmp_path):
     face, _, difficult = videos
     first = fsv2v.start(*SKETCH, face, difficult, "-o", tmp_path / "out")
     second = subprocess.run(["sort"], stdin=first.stdout, capture_output=True, text=True, check=True)
@@ -284,44 +284,44 @@ def test_a_pipe_of_two_commands(fsv2v, videos, tmp_path):
     assert first.wait(60) == 0
 
 
-def test_no_progress_when_stderr_is_no_terminal(fsv2v, face_video, tmp_path):
+def test_progress_is_not_shown_when_stderr_is_no_terminal(fsv2v, face_video, tmp_path):
     assert fsv2v(*SKETCH, face_video, "-o", tmp_path).stderr == ""
 
 
 @pytest.mark.parametrize(
-    ("flags", "env", "shown"), [([], {}, True), (["-q"], {}, False), ([], {"RANK": "1"}, False)], ids=["plain", "-q", "rank 1"]
+    ("flags", "env", "visible"), [([], {}, True), (["-q"], {}, False), ([], {"RANK": "1"}, False)], ids=["plain", "-q", "rank 1"]
 )
-def test_progress_on_a_terminal(fsv2v, make_face_video, tmp_path, flags, env, shown):
+def test_progress_is_shown_on_a_terminal(fsv2v, make_face_video, tmp_path, flags, env, visible):
     video = make_face_video(tmp_path / "face.mp4", 100)
     ours, theirs = pty.openpty()
     process = fsv2v.start(*SKETCH, video, "-o", tmp_path / "out", *flags, stderr=theirs, env={"TERM": "xterm", **env})
     os.close(theirs)
-    drawn = _read_all(ours)
+    output = _read_all(ours)
     assert process.wait(60) == 0
     assert process.stdout.read() == os.fsencode(tmp_path / "out" / "face.clip") + b"\n"
-    assert (b"1/1 clips" in drawn) is shown
-    assert shown or drawn == b""
+    assert (b"1/1 clips" in output) is visible
+    assert visible or output == b""
 
 
 @pytest.mark.parametrize(
-    ("given", "spins"),
+    ("variables", "spins"),
     [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
     ids=["nothing", "a count", "a policy"],
 )
-def test_threads_hardly_spin_unless_the_user_wants_it(given, spins):
+def test_threads_hardly_spin_unless_the_user_sets_it(variables, spins):
     program = "import os; from fsv2v_cli import main; main.run = lambda arguments: print(os.environ.get('GOMP_SPINCOUNT')); main.main()"
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP_", "OMP_"))}
-    done = subprocess.run([sys.executable, "-c", program], env={**clean, **given}, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], env={**clean, **variables}, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(spins)
 
 
-def test_verbose_says_more_on_stderr(fsv2v, face_video, tmp_path):
+def test_verbose_prints_more_on_stderr(fsv2v, face_video, tmp_path):
     result = fsv2v(*SKETCH, face_video, "-o", tmp_path, "-v")
     assert "face.clip: sketch done, 12 frames in" in result.stderr
     assert result.lines == [str(tmp_path / "face.clip")]
 
 
-def test_a_read_only_output_is_a_sentence(fsv2v, face_video, unwritable):
+def test_a_read_only_output_is_reported_in_a_sentence(fsv2v, face_video, unwritable):
     result = fsv2v(*SKETCH, face_video, "-o", unwritable / "out")
     assert result.exit_code == 3
     assert result.stderr.startswith("fsv2v: error: ") and "Traceback" not in result.stderr
@@ -329,7 +329,7 @@ def test_a_read_only_output_is_a_sentence(fsv2v, face_video, unwritable):
 
 
 def _state(folder: Path) -> dict[str, tuple[int, int]]:
-    """Every file with its time and size."""
+    """Path -> (modification time, size) of every file."""
     return {str(file): (file.stat().st_mtime_ns, file.stat().st_size) for file in folder.rglob("*") if file.is_file()}
 
 
@@ -341,11 +341,11 @@ def _wait_until(condition, seconds: float = 60) -> None:
 
 
 def _read_all(descriptor: int) -> bytes:
-    """What was written to a terminal until its other end closed."""
+    """The bytes that are written to a terminal until its other end closes."""
     collected = b""
     try:
         while block := os.read(descriptor, 4096):
             collected += block
-    except OSError:  # the way in which Linux says that the other end is closed
+    except OSError:  # Linux reports like this that the other end is closed
         pass
     return collected

@@ -1,4 +1,4 @@
-"""Every command and option is documented, because docs/commands.md is generated from them: python docs/generate.py."""
+"""docs/commands.md documents every command and option. It is generated: python docs/generate.py."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def page() -> str:
 
 
 def every_command(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, click.Command]]:
-    found = []
+    commands = []
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
-        found.append((" ".join(["fsv2v", *path, name]), command))
-        found += every_command(command, (*path, name)) if isinstance(command, click.Group) else []
-    return found
+        commands.append((" ".join(["fsv2v", *path, name]), command))
+        commands += every_command(command, (*path, name)) if isinstance(command, click.Group) else []
+    return commands
 
 
 def test_the_reference_is_up_to_date():
@@ -50,7 +50,7 @@ def test_every_option_is_in_the_chapter_of_its_command(page):
     assert missing == []
 
 
-def test_every_command_and_option_says_what_it_is_for():
+def test_every_command_and_option_has_a_help_text():
     for path, command in every_command(cli):
         assert command.help and command.help.strip()[0].isupper(), path
         for option in command.params:
@@ -66,5 +66,5 @@ def test_exit_codes_and_variables_are_documented(page):
         assert f"`{variable}`" in page
 
 
-def test_the_readme_leads_to_the_reference():
+def test_the_readme_links_to_the_reference():
     assert "docs/commands.md" in (DOCS.parent / "README.md").read_text(encoding="utf-8")

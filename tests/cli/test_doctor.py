@@ -1,4 +1,4 @@
-"""fsv2v doctor says what works here and how to get what does not."""
+"""fsv2v doctor reports which parts can be used on this machine, and how to get the missing ones."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ def findings(fsv2v):
     return result.exit_code, {record["what"]: record for record in map(json.loads, result.lines)}
 
 
-def test_it_looks_at_everything(findings):
-    _, found = findings
-    assert {"python", "ffmpeg", "torch", "engine ray"} <= set(found)
-    assert {f"weights {name}" for name in registry.manifest()} <= set(found)
-    assert {f"{kind} backend {backend.name}" for kind, backend in every_backend()} <= set(found)
+def test_every_package_file_and_backend_is_checked(findings):
+    _, records = findings
+    assert {"python", "ffmpeg", "torch", "engine ray"} <= set(records)
+    assert {f"weights {name}" for name in registry.manifest()} <= set(records)
+    assert {f"{kind} backend {backend.name}" for kind, backend in every_backend()} <= set(records)
 
 
-def test_whatever_is_missing_has_a_remedy(findings):
-    _, found = findings
-    assert all(record["ok"] or record["remedy"] for record in found.values())
+def test_every_missing_part_has_a_remedy(findings):
+    _, records = findings
+    assert all(record["ok"] or record["remedy"] for record in records.values())
 
 
-def test_it_succeeds_when_the_main_job_can_run(findings):
-    exit_code, found = findings
-    assert exit_code == (4 if any(record["required"] and not record["ok"] for record in found.values()) else 0)
+def test_the_exit_code_is_0_when_all_required_parts_are_there(findings):
+    exit_code, records = findings
+    assert exit_code == (4 if any(record["required"] and not record["ok"] for record in records.values()) else 0)
 
 
-def test_weights_that_are_absent_come_with_the_command_that_fetches_them(fsv2v, tmp_path):
+def test_absent_weights_are_listed_with_the_command_that_fetches_them(fsv2v, tmp_path):
     result = fsv2v("doctor", env={"FSV2V_WEIGHTS": str(tmp_path), "FSV2V_WEIGHTS_MIRROR": ""})
     (line,) = [line for line in result.lines if line.split()[1:3] == ["weights", "face_landmarker.task"]]
     assert line.startswith("absent") and line.endswith("-> fsv2v weights fetch face_landmarker.task")
@@ -41,7 +41,7 @@ def test_weights_that_are_absent_come_with_the_command_that_fetches_them(fsv2v, 
     assert line.endswith("-> fsv2v weights fetch face_landmarker.task")
 
 
-def test_a_missing_ffmpeg_ends_with_4(fsv2v, tmp_path):
+def test_a_missing_ffmpeg_gives_exit_code_4(fsv2v, tmp_path):
     (tmp_path / "imageio_ffmpeg.py").write_text("raise ImportError('not installed')\n")
     result = fsv2v("doctor", env={"PATH": "/nonexistent", "PYTHONPATH": f"{tmp_path}:{registry.SHIPPED.parent}"})
     assert result.exit_code == 4

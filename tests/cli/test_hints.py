@@ -1,4 +1,4 @@
-"""The library's sentences carry a code and facts; the command line adds hints that name options and commands."""
+"""Errors of the library have a code and facts; the command line adds hints that name options and commands."""
 
 from __future__ import annotations
 
@@ -26,29 +26,27 @@ from stages.runner import Report
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Fsv2vError)]
 NO_HINT = {kind.code for kind in CLASSES}
-"""The codes of errors that have no other one."""
+"""The default codes of the error classes. They have no hints."""
 
 
 class Use(NamedTuple):
-    """A place in the library where a sentence gets a code."""
+    """A call in the library that gives a code to a message."""
 
-    where: str
+    position: str
     code: str
     facts: frozenset[str] | None
-    """The names of its facts; None: they are not written out there."""
+    """The names of its facts; None if the call does not list them."""
 
 
 def uses() -> Iterator[Use]:
     for file in sorted(file for folder in ("fsv2v", "stages", "weights") for file in (ROOT / folder).rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        written_out = {ast.unparse(node.targets[0]): names_in(node.value) for node in ast.walk(tree) if isinstance(node, ast.Assign)}
+        assigned = {ast.unparse(node.targets[0]): names_in(node.value) for node in ast.walk(tree) if isinstance(node, ast.Assign)}
         for node in ast.walk(tree):
             keywords = {keyword.arg: keyword.value for keyword in node.keywords} if isinstance(node, ast.Call) else {}
             if isinstance(node, ast.Call) and isinstance(code := keywords.get("code"), ast.Constant):
                 facts = keywords.get("facts", ast.Dict([], []))
-                yield Use(
-                    f"{file.relative_to(ROOT)}:{node.lineno}", str(code.value), names_in(facts) or written_out.get(ast.unparse(facts))
-                )
+                yield Use(f"{file.relative_to(ROOT)}:{node.lineno}", str(code.value), names_in(facts) or assigned.get(ast.unparse(facts)))
 
 
 def names_in(facts: ast.expr) -> frozenset[str] | None:
@@ -63,8 +61,8 @@ def test_every_code_of_the_library_has_a_hint_and_every_hint_a_use():
     assert not HINTS.keys() & NO_HINT and len(NO_HINT) == len(CLASSES), "each class has a code of its own"
 
 
-@pytest.mark.parametrize("use", USES, ids=lambda use: f"{use.code} {use.where}")
-def test_a_hint_mentions_only_facts_that_are_given(use):
+@pytest.mark.parametrize("use", USES, ids=lambda use: f"{use.code} {use.position}")
+def test_a_hint_uses_only_facts_of_the_error(use):
     wording = HINTS[use.code]
     if isinstance(wording, str) and use.facts is not None:
         assert {field for _, field, _, _ in string.Formatter().parse(wording) if field} <= use.facts | {"hint"}
@@ -75,13 +73,13 @@ def test_codes_are_words_with_hyphens(code):
     assert code.replace("-", "").isalnum() and code == code.lower()
 
 
-def test_the_hint_of_the_command_line_takes_the_place_of_the_librarys():
+def test_the_hint_of_the_command_line_replaces_that_of_the_library():
     problem = ParametersDiffer("out.mp4 exists already", hint="use another path", code="output-exists")
     assert str(problem) == "out.mp4 exists already. use another path"
     assert with_hint(str(problem)) == "out.mp4 exists already. Replace it with --overwrite, or choose another place with -o"
 
 
-def test_a_hint_can_quote_the_librarys_and_the_facts():
+def test_a_hint_can_contain_that_of_the_library_and_facts():
     problem = MissingRequirement("The weights x are not here", hint="put them into /cache", code="weights-absent", facts={"name": "x"})
     assert (
         with_hint(str(problem))
@@ -100,7 +98,7 @@ def test_a_hint_can_quote_the_librarys_and_the_facts():
         Sentence("with facts of another type", code="no-face", facts={"others": 3}),
     ],
 )
-def test_without_a_hint_a_text_stays_as_it_is(text):
+def test_text_without_a_hint_does_not_change(text):
     assert with_hint(text) == text
 
 
@@ -119,14 +117,20 @@ def test_without_a_hint_a_text_stays_as_it_is(text):
         ),
     ],
 )
-def test_what_can_be_tried_where_no_face_was_found(facts, hint):
+def test_the_hint_for_a_clip_without_a_face_suggests_other_options(facts, hint):
     assert with_hint(Sentence("No face was found", code="no-face", facts=facts)) == f"No face was found. {hint}"
 
 
-def test_an_error_and_its_sentence_keep_everything_across_processes():
+def test_an_error_and_its_sentence_keep_all_fields_across_processes():
     problem = InputError("No shot lasts 3 s", hint="h", code="no-shot", facts={"seconds": 3})
-    sent = pickle.loads(pickle.dumps(problem))
-    assert (type(sent), sent.message, sent.hint, sent.code, sent.facts) == (InputError, "No shot lasts 3 s", "h", "no-shot", {"seconds": 3})
+    received = pickle.loads(pickle.dumps(problem))
+    assert (type(received), received.message, received.hint, received.code, received.facts) == (
+        InputError,
+        "No shot lasts 3 s",
+        "h",
+        "no-shot",
+        {"seconds": 3},
+    )
     for text in (
         pickle.loads(pickle.dumps(str(problem))),
         copy.deepcopy(str(problem)),
@@ -143,7 +147,7 @@ def test_a_prefix_keeps_code_and_facts_and_plain_text_stays_plain():
     assert type(add_prefix("a.mp4: ", "it is short")) is str
 
 
-def test_sentences_within_records_get_their_hints_in_json(capfdbinary):
+def test_sentences_in_records_get_their_hints_in_json(capfdbinary):
     notes = {"warnings": [Sentence("a.clip has two layers", code="several-kinds")]}
     console.emit(Report("a.clip", "frames", "failed", reason=str(InputError("No shot", code="no-shot")), notes=notes).json())
     record = json.loads(capfdbinary.readouterr().out)
@@ -160,10 +164,10 @@ def test_a_reason_keeps_its_hint_in_the_file_of_a_partial_result(tmp_path):
         assert [with_hint(part.scores[0].unavailable), with_hint(part.reasons["a.mp4", "fid"])] == [with_hint(text)] * 2
 
 
-def test_a_fallback_says_how_to_get_the_better_backend(monkeypatch):
+def test_a_note_about_a_fallback_says_how_to_get_the_better_backend(monkeypatch):
     absent = MissingRequirement("The weights x.task are not here", hint="put them there", code="weights-absent", facts={"name": "x.task"})
 
-    class Two(Backends):
+    class WithoutTheBest(Backends):
         def get(self, name):
             return Backend(name=name, produces="nothing", open=lambda device: None)
 
@@ -173,7 +177,7 @@ def test_a_fallback_says_how_to_get_the_better_backend(monkeypatch):
             return super().require(name)
 
     monkeypatch.setattr("stages.backends._unavailable", {})
-    (note,) = Two("poses").require("auto").notes["once"]
+    (note,) = WithoutTheBest("poses").require("auto").notes["once"]
     assert with_hint(note) == (
         "small is used, because the better mediapipe is not available: The weights x.task are not here. "
         "Run `fsv2v weights fetch x.task` with an internet connection, or put them there"

@@ -1,4 +1,4 @@
-"""Many inputs on the command line: failures that are fed back, and the engine Ray."""
+"""Many inputs on the command line: lists of failed inputs, which can be inputs again, and the engine Ray."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ SKETCH = ("extract-sketch", "--backend", "dlib", "--background", "none")
 
 @pytest.fixture
 def videos(face_video, tmp_path):
-    """A face, and two files that are no videos."""
+    """A video of a face, and two files that are not videos."""
     for name in ("broken.mp4", "broken too.mp4"):
         (tmp_path / name).write_text("no video")
     return [face_video, tmp_path / "broken.mp4", tmp_path / "broken too.mp4"]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_failures_are_listed_and_can_be_fed_back(fsv2v, videos, tmp_path, jobs):
+def test_failed_inputs_are_listed_and_the_list_can_be_an_input(fsv2v, videos, tmp_path, jobs):
     face, broken, other = videos
     command = (*SKETCH, "-o", tmp_path / "out", "--jobs", jobs, "--failures", tmp_path / "again.txt")
     assert fsv2v(*command, *videos).exit_code == 3
     assert sorted((tmp_path / "again.txt").read_text().splitlines()) == sorted([str(broken), str(other)])
 
-    shutil.copyfile(face, broken)  # somebody mends one of them
+    shutil.copyfile(face, broken)  # one of them is repaired
     with (tmp_path / "again.txt").open("rb") as stdin:
         again = fsv2v.start(*command, "-", stdin=stdin)
         stdout, _ = again.communicate(timeout=120)
@@ -39,26 +39,26 @@ def test_failures_are_listed_and_can_be_fed_back(fsv2v, videos, tmp_path, jobs):
     assert (tmp_path / "again.txt").read_text() == f"{other}\n"
 
 
-def test_the_length_of_a_list_in_a_file_is_known_beforehand(fsv2v, face_video, tmp_path):
+def test_progress_shows_the_length_of_a_list_in_a_file(fsv2v, face_video, tmp_path):
     (tmp_path / "all.txt").write_text(f"{face_video}\nabsent.mp4\nabsent too.mp4")
     ours, theirs = pty.openpty()
     with (tmp_path / "all.txt").open("rb") as stdin:
         process = fsv2v.start(*SKETCH, "-", "-o", tmp_path / "out", stdin=stdin, stderr=theirs, env={"TERM": "xterm"})
     os.close(theirs)
     drawn = b""
-    with contextlib.suppress(OSError):  # the way in which Linux says that the other end is closed
+    with contextlib.suppress(OSError):  # Linux reports like this that the other end is closed
         while block := os.read(ours, 4096):
             drawn += block
     assert process.wait(60) == 3
     assert b"3/3 clips" in drawn
 
 
-def test_a_list_without_failures_is_empty(fsv2v, face_video, tmp_path):
+def test_the_list_of_failures_is_empty_if_no_input_failed(fsv2v, face_video, tmp_path):
     assert fsv2v(*SKETCH, face_video, "-o", tmp_path, "--failures", tmp_path / "again.txt").exit_code == 0
     assert (tmp_path / "again.txt").read_bytes() == b""
 
 
-def test_failures_are_separated_as_the_inputs_are(fsv2v, tmp_path):
+def test_failures_are_separated_like_the_inputs(fsv2v, tmp_path):
     result = fsv2v(*SKETCH, "-0", "-", "-o", tmp_path, "--failures", tmp_path / "again", stdin=b"two\nlines.mp4\0absent.mp4\0")
     assert result.exit_code == 3
     assert (tmp_path / "again").read_bytes() == b"two\nlines.mp4\0absent.mp4\0"
@@ -84,7 +84,7 @@ def test_a_list_that_cannot_be_written_is_refused_before_the_work(fsv2v, face_vi
     assert not (tmp_path / "out").exists()
 
 
-def test_an_address_needs_the_engine(fsv2v, face_video):
+def test_an_address_needs_the_engine_ray(fsv2v, face_video):
     result = fsv2v(*SKETCH, face_video, "--address", "auto")
     assert result.exit_code == 2
     assert "Add --engine ray" in result.stderr
@@ -95,7 +95,7 @@ class TestRay:
     def ray(self):
         pytest.importorskip("ray")
 
-    def test_a_worker_is_killed_and_only_data_is_printed(self, fsv2v, videos, make_face_video, leftovers, tmp_path):
+    def test_a_killed_worker_is_replaced_and_only_data_is_printed(self, fsv2v, videos, make_face_video, leftovers, tmp_path):
         face, broken, _ = videos
         long = make_face_video(tmp_path / "long.mp4", 400)
         process = fsv2v.start(*SKETCH, face, broken, long, "-o", "out", "--engine", "ray", "--failures", "again.txt", cwd=tmp_path)
@@ -108,12 +108,14 @@ class TestRay:
         assert leftovers(tmp_path / "out") == []
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_an_interrupt_ends_it_and_nothing_half_made_is_left(self, fsv2v, make_face_video, visible_layers, leftovers, tmp_path, number):
+    def test_an_interrupt_ends_the_run_and_leaves_no_partial_output(
+        self, fsv2v, make_face_video, visible_layers, leftovers, tmp_path, number
+    ):
         long = make_face_video(tmp_path / "long.mp4", 1200)
         process = fsv2v.start(*SKETCH, long, "-o", tmp_path / "out", "--engine", "ray")
         worker = _worker_that_reads(long)
         if number == signal.SIGINT:
-            os.killpg(process.pid, number)  # as the terminal does: to everybody
+            os.killpg(process.pid, number)  # as the terminal does: to the whole process group
         else:
             process.terminate()
         stdout, stderr = process.communicate(timeout=60)
@@ -124,7 +126,7 @@ class TestRay:
         assert leftovers(tmp_path / "out") == []
         _wait_until(lambda: not Path(f"/proc/{worker}").exists())
 
-    def test_a_cluster_that_is_not_there_is_a_sentence(self, fsv2v, face_video, tmp_path):
+    def test_an_absent_cluster_is_reported_in_a_sentence(self, fsv2v, face_video, tmp_path):
         result = fsv2v(*SKETCH, face_video, "-o", tmp_path, "--engine", "ray", env={"RAY_ADDRESS": "127.0.0.1:9"}, timeout=60)
         assert result.exit_code == 4
         assert result.stdout == ""
@@ -132,19 +134,19 @@ class TestRay:
 
 
 def _worker_that_reads(video: Path) -> int:
-    """The parent of the ffmpeg that decodes the video."""
+    """The id of the process whose ffmpeg decodes the video."""
     _wait_until(lambda: _decoders(video))
     (stat, *_) = [(decoder.parent / "stat").read_text() for decoder in _decoders(video)]
     return int(stat.rpartition(")")[2].split()[1])
 
 
 def _decoders(video: Path) -> list[Path]:
-    found = []
+    decoders = []
     for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             words = cmdline.read_bytes().split(b"\0")
-            found += [cmdline] if any(word.startswith(b"pipe:") for word in words) and os.fsencode(video) in b" ".join(words) else []
-    return found
+            decoders += [cmdline] if any(word.startswith(b"pipe:") for word in words) and os.fsencode(video) in b" ".join(words) else []
+    return decoders
 
 
 def _wait_until(condition, seconds: float = 60) -> None:

@@ -1,4 +1,4 @@
-"""A flag beats the environment, that the config file, that the preset, that the default; --dry-run says which it was."""
+"""Precedence of options: flag, environment, config file, preset, default. --dry-run prints the source of each value."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_config_file_beats_the_default(dry_run, tmp_path):
     assert (values["jobs"], sources["jobs"]) == (3, f"config {tmp_path}/settings.toml")
 
 
-def test_a_config_file_may_begin_as_windows_saves_it(dry_run):
+def test_a_config_file_may_begin_with_a_byte_order_mark(dry_run):
     assert dry_run(config="\ufeffjobs = 3")[0]["jobs"] == 3
 
 
@@ -80,14 +80,14 @@ def test_an_option_that_may_be_repeated_takes_a_single_value_from_a_config_file(
 
 
 def test_the_config_file_itself_can_come_from_the_environment(dry_run, tmp_path):
-    (tmp_path / "mine.toml").write_text("smoothing = 2.5")
-    values, _ = dry_run(FSV2V_CONFIG=str(tmp_path / "mine.toml"))
+    (tmp_path / "other.toml").write_text("smoothing = 2.5")
+    values, _ = dry_run(FSV2V_CONFIG=str(tmp_path / "other.toml"))
     assert values["smoothing"] == 2.5
 
 
 @pytest.fixture
 def example():
-    """A command with a preset, as train has one, that returns what it got."""
+    """A command with presets, like train, that returns the values of its options."""
     presets = {"fast": {"steps": 10, "seed": 1, "width": 64}}
 
     @command("example")
@@ -105,7 +105,7 @@ def example():
     return call
 
 
-def test_a_preset_beats_the_default_and_nothing_else(example, monkeypatch):
+def test_a_preset_beats_only_the_default(example, monkeypatch):
     assert example()[:2] == (1000, 0)
     assert example("--preset", "fast")[:2] == (10, 1)
     assert example("--preset", "fast", "--seed", "5")[:2] == (10, 5)
@@ -113,17 +113,17 @@ def test_a_preset_beats_the_default_and_nothing_else(example, monkeypatch):
     assert example("--preset", "fast")[:2] == (20, 1)
 
 
-def test_a_command_can_tell_what_the_user_has_set_himself(example):
-    _, _, what = example("--preset", "fast", "--steps", "3")
-    assert what.set_by_user() == {"steps": 3, "preset": "fast"}
-    assert what.sources["seed"] == "preset fast"
+def test_a_command_knows_which_options_the_user_has_set(example):
+    _, _, values = example("--preset", "fast", "--steps", "3")
+    assert values.set_by_user() == {"steps": 3, "preset": "fast"}
+    assert values.sources["seed"] == "preset fast"
 
 
-def test_what_a_dry_run_prints_is_a_config_file_that_gives_the_same_run(fsv2v, tmp_path):
+def test_the_output_of_a_dry_run_is_a_config_file_for_the_same_run(fsv2v, tmp_path):
     flags = ("--face", "1", "--backend", "dlib", "--shard", "1/3", "--fail-fast", "-o", tmp_path / "ä b", "-j", "2")
-    printed = fsv2v("extract-sketch", "a.mp4", *flags, "--dry-run")
-    assert tomllib.loads(printed.stdout)["extract-sketch"]["face"] == 1
-    (tmp_path / "again.toml").write_text(printed.stdout, encoding="utf-8")
+    result = fsv2v("extract-sketch", "a.mp4", *flags, "--dry-run")
+    assert tomllib.loads(result.stdout)["extract-sketch"]["face"] == 1
+    (tmp_path / "again.toml").write_text(result.stdout, encoding="utf-8")
 
     def values(*arguments: object):
         return json.loads(fsv2v("extract-sketch", "a.mp4", *arguments, "--dry-run", "--json").stdout)["values"]
@@ -132,12 +132,12 @@ def test_what_a_dry_run_prints_is_a_config_file_that_gives_the_same_run(fsv2v, t
 
 
 @pytest.mark.parametrize("command", [["build-dataset", "a.clip", "-o", "set"], ["clip", "import", "json/"]], ids=" ".join)
-def test_a_size_is_printed_as_it_is_given(fsv2v, command):
-    printed = fsv2v(*command, "--size", "256x128", "--dry-run").stdout
-    assert 'size = "256x128"' in printed
+def test_a_size_is_printed_in_the_form_of_the_option(fsv2v, command):
+    stdout = fsv2v(*command, "--size", "256x128", "--dry-run").stdout
+    assert 'size = "256x128"' in stdout
 
 
-def test_a_dry_run_does_nothing(fsv2v, tmp_path):
+def test_a_dry_run_writes_no_files(fsv2v, tmp_path):
     result = fsv2v("extract-sketch", tmp_path / "absent.mp4", "-o", tmp_path / "out", "--dry-run")
     assert result.exit_code == 0
     assert list(tmp_path.iterdir()) == []
@@ -162,13 +162,13 @@ def test_a_mistake_in_a_config_file_is_refused(fsv2v, tmp_path, config, complain
     assert result.stdout == ""
 
 
-def test_a_config_file_that_is_not_there_is_refused(fsv2v):
+def test_an_absent_config_file_is_refused(fsv2v):
     result = fsv2v("extract-sketch", "a.mp4", "--config", "absent.toml")
     assert result.exit_code == 2
     assert "absent.toml cannot be read: No such file or directory" in result.stderr
 
 
-def test_an_option_has_one_name_everywhere_whatever_its_parameter_is_called(fsv2v, tmp_path):
+def test_an_option_has_the_same_name_in_flags_variables_and_config_files(fsv2v, tmp_path):
     def metric(*flags: object, **env: str):
         result = fsv2v("evaluate", "a.mp4", "--reference", "b.mp4", *flags, "--dry-run", "--json", env=env)
         assert result.exit_code == 0, result.stderr
@@ -181,7 +181,7 @@ def test_an_option_has_one_name_everywhere_whatever_its_parameter_is_called(fsv2
 
 
 @pytest.mark.parametrize(
-    ("line", "wanted"),
+    ("line", "complaint"),
     [
         ("jobs = 2.5", "jobs must be a whole number, not 2.5"),
         ("jobs = inf", "jobs must be a whole number, not inf"),
@@ -194,8 +194,8 @@ def test_an_option_has_one_name_everywhere_whatever_its_parameter_is_called(fsv2
         ("[train]\nbudget = {h = 1}", "budget must be a text or a number, not {'h': 1}"),
     ],
 )
-def test_a_value_of_another_type_is_refused_by_name(line, wanted, fsv2v, tmp_path):
+def test_a_value_of_another_type_is_refused_by_name(line, complaint, fsv2v, tmp_path):
     (tmp_path / "c.toml").write_text(line)
     command = ["extract-poses", "a.mp4"] if "jobs" in line else ["train", "--data", "d", "-o", "o"]
     done = fsv2v(*command, "--config", tmp_path / "c.toml", "--dry-run")
-    assert done.exit_code == 2 and wanted in done.stderr
+    assert done.exit_code == 2 and complaint in done.stderr

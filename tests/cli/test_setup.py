@@ -1,4 +1,4 @@
-"""The set-up scripts say in a sentence what a machine lacks. (That they work is shown by the tests running at all.)"""
+"""The set-up scripts report in a sentence what a machine lacks. That they work is shown by the other tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def run_tests_with(tmp_path):
-    """`bash tests/run.sh` with a stand-in for Python that answers as a shell script says; no .venv exists yet."""
+    """run(script): runs `bash tests/run.sh` without a .venv, with a shell script in place of Python."""
 
     def run(script: str) -> subprocess.CompletedProcess[str]:
         python = tmp_path / "python"
@@ -25,18 +25,18 @@ def run_tests_with(tmp_path):
     return run
 
 
-def test_an_old_python(run_tests_with):
+def test_an_old_python_is_refused(run_tests_with):
     result = run_tests_with("exit 1")
     assert result.returncode == 4
     assert "Python 3.10 or newer is needed" in result.stderr and "PYTHON=" in result.stderr
 
 
-def test_a_python_without_venv(run_tests_with):
+def test_a_python_without_venv_is_refused(run_tests_with):
     result = run_tests_with('case "$2" in *ensurepip*) exit 1;; esac')
     assert result.returncode == 4
     assert "lacks its venv module" in result.stderr and "apt-get install python3-venv" in result.stderr
 
 
-def test_ci_runs_the_readmes_command():
+def test_ci_runs_the_command_of_the_readme():
     assert "bash tests/run.sh" in (ROOT / ".ci" / "run").read_text()
     assert "bash tests/run.sh" in (ROOT / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""Weights on the disk: the network computes the same, and they take no memory until they are used."""
+"""Weights on disk: outputs of the network are the same, and weights take no memory until they are used."""
 
 from __future__ import annotations
 
@@ -36,31 +36,31 @@ def network(monkeypatch) -> nn.Sequential:
 
 
 @torch.no_grad()
-def test_a_network_whose_weights_are_on_the_disk_computes_the_same(network):
+def test_a_network_with_weights_on_disk_has_the_same_output(network):
     image, before = torch.rand(1, 3, 9, 9), copy.deepcopy(network.state_dict())
-    made = network(image)
+    expected = network(image)
     assert move_to_disk(network)
-    assert torch.equal(network(image), made) and torch.equal(copy.deepcopy(network)(image), made)
+    assert torch.equal(network(image), expected) and torch.equal(copy.deepcopy(network)(image), expected)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     network[0].weight.add_(1)
-    assert not torch.equal(network(image), made), "it may be changed, as any other"
+    assert not torch.equal(network(image), expected), "the weights can be changed"
 
 
 def test_small_networks_stay_in_memory():
     network = nn.Linear(3, 3)
-    place = network.weight.data_ptr()
-    assert not move_to_disk(network) and network.weight.data_ptr() == place
+    address = network.weight.data_ptr()
+    assert not move_to_disk(network) and network.weight.data_ptr() == address
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_the_weights_take_no_memory():
+def test_weights_on_disk_take_no_memory():
     """Eight layers of 16 MiB are 128 MiB."""
-    made = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
-    assert made.stdout.split() == ["True", "True"]
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no limit on the size of files")
-def test_weights_for_which_the_disk_has_no_room_stay_in_memory():
+def test_weights_stay_in_memory_if_the_disk_is_full():
     limited = PROGRAM.replace("import torch\n", "import torch, resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n", 1)
-    made = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True, check=True)
-    assert made.stdout.split() == ["False", "False"]
+    done = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

@@ -1,4 +1,4 @@
-"""Pipelines: a function that runs in a thread beside its caller."""
+"""Pipelines: a function that runs in a thread ahead of its caller."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from stages.compute.streaming import SWITCH_SECONDS, map_in_thread
 
 
-def test_results_come_in_order_with_their_items():
+def test_results_are_in_order_and_paired_with_their_items():
     assert list(map_in_thread(lambda number: number**2, range(4))) == [(0, 0), (1, 1), (2, 4), (3, 9)]
 
 
-def test_an_error_of_the_function_is_raised_to_the_caller():
+def test_an_error_of_the_function_is_raised_in_the_caller():
     with pytest.raises(ZeroDivisionError):
         list(map_in_thread(lambda number: 1 // number, [1, 0]))
 

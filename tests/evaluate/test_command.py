@@ -1,4 +1,4 @@
-"""`fsv2v evaluate`: figures on stdout, everything else on stderr."""
+"""`fsv2v evaluate` writes scores to stdout and everything else to stderr."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from fsv2v_cli.main import run
 from stages.evaluate import find_metric, metric_names
 
 
-def darker(frame: np.ndarray, index: int) -> np.ndarray:
+def darken(frame: np.ndarray, index: int) -> np.ndarray:
     return np.clip(frame.astype(int) - 10, 0, 255).astype(np.uint8)
 
 
-def test_without_json_an_aligned_table_is_the_data(make, capfd: pytest.CaptureFixture[str]):
-    assert run(["evaluate", make("one", darker).path, make("another").path, "-r", make("truth").path, "--metric", "psnr"]) == 0
+def test_without_json_the_scores_are_an_aligned_table(make, capfd: pytest.CaptureFixture[str]):
+    assert run(["evaluate", make("one", darken).path, make("another").path, "-r", make("truth").path, "--metric", "psnr"]) == 0
     heading, first, second = capfd.readouterr().out.splitlines()
     assert heading.split()[:3] == ["result", "metric", "value"]
     for line in (first, second):
@@ -28,25 +28,25 @@ def test_without_json_an_aligned_table_is_the_data(make, capfd: pytest.CaptureFi
 
 
 def test_with_json_there_is_one_object_per_result_and_metric(make, capfd: pytest.CaptureFixture[str]):
-    result = make("result", darker).path
+    result = make("result", darken).path
     assert run(["evaluate", result, "-r", make("truth").path, "--metric", "psnr", "--metric", "warping-error", "--json"]) == 0
     rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [(row["result"], row["metric"]) for row in rows] == [(result, "psnr"), (result, "warping-error")]
     assert rows[0]["value"] > rows[0]["baseline"] and rows[1]["floor"] is not None
 
 
-def test_what_cannot_be_measured_is_a_row_and_a_warning_and_no_failure(
+def test_an_unavailable_metric_is_a_row_and_a_warning_and_no_failure(
     make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("FSV2V_WEIGHTS", str(tmp_path / "empty"))
     monkeypatch.delenv("FSV2V_WEIGHTS_MIRROR", raising=False)
-    assert run(["evaluate", make("result", darker).path, "-r", make("truth").path, "--landmarks", "mediapipe"]) == 0
-    said = capfd.readouterr()
-    assert [line.split()[-1] for line in said.out.splitlines() if "perceptual" in line] == ["unavailable"]
-    assert "kid-squeezenet are unavailable" in said.err and "FSV2V_WEIGHTS_MIRROR" in said.err
+    assert run(["evaluate", make("result", darken).path, "-r", make("truth").path, "--landmarks", "mediapipe"]) == 0
+    output = capfd.readouterr()
+    assert [line.split()[-1] for line in output.out.splitlines() if "perceptual" in line] == ["unavailable"]
+    assert "kid-squeezenet are unavailable" in output.err and "FSV2V_WEIGHTS_MIRROR" in output.err
 
 
-def test_a_metric_asked_for_by_name_that_cannot_run_ends_with_4(make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_unavailable_metric_that_is_named_gives_exit_code_4(make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FSV2V_WEIGHTS", str(tmp_path / "empty"))
     monkeypatch.delenv("FSV2V_WEIGHTS_MIRROR", raising=False)
     assert run(["evaluate", make("result").path, "-r", make("truth").path, "--metric", "perceptual"]) == 4
@@ -65,16 +65,16 @@ def test_a_metric_asked_for_by_name_that_cannot_run_ends_with_4(make, tmp_path: 
         (["{clips}", "-r", "{truth}"], 3, "Give its entries: {clips}/*"),
     ],
 )
-def test_bad_input_is_a_sentence_with_its_exit_code(
+def test_bad_input_is_reported_in_a_sentence_with_its_exit_code(
     make, tmp_path: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], code: int, sentence: str
 ):
     (tmp_path / "empty").mkdir()
-    places = {"truth": make("truth").path, "short": make("short", frames=3).path, "empty": str(tmp_path / "empty")}
-    places["clips"] = str(Path(places["truth"]).parent)
-    assert run(["evaluate", *(argument.format(**places) for argument in arguments)]) == code
-    said = capfd.readouterr()
-    assert said.out == "" and said.err.startswith("fsv2v: error: ") and "Traceback" not in said.err
-    assert sentence.format(**places) in said.err
+    paths = {"truth": make("truth").path, "short": make("short", frames=3).path, "empty": str(tmp_path / "empty")}
+    paths["clips"] = str(Path(paths["truth"]).parent)
+    assert run(["evaluate", *(argument.format(**paths) for argument in arguments)]) == code
+    output = capfd.readouterr()
+    assert output.out == "" and output.err.startswith("fsv2v: error: ") and "Traceback" not in output.err
+    assert sentence.format(**paths) in output.err
 
 
 def test_the_help_and_the_readme_name_every_metric():
@@ -85,23 +85,23 @@ def test_the_help_and_the_readme_name_every_metric():
     assert [name for name in metric_names() if f"`{name}`" not in readme] == []
 
 
-def test_what_was_measured_before_an_error_is_not_lost(make, capfd: pytest.CaptureFixture[str]):
-    good, bad, truths = make("out/good", darker).path, make("out/bad").path, [make(f"truth/{name}").path for name in ("good", "bad")]
+def test_scores_before_an_error_are_not_lost(make, capfd: pytest.CaptureFixture[str]):
+    good, bad, truths = make("out/good", darken).path, make("out/bad").path, [make(f"truth/{name}").path for name in ("good", "bad")]
     last = sorted(Path(bad).iterdir())[-1]
     last.write_bytes(last.read_bytes()[:100])
     assert run(["evaluate", good, bad, "-r", truths[0], "-r", truths[1], "--metric", "psnr"]) == 3
-    said = capfd.readouterr()
-    assert [line.split()[:2] for line in said.out.splitlines()] == [["result", "metric"], [good, "psnr"]]
-    assert "fsv2v: error: " in said.err and last.name in said.err
+    output = capfd.readouterr()
+    assert [line.split()[:2] for line in output.out.splitlines()] == [["result", "metric"], [good, "psnr"]]
+    assert "fsv2v: error: " in output.err and last.name in output.err
 
 
 @pytest.mark.parametrize("option", ["-o", "--html"])
-def test_a_file_that_is_no_part_and_no_page_is_not_replaced(option: str, make, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
-    mine = tmp_path / "mine.mp4"
-    mine.write_bytes(b"a video")
-    arguments = ["evaluate", make("result", darker).path, "-r", make("truth").path, "--metric", "psnr", option]
-    assert run([*arguments, str(mine)]) == 3
-    said = capfd.readouterr()
-    assert said.out == "" and "so it is not replaced" in said.err and mine.read_bytes() == b"a video"
+def test_a_file_that_is_not_an_output_of_evaluate_is_not_replaced(option: str, make, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    video = tmp_path / "video.mp4"
+    video.write_bytes(b"a video")
+    arguments = ["evaluate", make("result", darken).path, "-r", make("truth").path, "--metric", "psnr", option]
+    assert run([*arguments, str(video)]) == 3
+    output = capfd.readouterr()
+    assert output.out == "" and "so it is not replaced" in output.err and video.read_bytes() == b"a video"
     for _ in range(2):
-        assert run([*arguments, str(tmp_path / "ours")]) == 0
+        assert run([*arguments, str(tmp_path / "output")]) == 0

@@ -1,4 +1,4 @@
-"""Metrics of distributions: which results are one set, what is looked at only once, how shards add up, and what is refused."""
+"""Metrics of distributions: sets of results, features that are computed once and cached, merged shards, and refused input."""
 
 from __future__ import annotations
 
@@ -29,59 +29,59 @@ NAMES = ("fid-squeezenet", "kid-squeezenet", "fvd-squeezenet")
 ALL = Options(NAMES, device="cpu")
 
 
-class Eye:
-    """Stands in for SqueezeNet: the mean colours of the quarters of a frame. It counts the frames that it has seen."""
+class StubNetwork:
+    """In place of SqueezeNet: the features of a frame are the mean colours of its quarters. It counts the frames that it encodes."""
 
     def __init__(self) -> None:
-        self.seen = self.opened = 0
+        self.encoded = self.opened = 0
 
     def open(self, device: str) -> Callable[[np.ndarray], np.ndarray]:
         self.opened += 1
-        return self.look
+        return self.encode
 
-    def look(self, frames: np.ndarray) -> np.ndarray:
-        self.seen += len(frames)
+    def encode(self, frames: np.ndarray) -> np.ndarray:
+        self.encoded += len(frames)
         count, height, width, _ = frames.shape
         quarters = frames.reshape(count, 2, height // 2, 2, width // 2, 3).mean((2, 4)) / 64
         return quarters.reshape(count, -1).astype(np.float32)
 
 
 @pytest.fixture
-def eye(monkeypatch: pytest.MonkeyPatch) -> Eye:
-    """The three metrics with a network of 12 features, and figures from 4 samples on."""
-    eye = Eye()
-    look = FrameEncoder("eye", eye.open)
-    frames = Extractor("eye-frames", "squeezenet1_0_imagenet.safetensors", 12, look)
-    windows = replace(frames, name="eye-windows", dimensions=24, window=3, open=lambda device: appearance_and_change)
+def network(monkeypatch: pytest.MonkeyPatch) -> StubNetwork:
+    """The network of the three metrics, with 12 features. The metrics need at least 4 samples."""
+    network = StubNetwork()
+    encoder = FrameEncoder("stub", network.open)
+    frames = Extractor("stub-frames", "squeezenet1_0_imagenet.safetensors", 12, encoder)
+    windows = replace(frames, name="stub-windows", dimensions=24, window=3, open=lambda device: appearance_and_change)
     extractors = {"fid-squeezenet": frames, "kid-squeezenet": frames, "fvd-squeezenet": windows}
-    with_eye = (
+    with_stub = (
         replace(metric, extractor=extractors[metric.name], min_samples=4) if metric.name in extractors else metric
         for metric in distributions.METRICS
     )
-    monkeypatch.setattr(distributions, "METRICS", tuple(with_eye))
-    return eye
+    monkeypatch.setattr(distributions, "METRICS", tuple(with_stub))
+    return network
 
 
-def darker(levels: int):
+def darken(levels: int):
     return lambda frame, index: np.clip(frame.astype(int) - levels, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture
 def study(make) -> tuple[list[str], str]:
     """Results of two methods in `ours` and `theirs` for three references in `truth`."""
-    truth = [make(f"truth/{name}", darker(5 * index)).path for index, name in enumerate("abc")]
-    ours = [make(f"ours/{name}", darker(5 * index + 3)).path for index, name in enumerate("abc")]
-    theirs = [make(f"theirs/{name}", darker(60 + index)).path for index, name in enumerate("abc")]
+    truth = [make(f"truth/{name}", darken(5 * index)).path for index, name in enumerate("abc")]
+    ours = [make(f"ours/{name}", darken(5 * index + 3)).path for index, name in enumerate("abc")]
+    theirs = [make(f"theirs/{name}", darken(60 + index)).path for index, name in enumerate("abc")]
     return [*ours, *theirs], str(Path(truth[0]).parent)
 
 
-def near(score: Score, *fields: str) -> Score:
-    """The score, where these fields may differ a little."""
-    loose: dict[str, Any] = {field: pytest.approx(getattr(score, field)) for field in fields}
-    return replace(score, **loose)
+def approximately(score: Score, *fields: str) -> Score:
+    """The score with tolerances for these fields."""
+    approximate: dict[str, Any] = {field: pytest.approx(getattr(score, field)) for field in fields}
+    return replace(score, **approximate)
 
 
-def test_results_of_a_folder_are_one_set_and_stand_against_all_their_references(eye: Eye, study):
+def test_results_in_a_folder_are_one_set_and_compared_with_all_their_references(network: StubNetwork, study):
     results, truth = study
     scores = list(evaluate(results, [truth], ALL))
     assert [(Path(score.result).name, score.metric) for score in scores] == [(of, name) for of in ("ours", "theirs") for name in NAMES]
@@ -89,14 +89,14 @@ def test_results_of_a_folder_are_one_set_and_stand_against_all_their_references(
     ours, theirs = (dict((score.metric, score) for score in scores[i : i + 3]) for i in (0, 3))
     for name in NAMES:
         assert not_none(ours[name].value) < not_none(theirs[name].value)
-        assert ours[name].baseline == pytest.approx(theirs[name].baseline), "the baseline is that of the references"
+        assert ours[name].baseline == pytest.approx(theirs[name].baseline), "the baseline depends only on the references"
 
 
-def test_the_figures_are_those_of_all_features_at_once(eye: Eye, study):
+def test_the_scores_are_those_of_all_features_together(network: StubNetwork, study):
     results, truth = study
     fid, kid, fvd = list(evaluate(results[:3], [truth], ALL))
     frames = {path: np.stack(list(open_frame_source(path).frames()))[1:] for path in [*results[:3], *(f"{truth}/{name}" for name in "abc")]}
-    features = {path: Eye().look(frames[path]) for path in frames}
+    features = {path: StubNetwork().encode(frames[path]) for path in frames}
     x, y = (np.concatenate([features[path] for path in paths]).astype(float) for paths in (list(features)[3:], list(features)[:3]))
     root = np.linalg.eigvals(np.cov(x.T) @ np.cov(y.T)).astype(complex) ** 0.5
     expected = np.square(x.mean(0) - y.mean(0)).sum() + np.trace(np.cov(x.T) + np.cov(y.T)) - 2 * root.sum().real
@@ -105,8 +105,10 @@ def test_the_figures_are_those_of_all_features_at_once(eye: Eye, study):
     def gram(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return (a @ b.T / 12 + 1) ** 3
 
-    off = ~np.eye(15, dtype=bool)
-    assert kid.value == pytest.approx(gram(x, x)[off].mean() + gram(y, y)[off].mean() - 2 * gram(x, y).mean(), rel=1e-4, abs=1e-6)
+    off_diagonal = ~np.eye(15, dtype=bool)
+    assert kid.value == pytest.approx(
+        gram(x, x)[off_diagonal].mean() + gram(y, y)[off_diagonal].mean() - 2 * gram(x, y).mean(), rel=1e-4, abs=1e-6
+    )
 
     def windows(all_features: np.ndarray) -> np.ndarray:
         return np.stack([
@@ -118,66 +120,66 @@ def test_the_figures_are_those_of_all_features_at_once(eye: Eye, study):
     assert fvd.value == pytest.approx(frechet_distance(*sides), rel=1e-4)
 
 
-def test_results_of_one_reference_compete(eye: Eye, make):
-    truth, good, bad = make("truth").path, make("good", darker(2)).path, make("bad", darker(50)).path
+def test_results_with_the_same_reference_are_separate_sets(network: StubNetwork, make):
+    truth, good, bad = make("truth").path, make("good", darken(2)).path, make("bad", darken(50)).path
     scores = list(evaluate([good, bad], [truth], Options(("fid-squeezenet",), device="cpu")))
     assert [score.result for score in scores] == [good, bad] and not_none(scores[0].value) < not_none(scores[1].value)
 
 
-def test_pools_are_folders_unless_a_reference_occurs_twice():
+def test_sets_are_folders_unless_a_reference_occurs_twice():
     assert set_names([("x/a", "t/1"), ("x/b", "t/2"), ("y/a", "t/1")]) == ["x", "x", "y/a"]
     assert set_names([("x/a", "t/1"), ("x/b", "t/1"), ("x/a", "t/1")]) == ["x/a", "x/b", "x/a"]
 
 
-def test_metrics_share_one_look_and_a_second_run_looks_at_nothing(eye: Eye, study, own_cache: Path):
+def test_metrics_share_features_and_a_second_run_encodes_no_frames(network: StubNetwork, study, own_cache: Path):
     results, truth = study
     first = list(evaluate(results, [truth], ALL))
-    looks = 6 * 5 + 3 * 5 + 3 * 5 + 3 * (1 + 3)  # results, references, warped examples; each example
-    assert eye.seen == looks, "a look at each frame; each example alone and as a window"
-    assert eye.opened == 1, "the network is loaded once"
-    assert list(evaluate(results, [truth], ALL)) == [near(score, "value") for score in first]
-    assert (eye.seen, eye.opened) == (looks, 1)
+    expected = 6 * 5 + 3 * 5 + 3 * 5 + 3 * (1 + 3)  # results, references, warped examples; each example
+    assert network.encoded == expected, "each frame once; each example as a frame and as a window"
+    assert network.opened == 1, "the network is loaded once"
+    assert list(evaluate(results, [truth], ALL)) == [approximately(score, "value") for score in first]
+    assert (network.encoded, network.opened) == (expected, 1)
     assert all(path.suffix == ".npz" for path in own_cache.iterdir())
 
 
-def test_other_pixels_another_size_or_another_network_are_looked_at_again(eye: Eye, make, monkeypatch: pytest.MonkeyPatch):
+def test_other_pixels_another_size_or_another_network_are_encoded_again(network: StubNetwork, make, monkeypatch: pytest.MonkeyPatch):
     truth = make("truth").path
     options = Options(("fid-squeezenet",), device="cpu")
 
-    def seen(result: str) -> int:
-        before = eye.seen
+    def count_encoded(result: str) -> int:
+        before = network.encoded
         list(evaluate([result], [truth], options))
-        return eye.seen - before
+        return network.encoded - before
 
-    result = make("result", darker(2))
-    assert seen(result.path) == 16, "result, reference and the warped example, and the example itself"
-    assert seen(make("copy", darker(2)).path) == 0, "the content counts, not the name"
-    assert seen(make("other", darker(3)).path) == 5
-    assert seen(make("half", lambda frame, index: frame[::2, ::2]).path) == 16
+    result = make("result", darken(2))
+    assert count_encoded(result.path) == 16, "result, reference and the warped example, and the example itself"
+    assert count_encoded(make("copy", darken(2)).path) == 0, "the content counts, not the name"
+    assert count_encoded(make("other", darken(3)).path) == 5
+    assert count_encoded(make("half", lambda frame, index: frame[::2, ::2]).path) == 16
     monkeypatch.setattr("weights.registry.sha256", lambda name: "of another network")
-    assert seen(result.path) == 16
+    assert count_encoded(result.path) == 16
 
 
-def test_a_broken_cache_entry_is_made_anew_with_a_warning(eye: Eye, make, own_cache: Path):
-    truth, result = make("truth").path, make("result", darker(2)).path
-    told: list[Mapping[str, Any]] = []
+def test_a_broken_cache_entry_is_replaced_with_a_warning(network: StubNetwork, make, own_cache: Path):
+    truth, result = make("truth").path, make("result", darken(2)).path
+    events: list[Mapping[str, Any]] = []
     (first,) = evaluate([result], [truth], Options(("fid-squeezenet",), device="cpu"))
     entries = sorted(own_cache.iterdir())
     for index, entry in enumerate(entries):
         data = entry.read_bytes()
         entry.write_bytes([b"", b"no archive", data[: len(data) // 2]][index % 3])
-    (again,) = evaluate([result], [truth], Options(("fid-squeezenet",), device="cpu"), told.append)
+    (again,) = evaluate([result], [truth], Options(("fid-squeezenet",), device="cpu"), events.append)
     assert again == first
-    warned = [event["warning"] for event in told if "warning" in event]
-    assert len(warned) == len(entries) == 4 and all("broken and are computed again" in text for text in warned)
-    eye.seen = 0
+    warnings = [event["warning"] for event in events if "warning" in event]
+    assert len(warnings) == len(entries) == 4 and all("broken and are computed again" in text for text in warnings)
+    network.encoded = 0
     list(evaluate([result], [truth], Options(("fid-squeezenet",), device="cpu")))
-    assert eye.seen == 0
+    assert network.encoded == 0
 
 
-def test_a_flipped_bit_and_an_entry_of_something_else_are_found_out(tmp_path: Path):
-    told: list[str] = []
-    cache = Cache(str(tmp_path), told.append)
+def test_a_flipped_bit_and_foreign_entries_of_the_cache_are_detected(tmp_path: Path):
+    warnings: list[str] = []
+    cache = Cache(str(tmp_path), warnings.append)
     statistics = Statistics.of(np.ones((5, 3), np.float32), sample_keys("x", 0, 5))
     path = cache.path(frames="x")
     cache.write(path, statistics)
@@ -186,56 +188,56 @@ def test_a_flipped_bit_and_an_entry_of_something_else_are_found_out(tmp_path: Pa
     path.write_bytes(bytes(data))
     assert cache.read(path) is None
     np.savez(path, count=np.array(5), sample=np.ones((4, 3), np.float32), keys=np.zeros(5, np.uint64))
-    assert cache.read(path) is None and len(told) == 2
+    assert cache.read(path) is None and len(warnings) == 2
     with path.open("wb") as plain:
         np.save(plain, np.ones(3))
-    assert cache.read(path) is None and len(told) == 3
-    for place, value in ((4, 99), (6, 1)):  # of the first entry's header: a version of zip that nobody knows, and "encrypted"
+    assert cache.read(path) is None and len(warnings) == 3
+    for offset, value in ((4, 99), (6, 1)):  # in the header of the first entry: an unknown version of zip, and the flag for encryption
         cache.write(path, statistics)
         data = bytearray(path.read_bytes())
-        data[data.index(b"PK\x01\x02") + place + 2] = value
+        data[data.index(b"PK\x01\x02") + offset + 2] = value
         path.write_bytes(bytes(data))
         assert cache.read(path) is None
-    assert len(told) == 5 and all("computed again" in text for text in told)
+    assert len(warnings) == 5 and all("computed again" in text for text in warnings)
 
 
-def test_two_writers_of_one_entry_do_not_harm_each_other(tmp_path: Path):
-    told: list[str] = []
-    cache = Cache(str(tmp_path), told.append)
+def test_two_threads_can_write_one_entry_at_once(tmp_path: Path):
+    warnings: list[str] = []
+    cache = Cache(str(tmp_path), warnings.append)
     statistics = Statistics.of(np.random.default_rng(0).normal(size=(400, 64)).astype(np.float32), sample_keys("x", 0, 400))
     path = cache.path(frames="x")
-    readings: list[Statistics | None] = []
+    results: list[Statistics | None] = []
 
     def work() -> None:
         for _ in range(10):
             cache.write(path, statistics)
-            readings.append(cache.read(path))
+            results.append(cache.read(path))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert told == [] and len(readings) == 40
-    assert all(reading is not None and np.array_equal(reading.sample, statistics.sample) for reading in readings)
+    assert warnings == [] and len(results) == 40
+    assert all(result is not None and np.array_equal(result.sample, statistics.sample) for result in results)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_cache_that_cannot_be_written_costs_no_result_and_is_told_of_once(eye: Eye, make, tmp_path: Path):
+def test_a_cache_that_cannot_be_written_causes_one_warning_and_no_failure(network: StubNetwork, make, tmp_path: Path):
     (tmp_path / "file").write_text("")
     truth = make("truth").path
-    told: list[Mapping[str, Any]] = []
+    events: list[Mapping[str, Any]] = []
     options = Options(("fid-squeezenet",), device="cpu", cache=str(tmp_path / "file" / "below"))
-    (score,) = evaluate([truth], [truth], options, told.append)
+    (score,) = evaluate([truth], [truth], options, events.append)
     assert score.value == pytest.approx(0, abs=1e-6)
-    (message,) = (event["warning"] for event in told if "not cached" in event.get("warning", ""))
+    (message,) = (event["warning"] for event in events if "not cached" in event.get("warning", ""))
     assert message.code == "cache-unwritable"
 
 
-def test_shards_add_up_to_the_whole(eye: Eye, study, tmp_path: Path):
+def test_merged_shards_give_the_scores_of_the_whole_evaluation(network: StubNetwork, study, tmp_path: Path):
     results, truth = study
     options = Options(("psnr", *NAMES), device="cpu")
-    whole = list(evaluate(results, [truth], options))
+    unsharded = list(evaluate(results, [truth], options))
     parts = [str(tmp_path / f"{index}.npz") for index in range(4)]
     for index, part in enumerate(parts):
         of_shard = list(evaluate(results, [truth], options, shard=(index, 4), out=Path(part)))
@@ -245,21 +247,21 @@ def test_shards_add_up_to_the_whole(eye: Eye, study, tmp_path: Path):
     def key(score: Score) -> tuple[str, str]:
         return score.result, score.metric
 
-    assert sorted(merged, key=key) == [near(score, "value", "baseline", "warped") for score in sorted(whole, key=key)]
+    assert sorted(merged, key=key) == [approximately(score, "value", "baseline", "warped") for score in sorted(unsharded, key=key)]
 
 
-def test_evaluations_of_different_results_can_be_merged_even_if_each_is_too_small(eye: Eye, make, tmp_path: Path):
+def test_evaluations_of_different_results_can_be_merged_even_if_each_is_too_small(network: StubNetwork, make, tmp_path: Path):
     options = Options(("fid-squeezenet",), device="cpu")
     truth = str(Path([make(f"truth/{name}", frames=2).path for name in "abcd"][0]).parent)
     for names in ("ab", "cd"):
-        results = [make(f"ours/{name}", darker(2), frames=2).path for name in names]
+        results = [make(f"ours/{name}", darken(2), frames=2).path for name in names]
         (alone,) = evaluate(results, [truth], options, out=tmp_path / names)
         assert alone.unavailable == "needs 4 frames, there are 2"
     (merged,) = merge_parts([str(tmp_path / "ab"), str(tmp_path / "cd")])
     assert merged.value is not None and merged.frames == merged.clips == 4
 
 
-def test_parts_that_do_not_fit_are_refused(eye: Eye, study, tmp_path: Path):
+def test_partial_results_that_do_not_fit_together_are_refused(network: StubNetwork, study, tmp_path: Path):
     results, truth = study
 
     def part(name: str, metrics: tuple[str, ...], shard: tuple[int, int]) -> str:
@@ -292,78 +294,82 @@ def test_parts_that_do_not_fit_are_refused(eye: Eye, study, tmp_path: Path):
         list(merge_parts([str(tmp_path / "broken")]))
 
 
-def test_equal_videos_are_no_distance_apart_and_black_ones_are_far(eye: Eye, make):
+def test_the_distance_of_equal_videos_is_zero_and_that_of_black_ones_is_large(network: StubNetwork, make):
     truth, black = make("a/truth", frames=8).path, make("b/black", lambda frame, index: 0 * frame, frames=8).path
     same = {score.metric: score.value for score in evaluate([truth], [truth], ALL)}
     assert same["fid-squeezenet"] == pytest.approx(0, abs=1e-6) and same["fvd-squeezenet"] == pytest.approx(0, abs=1e-6)
-    assert not_none(same["kid-squeezenet"]) <= 0, "the unbiased estimate of like sets is around 0, not above it"
+    assert not_none(same["kid-squeezenet"]) <= 0, "the unbiased estimate for equal sets can be negative"
     far = {score.metric: not_none(score.value) for score in evaluate([black], [truth], ALL)}
     assert all(np.isfinite(far[name]) and far[name] > 1 for name in NAMES)
 
 
-def test_too_few_frames_are_told_with_their_number_and_never_looked_at(eye: Eye, make):
+def test_too_few_frames_are_reported_with_their_number_and_not_encoded(network: StubNetwork, make):
     image = make("one", frames=1).path
     fid, kid, fvd = evaluate([image], [image], ALL)
     assert fid.unavailable == kid.unavailable == "needs 4 frames, there are 1"
     assert fvd.unavailable == "needs 4 windows of 3 frames, there are 0"
-    assert eye.seen == 0 and fid.value is None
+    assert network.encoded == 0 and fid.value is None
 
 
-def test_results_of_different_sizes_and_lengths_are_one_set(eye: Eye, make):
+def test_results_of_different_sizes_and_lengths_are_one_set(network: StubNetwork, make):
     results = [make("ours/a").path, make("ours/b", lambda frame, index: frame[::2, ::2], frames=3).path]
     make("truth/a"), make("truth/b", frames=3)
     (score,) = evaluate(results, [str(Path(results[0]).parents[1] / "truth")], Options(("fid-squeezenet",), device="cpu"))
     assert score.frames == 5 + 2 and score.clips == 2
 
 
-def test_a_given_example_is_the_baseline_and_then_all_frames_count(eye: Eye, make, tmp_path: Path):
+def test_with_an_example_all_frames_count_and_it_is_the_baseline(network: StubNetwork, make, tmp_path: Path):
     import cv2
 
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((make.side, make.side, 3), 128, np.uint8))
     truth = make("truth").path
-    (given,) = evaluate([truth], [truth], Options(("fid-squeezenet",), example=str(tmp_path / "grey.png"), device="cpu"))
+    (with_example,) = evaluate([truth], [truth], Options(("fid-squeezenet",), example=str(tmp_path / "grey.png"), device="cpu"))
     (default,) = evaluate([truth], [truth], Options(("fid-squeezenet",), device="cpu"))
-    assert given.frames == make.frames and default.frames == make.frames - 1 and not_none(given.baseline) > not_none(default.baseline)
-    assert default.value == 0 < not_none(default.warped) < not_none(default.baseline), "moving the picture's pixels is near the truth"
+    assert (
+        with_example.frames == make.frames
+        and default.frames == make.frames - 1
+        and not_none(with_example.baseline) > not_none(default.baseline)
+    )
+    assert default.value == 0 < not_none(default.warped) < not_none(default.baseline), "the warped example is closer to the truth"
 
 
-def test_windows_lie_as_far_apart_as_the_extractor_says_and_a_batch_does_not_matter():
-    def look(frames: np.ndarray) -> np.ndarray:
+def test_windows_have_the_stride_of_the_extractor_in_batches_of_any_size():
+    def encode(frames: np.ndarray) -> np.ndarray:
         return frames[:, 0, 0, :1].astype(np.float32)
 
     frames = [np.full((2, 2, 3), index, np.uint8) for index in range(40)]
     extractor = Extractor(
-        "x", "", 2, FrameEncoder("x", lambda device: look), 5, 3, open=lambda device: lambda w: np.array([w[0, 0], w[-1, 0]])
+        "x", "", 2, FrameEncoder("x", lambda device: encode), 5, 3, open=lambda device: lambda w: np.array([w[0, 0], w[-1, 0]])
     )
-    found = extract(frames, "x", [extractor], Networks("cpu"), lambda count: None)["x"]
-    assert found.count == extractor.samples(40) == 12
-    assert sorted(map(tuple, found.sample.tolist())) == [(3.0 * i, 3.0 * i + 4) for i in range(12)]
+    statistics = extract(frames, "x", [extractor], Networks("cpu"), lambda count: None)["x"]
+    assert statistics.count == extractor.samples(40) == 12
+    assert sorted(map(tuple, statistics.sample.tolist())) == [(3.0 * i, 3.0 * i + 4) for i in range(12)]
     still = still_statistics(frames[7], "y", extractor, Networks("cpu"), 12)
     assert still.count == 12 and still.sample.tolist() == [[7, 7]] * 12
     assert [extractor.samples(count) for count in (0, 4, 5, 7, 8)] == [0, 0, 1, 1, 2]
 
 
-def test_squeezenet_tells_darkness_and_flicker_from_the_truth(make):
-    """The real network: what is worse to look at is farther away, and flicker counts for windows much more than for frames."""
+def test_squeezenet_distinguishes_darkness_and_flicker_from_the_truth(make):
+    """The real network: the distance grows with the error, and flicker counts much more for windows than for frames."""
     if reason := set_metric("fid-squeezenet").missing():
         pytest.skip(reason)
-    frames, few = set_metric("fid-squeezenet").extractor, 12
+    frames, num_frames = set_metric("fid-squeezenet").extractor, 12
     windows = set_metric("fvd-squeezenet").extractor
-    gatherer = StatisticsCollector("cpu", Cache("", lambda text: pytest.fail(text)), lambda event: None)
-    truth = make("truth", frames=few)
+    collector = StatisticsCollector("cpu", Cache("", lambda text: pytest.fail(text)), lambda event: None)
+    truth = make("truth", frames=num_frames)
 
-    def apart(name: str, fault) -> tuple[float, float]:
-        sides = gatherer.collect(make(name, fault, frames=few), truth, None, [frames, windows])
+    def distances(name: str, change) -> tuple[float, float]:
+        sides = collector.collect(make(name, change, frames=num_frames), truth, None, [frames, windows])
         by_frames, by_windows = (frechet_distance(sides[one.name].references, sides[one.name].results) for one in (frames, windows))
         return by_frames, by_windows
 
-    little, much = apart("little", darker(10)), apart("much", darker(120))
-    flicker = apart("flicker", lambda frame, index: darker(40 * (index % 2))(frame, index))
-    assert little[0] < much[0] and little[1] < much[1]
-    assert flicker[1] / flicker[0] > 2 * little[1] / little[0]
+    weak, strong = distances("weak", darken(10)), distances("strong", darken(120))
+    flicker = distances("flicker", lambda frame, index: darken(40 * (index % 2))(frame, index))
+    assert weak[0] < strong[0] and weak[1] < strong[1]
+    assert flicker[1] / flicker[0] > 2 * weak[1] / weak[0]
 
 
-def test_real_and_substitute_metrics_never_share_a_network():
+def test_published_and_substitute_metrics_never_share_a_network():
     metrics = [metric for name in metric_names() if isinstance(metric := find_metric(name), Distribution)]
     for metric in metrics:
         assert ("squeezenet" in metric.name) == ("squeezenet" in metric.extractor.weights)
@@ -373,13 +379,13 @@ def test_real_and_substitute_metrics_never_share_a_network():
 # The command
 
 
-def test_the_command_shards_merges_and_says_what_a_set_is(eye: Eye, study, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_the_command_evaluates_shards_and_merges_them(network: StubNetwork, study, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     results, truth = study
-    command = ["evaluate", *results, "-r", truth, "--metric", "fid-squeezenet", "--cache", str(tmp_path / "kept")]
+    command = ["evaluate", *results, "-r", truth, "--metric", "fid-squeezenet", "--cache", str(tmp_path / "cache")]
     assert run([*command, "--json"]) == 0
     whole = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [(Path(row["result"]).name, row["clips"]) for row in whole] == [("ours", 3), ("theirs", 3)]
-    assert (tmp_path / "kept").is_dir()
+    assert (tmp_path / "cache").is_dir()
     for index in range(2):
         assert run([*command, "--shard", f"{index}/2", "-o", str(tmp_path / f"{index}.npz")]) == 0
     capfd.readouterr()
@@ -399,21 +405,21 @@ def test_the_command_shards_merges_and_says_what_a_set_is(eye: Eye, study, tmp_p
         (["{result}", "-r", "{result}", "--shard", "0/2"], "-o PART.npz"),
     ],
 )
-def test_options_that_make_no_sense_together_are_refused(make, capfd: pytest.CaptureFixture[str], arguments: list[str], sentence: str):
+def test_options_that_exclude_each_other_are_refused(make, capfd: pytest.CaptureFixture[str], arguments: list[str], sentence: str):
     result = make("result").path
     assert run(["evaluate", *(argument.format(result=result) for argument in arguments)]) == 2
     assert sentence in capfd.readouterr().err
 
 
-def test_two_runs_at_once_fill_one_cache_and_agree(make, fsv2v, tmp_path: Path):
+def test_two_runs_at_once_share_one_cache_and_agree(make, fsv2v, tmp_path: Path):
     if reason := set_metric("fid-squeezenet").missing():
         pytest.skip(reason)
     truth, result = (make(name, lambda frame, index, k=k: frame[k::4, ::4], frames=66).path for name, k in (("truth", 0), ("result", 1)))
-    command = ("evaluate", result, "-r", truth, "--metric", "fid-squeezenet", "--device", "cpu", "--cache", tmp_path / "kept", "--json")
+    command = ("evaluate", result, "-r", truth, "--metric", "fid-squeezenet", "--device", "cpu", "--cache", tmp_path / "cache", "--json")
     processes = [fsv2v.start(*command) for _ in range(2)]
-    ended = [process.communicate(timeout=300) for process in processes]
+    outputs = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
-    assert ended[0] == ended[1] and ended[0][1] == b"", "no warning, and one figure"
-    assert json.loads(ended[0][0])["value"] > 0
-    assert fsv2v(*command).stdout.encode() == ended[0][0]
-    assert sorted(path.suffix for path in (tmp_path / "kept").iterdir()) == [".npz"] * 4
+    assert outputs[0] == outputs[1] and outputs[0][1] == b"", "no warning, and the same score"
+    assert json.loads(outputs[0][0])["value"] > 0
+    assert fsv2v(*command).stdout.encode() == outputs[0][0]
+    assert sorted(path.suffix for path in (tmp_path / "cache").iterdir()) == [".npz"] * 4

@@ -1,4 +1,4 @@
-"""Metrics of bodies and streets: what is found again in the result against the layer that drove it, by hand-worked values."""
+"""Metrics of bodies and streets, which compare detections in the result with the driving layer, against values computed by hand."""
 
 from __future__ import annotations
 
@@ -20,62 +20,64 @@ from stages.evaluate.metrics.segment_miou import SegmentScore, label_lookup, mea
 STREET = EvaluateOptions(metrics=("segment-miou",), device="cpu")
 
 
-def body(**places: tuple[float, float]) -> np.ndarray:
-    """Keypoints [25, 3], sure of those that are named."""
+def body(**positions: tuple[float, float]) -> np.ndarray:
+    """Keypoints [25, 3], with confidence 1 for the named ones and 0 for the others."""
     points = np.zeros((len(NAMES), 3), np.float32)
-    for name, (x, y) in places.items():
+    for name, (x, y) in positions.items():
         points[NAMES.index(name.replace("_", " "))] = x, y, 1
     return points
 
 
 STANDING = body(nose=(50, 10), neck=(50, 30), right_ankle=(45, 110), left_ankle=(55, 110))
-"""100 pixels high."""
+"""A body of 100 pixels."""
 FRAME = np.zeros((1, 1, 3), np.uint8)
-"""Detectors of these tests do not look at it."""
+"""A frame that the detectors of these tests ignore."""
 
 
-def test_a_shifted_body_is_off_by_the_shift_in_pixels_and_in_per_cent_of_its_height():
-    target, found = 2 * STANDING, 2 * STANDING + np.array([3, 4, 0], np.float32)
-    target[:, 2] = found[:, 2] = STANDING[:, 2]
-    assert PoseError(iter([target]), lambda: lambda frame: [found], relative=False)(FRAME, [FRAME]) == [5]
-    assert PoseError(iter([target]), lambda: lambda frame: [found], relative=True)(FRAME, [FRAME]) == [2.5]
+def test_the_error_of_a_shifted_body_is_in_pixels_or_in_percent_of_its_height():
+    target, detected = 2 * STANDING, 2 * STANDING + np.array([3, 4, 0], np.float32)
+    target[:, 2] = detected[:, 2] = STANDING[:, 2]
+    assert PoseError(iter([target]), lambda: lambda frame: [detected], relative=False)(FRAME, [FRAME]) == [5]
+    assert PoseError(iter([target]), lambda: lambda frame: [detected], relative=True)(FRAME, [FRAME]) == [2.5]
 
 
-def test_keypoints_of_which_either_side_is_unsure_do_not_count():
-    found = STANDING + np.array([0, 2, 0], np.float32)
-    found[NAMES.index("left ankle")] = 500, 500, 0.1
-    assert error(found, STANDING) == 2
-    assert error(STANDING, found) == 2
+def test_keypoints_of_low_confidence_on_either_side_do_not_count():
+    detected = STANDING + np.array([0, 2, 0], np.float32)
+    detected[NAMES.index("left ankle")] = 500, 500, 0.1
+    assert error(detected, STANDING) == 2
+    assert error(STANDING, detected) == 2
 
 
-def test_a_body_of_which_less_than_half_is_found_was_not_found():
+def test_a_body_with_less_than_half_of_its_keypoints_counts_as_not_found():
     assert error(body(nose=(50, 10)), STANDING) is None
     assert error(body(nose=(50, 10), neck=(50, 30)), STANDING) == 0
 
 
-def test_of_several_people_the_one_nearest_to_the_driving_counts():
+def test_of_several_people_the_one_nearest_to_the_driving_body_counts():
     crowd = [STANDING + np.array([90, 0, 0], np.float32), STANDING + np.array([1, 0, 0], np.float32)]
     assert PoseError(iter([STANDING]), lambda: lambda frame: crowd, relative=False)(FRAME, [FRAME]) == [1]
 
 
-def test_a_frame_whose_driving_has_nobody_asks_for_nothing():
+def test_a_frame_without_a_driving_body_is_not_measured():
     assert PoseError(iter([0 * STANDING]), lambda: lambda frame: [STANDING], relative=True)(FRAME, [FRAME]) is None
 
 
-@pytest.mark.parametrize("target", [body(nose=(50, 10)), body(right_knee=(40, 50), left_knee=(60, 50))], ids=["one point", "one height"])
-def test_a_driving_body_without_height_has_no_error_in_per_cent_of_it(target: np.ndarray):
+@pytest.mark.parametrize(
+    "target", [body(nose=(50, 10)), body(right_knee=(40, 50), left_knee=(60, 50))], ids=["one point", "two points of the same height"]
+)
+def test_a_driving_body_without_height_has_no_error_in_percent_of_it(target: np.ndarray):
     assert PoseError(iter([target]), lambda: lambda frame: [target], relative=True)(FRAME, [FRAME]) is None
     assert PoseError(iter([target]), lambda: lambda frame: [target], relative=False)(FRAME, [FRAME]) == [0]
 
 
-def test_mean_iou_by_hand():
+def test_mean_iou_of_a_small_label_map():
     target = np.array([[0, 0, 0, 1], [0, 0, 0, 1]], np.uint8)
     labels = np.array([[0, 0, 1, 1], [0, 0, 0, 1]], np.uint8)
     assert mean_iou(labels, target) == pytest.approx((5 / 6 + 2 / 3) / 2)
     assert mean_iou(target, target) == 1
 
 
-def test_void_pixels_of_the_driving_count_for_nobody():
+def test_void_pixels_of_the_driving_labels_do_not_count():
     target = np.array([[0, 0, VOID, VOID]], np.uint8)
     assert mean_iou(np.array([[0, 0, 1, 0]], np.uint8), target) == 1
     assert SegmentScore(iter([np.full((2, 2), VOID, np.uint8)]), lambda frame: frame, mean_iou)(FRAME, [target]) is None
@@ -86,14 +88,14 @@ def test_labels_are_matched_by_name():
     assert lookup[[0, 1, 2, VOID]].tolist() == [2, VOID, 0, VOID]
 
 
-def test_the_most_probable_label_is_taken_at_the_size_of_the_picture():
+def test_the_most_probable_label_is_chosen_at_the_size_of_the_image():
     probabilities = np.array([[[0.9, 0.2]], [[0.1, 0.8]]], np.float32)
     assert most_probable_labels(probabilities, 4, 2).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1]]
 
 
 @pytest.fixture
 def street(tmp_path: Path) -> Path:
-    """Three frames of sky over road, with its label maps."""
+    """Three frames of sky above a road, with label maps."""
     ids = np.full((64, 96), CAMVID.names.index("road"), np.uint8)
     ids[:32] = CAMVID.names.index("sky")
     image = np.where((ids == CAMVID.names.index("sky"))[..., None], [150, 190, 240], [90, 90, 95]).astype(np.uint8)
@@ -104,7 +106,7 @@ def street(tmp_path: Path) -> Path:
     return tmp_path / "street.clip"
 
 
-def test_a_street_is_measured_by_its_labels_and_beside_the_real_video(street: Path):
+def test_the_labels_of_a_street_are_measured_in_the_result_and_the_real_video(street: Path):
     skip_without("segment", "street")
     names = ("segment-miou", "pixel-accuracy")
     scores = list(evaluate([str(street)], [str(street)], EvaluateOptions(names, driving=str(street), device="cpu")))
@@ -114,14 +116,14 @@ def test_a_street_is_measured_by_its_labels_and_beside_the_real_video(street: Pa
         assert score.frames == 2
 
 
-def test_metrics_of_another_kind_of_driving_are_left_out_unless_they_are_named(street: Path):
-    named = {score.metric for score in evaluate([str(street)], [str(street)], EvaluateOptions(driving=str(street), device="cpu"))}
-    assert "segment-miou" in named and not {"pose-error", "pose-error-pixels"} & named
+def test_metrics_of_another_driving_kind_are_left_out_and_refused_if_named(street: Path):
+    used = {score.metric for score in evaluate([str(street)], [str(street)], EvaluateOptions(driving=str(street), device="cpu"))}
+    assert "segment-miou" in used and not {"pose-error", "pose-error-pixels"} & used
     with pytest.raises(UsageError, match="The driving has no layer poses"):
         list(evaluate([str(street)], [str(street)], EvaluateOptions(("pose-error",), driving=str(street), device="cpu")))
 
 
-def test_a_real_person_is_found_where_he_was_and_a_moved_one_elsewhere(tmp_path: Path):
+def test_the_pose_error_of_a_moved_person_is_the_distance(tmp_path: Path):
     skip_without("poses", "small")
     from skimage.data import astronaut
 
@@ -132,9 +134,9 @@ def test_a_real_person_is_found_where_he_was_and_a_moved_one_elsewhere(tmp_path:
     extract(clip, PoseOptions(backend="small", device="cpu"))
     moved = create_clip(tmp_path / "moved.clip", iter([np.roll(image, 20, 1)] * 3), storage="png")
     options = EvaluateOptions(("pose-error-pixels",), driving=str(clip.path), device="cpu")
-    same, apart = evaluate([str(clip.path), str(moved.path)], [str(clip.path)], options)
+    same, shifted = evaluate([str(clip.path), str(moved.path)], [str(clip.path)], options)
     assert same.value is not None and same.value < 2
-    assert apart.value == pytest.approx(20, abs=4)
+    assert shifted.value == pytest.approx(20, abs=4)
 
 
 def skip_without(kind: str, backend: str) -> None:

@@ -1,4 +1,4 @@
-"""`evaluate --html`: one page that needs nothing else."""
+"""`evaluate --html`: one page without other files."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from stages.clip import read_frames
 from stages.evaluate.report import FULL_ERROR, error_map
 
 
-def darker(frame: np.ndarray, index: int) -> np.ndarray:
+def darken(frame: np.ndarray, index: int) -> np.ndarray:
     return np.clip(frame.astype(int) - 10 * index, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture
 def page(make, tmp_path) -> Path:
-    """The report about a perfect result and one that gets darker and darker."""
-    good, bad, file = make("good").path, make("bad</script><!--<script>", darker).path, tmp_path / "report.html"
+    """The report on a perfect result and one whose frames get darker."""
+    good, bad, file = make("good").path, make("bad</script><!--<script>", darken).path, tmp_path / "report.html"
     metrics = ["--metric", "psnr", "--metric", "warping-error"]
     assert run(["evaluate", good, bad, "-r", make("truth").path, *metrics, "--html", str(file)]) == 0
     return file
 
 
 def content(page: Path) -> dict:
-    found = re.search(r'<script type="application/json" id="report">(.*?)</script>', page.read_text(), re.DOTALL)
-    assert found
-    return json.loads(found[1])
+    match = re.search(r'<script type="application/json" id="report">(.*?)</script>', page.read_text(), re.DOTALL)
+    assert match
+    return json.loads(match[1])
 
 
-def test_it_holds_the_figures_of_each_frame_and_their_intervals(page, make):
+def test_the_page_contains_the_scores_of_each_frame_and_their_intervals(page, make):
     group = content(page)["groups"][0]
     good, bad = group["results"]
     curves = group["series"]["psnr"]
@@ -44,7 +44,7 @@ def test_it_holds_the_figures_of_each_frame_and_their_intervals(page, make):
     assert row["low"] < row["value"] < row["high"] and row["value"] == pytest.approx(np.mean(curves[bad][1:]))
 
 
-def test_its_videos_are_in_the_page_and_can_be_played(page, make, tmp_path):
+def test_the_videos_are_part_of_the_page_and_can_be_decoded(page, make, tmp_path):
     videos = content(page)["groups"][0]["videos"]
     assert [video["name"].split("/")[0] for video in videos[::2]][0] == "reference" and len(videos) == 5
     for index, video in enumerate(videos):
@@ -55,15 +55,15 @@ def test_its_videos_are_in_the_page_and_can_be_played(page, make, tmp_path):
     assert not re.search(r"https?://(?!www\.w3\.org)", page.read_text()), "the page must not need the network"
 
 
-def test_an_error_map_is_black_where_nothing_differs_and_brightest_from_a_quarter_of_the_range():
+def test_an_error_map_is_black_for_equal_pixels_and_brightest_from_the_full_error():
     truth = np.zeros((4, 4, 3), np.uint8)
     frame = truth.copy()
     frame[0], frame[1] = FULL_ERROR, 255
-    drawn = error_map(truth, frame).astype(int).sum(-1)
-    assert drawn[0, 0] == drawn[1, 0] > 500 and drawn[2:].max() < 20
+    brightness = error_map(truth, frame).astype(int).sum(-1)
+    assert brightness[0, 0] == brightness[1, 0] > 500 and brightness[2:].max() < 20
 
 
-def test_a_browser_draws_it_plays_it_and_goes_to_a_frame(page, browser):
+def test_a_browser_draws_the_curves_plays_the_videos_and_steps_through_frames(page, browser):
     browser.resize(1200, 1400)
     browser.open(page.as_uri())
     assert browser.value("document.querySelectorAll('video').length") == 5
@@ -85,14 +85,14 @@ def test_a_browser_draws_it_plays_it_and_goes_to_a_frame(page, browser):
 
 
 @pytest.mark.parametrize("option", ["--html", "-o"])
-def test_a_file_that_cannot_be_written_is_found_before_anything_is_measured(option: str, make, unwritable, capfd):
-    done = run(["evaluate", make("good").path, "-r", make("truth").path, "--metric", "psnr", option, str(unwritable / "file")])
-    said = capfd.readouterr()
-    assert done == 3 and said.out == "" and f"{unwritable / 'file'} cannot be written" in said.err
+def test_an_output_that_cannot_be_written_is_refused_before_the_evaluation(option: str, make, unwritable, capfd):
+    code = run(["evaluate", make("good").path, "-r", make("truth").path, "--metric", "psnr", option, str(unwritable / "file")])
+    output = capfd.readouterr()
+    assert code == 3 and output.out == "" and f"{unwritable / 'file'} cannot be written" in output.err
 
 
-def test_results_of_odd_and_of_nearly_equal_shape_are_shown(make, tmp_path):
-    """Whatever can be measured: browsers want even sizes, and shapes may differ by 2 per cent."""
+def test_results_of_odd_sizes_and_slightly_different_aspect_ratios_are_shown(make, tmp_path):
+    """Browsers need even sizes, and aspect ratios may differ by 2 percent from that of the reference."""
     truth, tall, wide = make("truth"), make("tall", lambda frame, index: frame[:, :-3]), make("wide", lambda frame, index: frame[:-3])
     assert run(["evaluate", tall.path, wide.path, "-r", truth.path, "--metric", "psnr", "--html", str(tmp_path / "page.html")]) == 0
     videos = content(tmp_path / "page.html")["groups"][0]["videos"]
@@ -102,8 +102,8 @@ def test_results_of_odd_and_of_nearly_equal_shape_are_shown(make, tmp_path):
         assert {frame.shape for frame in read_frames(tmp_path / "video.mp4")} == {(192, 188, 3)}
 
 
-def test_a_frame_that_is_measured_alone_is_a_dot(make, tmp_path, browser):
-    image, truth, page = make("one", frames=1), make("truth", darker, frames=1), tmp_path / "one.html"
+def test_the_curve_of_a_single_frame_is_a_dot(make, tmp_path, browser):
+    image, truth, page = make("one", frames=1), make("truth", darken, frames=1), tmp_path / "one.html"
     assert run(["evaluate", image.path, "-r", truth.path, "--metric", "psnr", "--html", str(page)]) == 0
     browser.open(page.as_uri())
     assert browser.value("document.querySelector('svg path').getAttribute('d')").endswith("h0")

@@ -1,4 +1,4 @@
-"""Several processes say together what one says alone."""
+"""Evaluation in several processes gives the scores of one process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = ("anna", "ben", "cleo")
 OPTIONS = EvaluateOptions(("psnr", "flicker"), device="cpu")
 
 
-def darker(levels: int):
+def darken(levels: int):
     return lambda frame, index: np.clip(frame.astype(int) - levels, 0, 255).astype(np.uint8)
 
 
@@ -30,7 +30,7 @@ def results(make) -> list[str]:
     for index, name in enumerate(NAMES):
         make(f"truth/{name}", frames=4 + index)
     methods = (("ours", 3), ("theirs", 30))
-    return [make(f"{method}/{name}", darker(levels), frames=4 + i).path for method, levels in methods for i, name in enumerate(NAMES)]
+    return [make(f"{method}/{name}", darken(levels), frames=4 + i).path for method, levels in methods for i, name in enumerate(NAMES)]
 
 
 @pytest.fixture
@@ -38,49 +38,51 @@ def truth(make, results) -> str:
     return str(make.folder / "truth")
 
 
-def as_set(scores: list[Score]) -> list[Score]:
-    """Rows of frames come in the order in which they are finished; figures may differ in the last bit."""
+def sorted_scores(scores: list[Score]) -> list[Score]:
+    """Scores in a fixed order, with tolerances: processes finish in any order, and sums may differ in the last bit."""
     fields = ("value", "baseline", "warped", "low", "high")
 
-    def near(score: Score) -> dict[str, Any]:
+    def tolerances(score: Score) -> dict[str, Any]:
         return {field: pytest.approx(value, rel=1e-6) for field in fields if (value := getattr(score, field)) is not None}
 
-    return sorted((replace(score, **near(score)) for score in scores), key=lambda score: (score.result, score.reference, score.metric))
+    return sorted(
+        (replace(score, **tolerances(score)) for score in scores), key=lambda score: (score.result, score.reference, score.metric)
+    )
 
 
-def test_the_scores_are_those_of_one_process_and_means_come_last(results, truth):
-    told: list[Mapping[str, Any]] = []
-    spread, alone = list(evaluate_parallel(results, [truth], OPTIONS, told.append, jobs=2)), list(evaluate(results, [truth], OPTIONS))
-    assert as_set(spread) == as_set(alone)
+def test_the_scores_are_those_of_one_process_and_means_are_last(results, truth):
+    events: list[Mapping[str, Any]] = []
+    parallel, single = list(evaluate_parallel(results, [truth], OPTIONS, events.append, jobs=2)), list(evaluate(results, [truth], OPTIONS))
+    assert sorted_scores(parallel) == sorted_scores(single)
     folders = [str(Path(truth).parent / method) for method in ("ours", "theirs")]
-    assert [score.result for score in spread[-4:]] == [folders[0], folders[0], folders[1], folders[1]]
-    assert not_none(spread[-4].value) > not_none(spread[-2].value), "each method has its own mean"
-    assert [event["done"] for event in told] == [1, 2, 3, 4, 5, 6] and {event["total"] for event in told} == {6}
+    assert [score.result for score in parallel[-4:]] == [folders[0], folders[0], folders[1], folders[1]]
+    assert not_none(parallel[-4].value) > not_none(parallel[-2].value), "each method has its own mean"
+    assert [event["done"] for event in events] == [1, 2, 3, 4, 5, 6] and {event["total"] for event in events} == {6}
 
 
-def test_the_figures_of_sets_are_those_of_one_process(make):
+def test_the_scores_of_sets_are_those_of_one_process(make):
     if reason := set_metric("fid-squeezenet").missing():
         pytest.skip(reason)
     for name, levels in (("truth", 0), ("ours", 3), ("theirs", 30)):
         for part in "ab":
-            make(f"{name}/{part}", lambda frame, index, levels=levels: darker(levels)(frame[::4, ::4], index), frames=40)
+            make(f"{name}/{part}", lambda frame, index, levels=levels: darken(levels)(frame[::4, ::4], index), frames=40)
     results = [str(make.folder / method / part) for method in ("ours", "theirs") for part in "ab"]
     options = replace(OPTIONS, metrics=("fid-squeezenet", "kid-squeezenet"), cache=str(make.folder / "statistics"))
-    alone = list(evaluate(results, [str(make.folder / "truth")], options))
-    spread = list(evaluate_parallel(results, [str(make.folder / "truth")], options, jobs=2))
-    assert [(score.result, score.metric, score.frames) for score in spread] == [(score.result, score.metric, 78) for score in alone]
-    assert as_set(spread) == as_set(alone) and all(score.value is not None for score in spread)
+    single = list(evaluate(results, [str(make.folder / "truth")], options))
+    parallel = list(evaluate_parallel(results, [str(make.folder / "truth")], options, jobs=2))
+    assert [(score.result, score.metric, score.frames) for score in parallel] == [(score.result, score.metric, 78) for score in single]
+    assert sorted_scores(parallel) == sorted_scores(single) and all(score.value is not None for score in parallel)
 
 
 @pytest.mark.parametrize("count", [2, 8])
-def test_a_shard_is_spread_and_merged_like_any_other_even_if_it_is_empty(count: int, results, truth, tmp_path: Path):
+def test_a_shard_can_be_evaluated_in_several_processes_even_if_it_is_empty(count: int, results, truth, tmp_path: Path):
     parts = [tmp_path / f"{index}.npz" for index in range(count)]
     for index, part in enumerate(parts):
         list(evaluate_parallel(results, [truth], OPTIONS, shard=(index, count), out=part, jobs=2))
-    assert as_set(list(merge_parts([str(part) for part in parts]))) == as_set(list(evaluate(results, [truth], OPTIONS)))
+    assert sorted_scores(list(merge_parts([str(part) for part in parts]))) == sorted_scores(list(evaluate(results, [truth], OPTIONS)))
 
 
-def test_a_part_of_another_evaluation_is_not_replaced(results, truth, tmp_path: Path):
+def test_a_partial_result_of_another_evaluation_is_not_replaced(results, truth, tmp_path: Path):
     part = tmp_path / "part.npz"
     for _ in range(2):
         list(evaluate_parallel(results, [truth], OPTIONS, shard=(0, 2), out=part, jobs=2))
@@ -95,25 +97,25 @@ def test_a_part_of_another_evaluation_is_not_replaced(results, truth, tmp_path: 
 def test_a_result_that_is_named_twice_counts_once(results, truth):
     again = str(Path(results[0]).parent / ".." / "ours" / Path(results[0]).name)
     twice = list(evaluate_parallel([*results, results[0], again], [truth], OPTIONS, jobs=2))
-    assert as_set(twice) == as_set(list(evaluate(results, [truth], OPTIONS)))
+    assert sorted_scores(twice) == sorted_scores(list(evaluate(results, [truth], OPTIONS)))
 
 
-def test_what_cannot_be_compared_is_found_before_anything_is_measured(results, truth, make):
+def test_pairs_that_cannot_be_compared_are_refused_before_the_evaluation(results, truth, make):
     longer = make("others/ben", frames=9).path
-    told: list[Mapping[str, Any]] = []
+    events: list[Mapping[str, Any]] = []
     with pytest.raises(InputError, match="has 9 frames, its reference"):
-        list(evaluate_parallel([*results, longer], [truth], OPTIONS, told.append, jobs=2))
-    assert told == []
+        list(evaluate_parallel([*results, longer], [truth], OPTIONS, events.append, jobs=2))
+    assert events == []
 
 
-def test_a_metric_that_cannot_run_ends_all(results, truth, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_an_unavailable_metric_ends_the_evaluation(results, truth, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("FSV2V_WEIGHTS", str(tmp_path / "empty"))
     monkeypatch.delenv("FSV2V_WEIGHTS_MIRROR", raising=False)
     with pytest.raises(MissingRequirement, match="squeezenet"):
         list(evaluate_parallel(results, [truth], replace(OPTIONS, metrics=("perceptual",)), jobs=2))
 
 
-def test_a_node_that_does_not_see_the_folder_says_what_to_do(results, truth, tmp_path: Path):
+def test_a_node_that_does_not_see_the_folder_reports_an_error(results, truth, tmp_path: Path):
     work = _Work(tuple(results), (truth,), OPTIONS, tmp_path / "of another node", sets_grow=False)
     with pytest.raises(UsageError, match="does not see .*of another node") as caught:
         measure_shard("0/2", work, None)
@@ -131,26 +133,26 @@ def test_the_command_prints_the_same_rows(engine: str, results, truth, fsv2v):
         assert done.exit_code == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    spread, alone = rows("--engine", engine, "--jobs", "2"), rows()
-    values = [{row["result"]: row["value"] for row in each} for each in (spread, alone)]
+    parallel, single = rows("--engine", engine, "--jobs", "2"), rows()
+    values = [{row["result"]: row["value"] for row in each} for each in (parallel, single)]
     means = {str(Path(truth).parent / method) for method in ("ours", "theirs")}
     assert values[0].keys() == {*results, *means} and values[0] == pytest.approx(values[1])
 
 
-def test_options_of_a_cluster_and_of_many_processes_are_refused_where_they_have_no_use(results, truth, fsv2v):
-    elsewhere = fsv2v("evaluate", *results, "-r", truth, "--address", "nowhere:1")
-    assert elsewhere.exit_code == 2 and "Add --engine ray" in elsewhere.stderr
-    merging = fsv2v("evaluate", "--merge", "part.npz", "--jobs", 2)
-    assert merging.exit_code == 2 and "can be used with it" in merging.stderr
+def test_options_for_clusters_and_processes_are_refused_where_they_have_no_effect(results, truth, fsv2v):
+    result = fsv2v("evaluate", *results, "-r", truth, "--address", "nowhere:1")
+    assert result.exit_code == 2 and "Add --engine ray" in result.stderr
+    result = fsv2v("evaluate", "--merge", "part.npz", "--jobs", 2)
+    assert result.exit_code == 2 and "can be used with it" in result.stderr
 
 
-def test_a_warning_of_a_shard_is_told(results, truth, tmp_path: Path):
+def test_a_warning_of_a_shard_is_reported(results, truth, tmp_path: Path):
     if reason := set_metric("fid-squeezenet").missing():
         pytest.skip(reason)
-    told: list[str] = []
+    warnings: list[str] = []
     options = replace(OPTIONS, metrics=("fid-squeezenet",), cache=str(tmp_path / "statistics"))
     list(evaluate_parallel(results, [truth], options, jobs=2))
     for entry in (tmp_path / "statistics").iterdir():
         entry.write_bytes(b"broken")
-    list(evaluate_parallel(results, [truth], options, lambda event: told.append(event.get("warning", "")), jobs=2))
-    assert any("are broken and are computed again" in text for text in told)
+    list(evaluate_parallel(results, [truth], options, lambda event: warnings.append(event.get("warning", "")), jobs=2))
+    assert any("are broken and are computed again" in text for text in warnings)

@@ -1,4 +1,4 @@
-"""The page of a study in a real Chromium: whole studies by mouse, keys and finger, from the disk and from a server, to the figures."""
+"""The page of a study in a real Chromium: complete studies by mouse, keys and touch, from disk and from a server, and their scores."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLIPS, CATCH, FRAMES, FPS = 3, 2, 15, 15
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ours/, theirs/ and truth/ with a second of a wandering disc each, 320x180."""
+    """ours/, theirs/ and truth/ with videos of a moving disc, one second of 320x180 each."""
     root = tmp_path_factory.mktemp("methods")
     for method, colour in (("ours", (30, 120, 200)), ("theirs", (200, 90, 30)), ("truth", (60, 60, 60))):
         for clip in range(CLIPS):
@@ -54,7 +54,7 @@ def make_site(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
 
 @pytest.fixture(scope="module")
 def site(make_site: Callable[..., Path]) -> Path:
-    """One without --post."""
+    """A study without --post."""
     return make_site()
 
 
@@ -69,7 +69,7 @@ def key_of(site: Path) -> Key:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
-    """serve(handler class) -> the address of a server on this machine."""
+    """serve(handler class) -> the address of a local server."""
     servers = []
 
     def serve(handler: Callable[..., BaseHTTPRequestHandler]) -> str:
@@ -91,7 +91,7 @@ class Files(SimpleHTTPRequestHandler):
 
 
 class Collector(BaseHTTPRequestHandler):
-    """Takes answers from pages of any origin, once `broken` is over."""
+    """Accepts answers from pages of any origin; fails while `broken` is true."""
 
     arrived: list[bytes] = []
     broken = False
@@ -108,58 +108,58 @@ class Collector(BaseHTTPRequestHandler):
         pass
 
 
-# Working through a study
+# Complete studies
 
 
-def question_shown(browser: Browser, key: Key) -> tuple[Question, list[str]]:
+def visible_question(browser: Browser, key: Key) -> tuple[Question, list[str]]:
     """The question on the page, and its videos from left to right."""
     sources = browser.value("[...document.querySelectorAll('.card:not([hidden]) .choice video')].map((video) => video.src)")
-    shown = [Path(source).stem for source in sources]
-    (question,) = (question for question in key.questions if set(question.videos) == set(shown))
-    return question, shown
+    videos = [Path(source).stem for source in sources]
+    (question,) = (question for question in key.questions if set(question.videos) == set(videos))
+    return question, videos
 
 
-def ready(browser: Browser, number: int) -> None:
+def wait_until_ready(browser: Browser, number: int) -> None:
     browser.wait(f"document.getElementById('count').textContent.startsWith('{number} of')")
     browser.wait("document.querySelector('.card:not([hidden]) .choice:enabled')")
 
 
-Chosen = Callable[[Browser, int], None]
-"""How a side is chosen: 0 is video 1."""
+Choose = Callable[[Browser, int], None]
+"""Chooses a side: 0 is video 1."""
 
 
-def with_keys(browser: Browser, side: int) -> None:
+def by_keys(browser: Browser, side: int) -> None:
     browser.press(("ArrowLeft", "ArrowRight")[side])
 
 
-def with_the_mouse(browser: Browser, side: int) -> None:
+def by_mouse(browser: Browser, side: int) -> None:
     browser.click(f".card:not([hidden]) .choice:nth-child({side + 1})")
 
 
-def with_a_finger(browser: Browser, side: int) -> None:
+def by_touch(browser: Browser, side: int) -> None:
     browser.tap(f".card:not([hidden]) .choice:nth-child({side + 1})")
 
 
-def answer(browser: Browser, key: Key, taste: Preference, choose: Chosen, numbers: range) -> list[str]:
-    """Answer questions number `numbers` of the page; returns the questions in the order in which they came."""
-    met = []
+def answer(browser: Browser, key: Key, preference: Preference, choose: Choose, numbers: range) -> list[str]:
+    """Answer the questions of the page with these numbers. Returns their ids in order."""
+    answered = []
     for number in numbers:
-        ready(browser, number)
-        question, shown = question_shown(browser, key)
-        choose(browser, shown.index(question.videos[0 if taste(question) else 1]))
-        met.append(question.id)
-    return met
+        wait_until_ready(browser, number)
+        question, videos = visible_question(browser, key)
+        choose(browser, videos.index(question.videos[0 if preference(question) else 1]))
+        answered.append(question.id)
+    return answered
 
 
-def whole_study(browser: Browser, address: str, key: Key, taste: Preference, choose: Chosen) -> None:
+def complete_study(browser: Browser, address: str, key: Key, preference: Preference, choose: Choose) -> None:
     browser.open(address)
     browser.click("#start")
-    answer(browser, key, taste, choose, range(1, CLIPS + CATCH + 1))
+    answer(browser, key, preference, choose, range(1, CLIPS + CATCH + 1))
     browser.wait("!document.getElementById('end').hidden")
 
 
-def downloaded(browser: Browser) -> Path:
-    """The file of the answers."""
+def download_answers(browser: Browser) -> Path:
+    """The file of answers that the page offers."""
     path = browser.download("#download")
     assert path.suffix == ".json"
     return path
@@ -171,11 +171,11 @@ def scores(capfd: pytest.CaptureFixture[str], key: Path, *files: Path) -> list[d
     return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
 
-def test_whole_studies_from_the_disk_to_the_figures(browser, site, key, capfd):
+def test_studies_from_disk_are_completed_downloaded_and_scored(browser, site, key, capfd):
     files = []
-    for worker, taste, choose in (("ann", likes_ours, with_keys), ("ben", likes_theirs, with_the_mouse), ("cat", is_fooled, with_keys)):
-        whole_study(browser, f"{site.as_uri()}/index.html?worker={worker}", key, taste, choose)
-        files.append(downloaded(browser))
+    for worker, preference, choose in (("ann", likes_ours, by_keys), ("ben", likes_theirs, by_mouse), ("cat", is_fooled, by_keys)):
+        complete_study(browser, f"{site.as_uri()}/index.html?worker={worker}", key, preference, choose)
+        files.append(download_answers(browser))
         assert browser.value("document.getElementById('code').textContent") == json.loads(files[-1].read_text())["code"]
     assert browser.complaints == []
     ours, theirs, *rest = scores(capfd, site.with_name("site.key.json"), *files)
@@ -189,71 +189,71 @@ def test_whole_studies_from_the_disk_to_the_figures(browser, site, key, capfd):
     assert all(0 <= row["seconds"] < 60 for row in workers.values())
 
 
-def test_answers_arrive_at_the_server_and_nobody_else_is_asked_for_anything(browser, make_site, serve, capfd, tmp_path):
+def test_answers_are_sent_to_the_server_without_other_requests(browser, make_site, serve, capfd, tmp_path):
     collector: Any = type("Here", (Collector,), {"arrived": []})
     post = serve(collector) + "/answers"
     site = make_site(post=post, reference=True, code="DONE-42")
     address = serve(partial(Files, directory=str(site)))
-    whole_study(browser, f"{address}/?workerId=A1B2", key_of(site), likes_ours, with_the_mouse)
+    complete_study(browser, f"{address}/?workerId=A1B2", key_of(site), likes_ours, by_mouse)
     browser.wait("document.getElementById('sent').textContent === 'Your answers have arrived.'")
     assert browser.value("document.getElementById('code').textContent") == "DONE-42"
-    assert not browser.value("document.getElementById('hand-in').offsetHeight"), "nothing is left to be done by hand"
+    assert not browser.value("document.getElementById('hand-in').offsetHeight"), "the worker need not send a file"
     (body,) = collector.arrived
     (tmp_path / "posted.json").write_bytes(body)
-    assert scores(capfd, site.with_name("site.key.json"), tmp_path / "posted.json", downloaded(browser))[0]["rate"] == 1
+    assert scores(capfd, site.with_name("site.key.json"), tmp_path / "posted.json", download_answers(browser))[0]["rate"] == 1
     assert {request for request in browser.requests if not request.startswith((address, "data:", "blob:"))} == {post}
     assert browser.complaints == []
     browser.open(f"{address}/?workerId=A1B2")
     browser.wait("document.getElementById('sent').textContent === 'Your answers have arrived.'")
-    assert len(collector.arrived) == 1, "who comes back does not send them again"
+    assert len(collector.arrived) == 1, "a worker who comes back does not send them again"
 
 
-def test_a_server_that_fails_is_told_of_and_tried_again(browser, make_site, serve):
+def test_a_failing_server_is_reported_and_can_be_tried_again(browser, make_site, serve):
     collector: Any = type("Here", (Collector,), {"arrived": [], "broken": True})
     site = make_site(post=serve(collector))
-    whole_study(browser, f"{site.as_uri()}/index.html", key_of(site), likes_ours, with_keys)
+    complete_study(browser, f"{site.as_uri()}/index.html", key_of(site), likes_ours, by_keys)
     browser.wait("document.getElementById('sent').textContent.includes('503')")
     assert browser.value("document.getElementById('hand-in').offsetHeight") > 0
-    assert json.loads(downloaded(browser).read_text())["worker"].startswith("anonymous-")
+    assert json.loads(download_answers(browser).read_text())["worker"].startswith("anonymous-")
     collector.broken = False
     browser.click("#again")
     browser.wait("document.getElementById('sent').textContent === 'Your answers have arrived.'")
     assert len(collector.arrived) == 1
 
 
-def test_a_reload_goes_on_where_the_worker_stopped(browser, site, key):
+def test_a_reloaded_page_continues_with_the_next_question(browser, site, key):
     address = f"{site.as_uri()}/index.html?PROLIFIC_PID=p1"
     browser.open(address)
     browser.click("#start")
-    met = answer(browser, key, likes_ours, with_keys, range(1, 3))
-    ready(browser, 3)
-    third = question_shown(browser, key)
+    answered = answer(browser, key, likes_ours, by_keys, range(1, 3))
+    wait_until_ready(browser, 3)
+    third = visible_question(browser, key)
     browser.open(address)
     assert browser.value("document.getElementById('start').textContent") == "Continue"
     assert "answered 2" in browser.value("document.getElementById('intro').innerText")
     browser.click("#start")
-    ready(browser, 3)
-    assert question_shown(browser, key) == third
-    met += answer(browser, key, likes_ours, with_keys, range(3, CLIPS + CATCH + 1))
+    wait_until_ready(browser, 3)
+    assert visible_question(browser, key) == third
+    answered += answer(browser, key, likes_ours, by_keys, range(3, CLIPS + CATCH + 1))
     browser.wait("!document.getElementById('end').hidden")
-    stored = json.loads(downloaded(browser).read_text())
-    assert [row["question"] for row in stored["answers"]] == met and set(met) == set(key.blocks[0])
+    stored = json.loads(download_answers(browser).read_text())
+    assert [row["question"] for row in stored["answers"]] == answered and set(answered) == set(key.blocks[0])
     browser.open(address)
-    assert browser.value("document.getElementById('end').offsetHeight") > 0, "who is done stays done"
+    assert browser.value("document.getElementById('end').offsetHeight") > 0, "a finished study stays finished"
 
 
-def test_order_and_sides_differ_from_worker_to_worker_and_favour_nobody(browser, site, key):
+def test_order_and_sides_are_random_per_worker_and_unbiased(browser, site, key):
     browser.open(f"{site.as_uri()}/index.html")
     plans = browser.value("Array.from({length: 600}, (_, number) => plan('worker' + number).map((one) => [one.id, one.shown[0]]))")
     assert plans == browser.value("Array.from({length: 600}, (_, number) => plan('worker' + number).map((one) => [one.id, one.shown[0]]))")
     for question in key.questions:
-        places = [[name for name, _ in plan].index(question.id) for plan in plans]
-        assert np.bincount(places) == pytest.approx(600 / (CLIPS + CATCH), abs=50)  # 5 standard deviations
+        positions = [[name for name, _ in plan].index(question.id) for plan in plans]
+        assert np.bincount(positions) == pytest.approx(600 / (CLIPS + CATCH), abs=50)  # 5 standard deviations
         left = sum(first == question.videos[0] for plan in plans for name, first in plan if name == question.id)
         assert left == pytest.approx(300, abs=61)
 
 
-def test_dealt_parts_are_drawn_evenly(browser, make_site):
+def test_blocks_of_questions_are_assigned_evenly(browser, make_site):
     site = make_site(per_worker=1)
     browser.open(f"{site.as_uri()}/index.html")
     drawn = browser.value("Array.from({length: 600}, (_, number) => plan('worker' + number).map((one) => one.id).sort().join())")
@@ -269,41 +269,41 @@ TIMES = "[...document.querySelectorAll('.card:not([hidden]) video[src]')].map((v
 
 
 def watch(browser: Browser, seconds: float) -> np.ndarray:
-    """The times of the videos shown, [samples, videos] in seconds of the video."""
-    end, seen = time.monotonic() + seconds, []
+    """The current times of the visible videos, sampled for a number of seconds: [samples, videos] in seconds."""
+    end, times = time.monotonic() + seconds, []
     while time.monotonic() < end:
-        seen.append(browser.value(TIMES))
+        times.append(browser.value(TIMES))
         time.sleep(0.02)
-    return np.array(seen)
+    return np.array(times)
 
 
 @pytest.mark.parametrize("host", ["disk", "server"])
-def test_the_videos_repeat_in_step(browser, make_site, serve, host):
+def test_the_videos_repeat_in_sync(browser, make_site, serve, host):
     site = make_site(reference=True)
     browser.open(f"{site.as_uri()}/index.html" if host == "disk" else serve(partial(Files, directory=str(site))))
     browser.click("#start")
-    ready(browser, 1)
-    seen = watch(browser, 4)
-    assert seen.shape[1] == 3 and seen.max() > 0.8
-    assert (np.diff(seen[:, 0]) < -0.5).sum() >= 2, "a video of one second comes back within four"
-    same_round = np.ptp(seen, axis=1) < 0.6  # the moment at which one has gone back and another is about to
-    assert same_round.mean() > 0.9 and np.quantile(np.ptp(seen[same_round], axis=1), 0.95) < 0.2
+    wait_until_ready(browser, 1)
+    times = watch(browser, 4)
+    assert times.shape[1] == 3 and times.max() > 0.8
+    assert (np.diff(times[:, 0]) < -0.5).sum() >= 2, "a video of one second repeats within four"
+    same_round = np.ptp(times, axis=1) < 0.6  # leaves out samples at which only some of the videos have started again
+    assert same_round.mean() > 0.9 and np.quantile(np.ptp(times[same_round], axis=1), 0.95) < 0.2
 
 
-def test_a_video_that_falls_behind_is_waited_for(browser, site):
+def test_the_other_videos_wait_for_a_slow_one(browser, site):
     browser.open(f"{site.as_uri()}/index.html")
     browser.click("#start")
-    ready(browser, 1)
+    wait_until_ready(browser, 1)
     browser.value("document.querySelector('.card:not([hidden]) .choice video').playbackRate = 0.4")
-    seen = watch(browser, 6)
-    assert (np.diff(seen[:, 0]) < -0.5).sum() >= 1
-    assert (np.ptp(seen, axis=1) < 0.25).mean() > 0.9
+    times = watch(browser, 6)
+    assert (np.diff(times[:, 0]) < -0.5).sum() >= 1
+    assert (np.ptp(times, axis=1) < 0.25).mean() > 0.9
 
 
-def test_space_and_the_button_pause_and_go_on(browser, site):
+def test_space_and_the_button_pause_and_resume(browser, site):
     browser.open(f"{site.as_uri()}/index.html")
     browser.click("#start")
-    ready(browser, 1)
+    wait_until_ready(browser, 1)
     browser.press(" ")
     browser.wait("[...document.querySelectorAll('.card:not([hidden]) video[src]')].every((video) => video.paused)")
     time.sleep(0.2)
@@ -314,39 +314,41 @@ def test_space_and_the_button_pause_and_go_on(browser, site):
     assert np.ptp(watch(browser, 0.5), axis=0).min() > 0
 
 
-def test_who_prefers_less_motion_starts_the_videos_and_then_may_answer(browser, site, key):
+def test_with_reduced_motion_the_worker_starts_the_videos_before_answering(browser, site, key):
     browser.prefer(prefers_reduced_motion="reduce")
     browser.open(f"{site.as_uri()}/index.html?worker=still")
     browser.click("#start")
     browser.wait("[...document.querySelectorAll('.card:not([hidden]) video[src]')].every((video) => video.readyState >= 2)")
     time.sleep(0.3)
     assert np.ptp(watch(browser, 0.3)) == 0 and browser.value("document.getElementById('pause').textContent") == "Play"
-    with_keys(browser, 0)
+    by_keys(browser, 0)
     time.sleep(0.4)
-    assert browser.value("document.getElementById('count').textContent").startswith("1 of"), "nobody judges what has not been seen"
+    assert browser.value("document.getElementById('count').textContent").startswith("1 of"), (
+        "a question cannot be answered before its videos have been played"
+    )
     browser.click("#pause")
-    answer(browser, key, likes_ours, with_keys, range(1, 2))
-    ready(browser, 2)
+    answer(browser, key, likes_ours, by_keys, range(1, 2))
+    wait_until_ready(browser, 2)
 
 
-def test_the_next_videos_load_while_these_are_watched(browser, site):
+def test_the_next_videos_are_loaded_in_advance(browser, site):
     browser.open(f"{site.as_uri()}/index.html")
     browser.click("#start")
-    ready(browser, 1)
+    wait_until_ready(browser, 1)
     browser.wait("[...document.querySelectorAll('.card[hidden] video[src]')].filter((video) => video.readyState === 4).length === 2")
 
 
-def test_a_held_key_answers_one_question(browser, site, key):
+def test_a_held_key_answers_only_one_question(browser, site, key):
     browser.open(f"{site.as_uri()}/index.html?worker=heavy")
     browser.click("#start")
-    ready(browser, 1)
+    wait_until_ready(browser, 1)
     for repeat in [False] + [True] * 20:
         browser.call("Input.dispatchKeyEvent", type="keyDown", key="ArrowLeft", windowsVirtualKeyCode=37, autoRepeat=repeat)
         time.sleep(0.05)
-    ready(browser, 2)
+    wait_until_ready(browser, 2)
 
 
-def test_a_video_that_cannot_be_loaded_is_told_of(browser, make_site):
+def test_a_video_that_cannot_be_loaded_is_reported(browser, make_site):
     site = make_site()
     for video in (site / "videos").iterdir():
         video.unlink()
@@ -356,21 +358,21 @@ def test_a_video_that_cannot_be_loaded_is_told_of(browser, make_site):
     assert browser.value("document.querySelectorAll('.choice:enabled').length") == 0
 
 
-# Everybody's page
+# Small screens and accessibility
 
 
 @pytest.mark.parametrize("size", [(390, 844), (844, 390), (320, 568)], ids="{0[0]}x{0[1]}".format)
-def test_a_phone_shows_everything_without_scrolling_sideways_and_fingers_answer(browser, make_site, size):
+def test_a_phone_shows_both_videos_without_scrolling_and_touch_answers(browser, make_site, size):
     site = make_site(reference=True)
     browser.resize(*size, phone=True)
     browser.open(f"{site.as_uri()}/index.html?worker=phone")
     assert browser.value("document.documentElement.scrollWidth") <= size[0]
     browser.tap("#start")
-    ready(browser, 1)
+    wait_until_ready(browser, 1)
     assert browser.value("document.documentElement.scrollWidth") <= size[0]
     low = browser.value("document.querySelector('.card:not([hidden]) .choice:last-child').getBoundingClientRect().bottom")
-    assert browser.value("scrollY") == 0 and low <= size[1], "both videos are seen at once"
-    answer(browser, key_of(site), likes_ours, with_a_finger, range(1, CLIPS + CATCH + 1))
+    assert browser.value("scrollY") == 0 and low <= size[1], "both videos are visible at once"
+    answer(browser, key_of(site), likes_ours, by_touch, range(1, CLIPS + CATCH + 1))
     browser.wait("!document.getElementById('end').hidden")
 
 
@@ -388,26 +390,26 @@ CONTRAST = """
     }
   };
   const hasText = (element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-  const spoken = [...document.querySelectorAll("body *")].filter((element) => element.offsetHeight && hasText(element));
-  return spoken.map((element) => {
+  const withText = [...document.querySelectorAll("body *")].filter((element) => element.offsetHeight && hasText(element));
+  return withText.map((element) => {
     const [one, other] = [light(getComputedStyle(element).color), light(behind(element))].sort();
     return [element.textContent.trim().slice(0, 30), (other + 0.05) / (one + 0.05)];
   });
 })()
 """
-"""Of every visible text against what is behind it, by WCAG 2."""
+"""JavaScript: [text, contrast] of each visible text against its background, by WCAG 2."""
 
 
-def test_text_has_contrast_controls_have_names_and_the_focus_is_seen(browser, make_site):
+def test_text_has_contrast_and_controls_have_names_and_a_visible_focus(browser, make_site):
     site = make_site(reference=True)
     browser.open(f"{site.as_uri()}/index.html?worker=all")
-    weak = [found for found in browser.value(CONTRAST) if found[1] < 4.5]
+    weak = [row for row in browser.value(CONTRAST) if row[1] < 4.5]
     browser.press("Tab")
     assert browser.value("document.activeElement.id") == "start"
     assert browser.value("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     browser.press("Enter")
-    ready(browser, 1)
-    weak += [found for found in browser.value(CONTRAST) if found[1] < 4.5]
+    wait_until_ready(browser, 1)
+    weak += [row for row in browser.value(CONTRAST) if row[1] < 4.5]
     assert browser.value("document.activeElement.id") == "ask", "a screen reader reads the question"
     nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
     named = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node["ignored"]]
@@ -415,8 +417,8 @@ def test_text_has_contrast_controls_have_names_and_the_focus_is_seen(browser, ma
     assert ("progressbar", f"1 of {CLIPS + CATCH}") in [(role.lower(), name) for role, name in named]
     browser.press("Tab")
     assert browser.value("document.activeElement.className") == "choice"
-    answer(browser, key_of(site), likes_ours, with_keys, range(1, CLIPS + CATCH + 1))
+    answer(browser, key_of(site), likes_ours, by_keys, range(1, CLIPS + CATCH + 1))
     browser.wait("!document.getElementById('end').hidden")
-    weak += [found for found in browser.value(CONTRAST) if found[1] < 4.5]
+    weak += [row for row in browser.value(CONTRAST) if row[1] < 4.5]
     assert weak == []
     assert browser.value("document.documentElement.lang") == "en"

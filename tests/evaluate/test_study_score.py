@@ -1,4 +1,4 @@
-"""`evaluate score`: the figures against closed forms, and answers that nobody should believe."""
+"""`evaluate score`: rates and intervals against closed forms, and answers that are not valid."""
 
 from __future__ import annotations
 
@@ -18,46 +18,48 @@ from stages.evaluate.intervals import bootstrap_workers, wilson
 
 
 @pytest.mark.parametrize("answers", [1, 2, 10, 61, 6000])
-def test_wilsons_interval_is_scipys(answers: int):
+def test_the_wilson_interval_is_that_of_scipy(answers: int):
     for chosen in {0, 1, answers // 3, answers // 2, answers - 1, answers}:
         expected = stats.binomtest(chosen, answers).proportion_ci(0.95, method="wilson")
         assert wilson(chosen, answers) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
-def test_wilsons_interval_by_hand():
-    """1.96^2 is 3.8416: of 10 answers, all for one, the lower end is 10 / (10 + 3.8416)."""
+def test_the_wilson_interval_of_ten_equal_answers():
+    """1.96^2 is 3.8416: if all of 10 answers are for one method, the lower end is 10 / (10 + 3.8416)."""
     low, high = wilson(10, 10)
     assert low == pytest.approx(10 / (10 + 3.8414588), abs=1e-7) and high == 1.0
 
 
-def test_without_answers_nothing_is_known():
+def test_the_interval_without_answers_is_0_to_1():
     assert wilson(0, 0) == (0.0, 1.0)
 
 
-def test_with_one_answer_each_drawing_workers_is_drawing_from_a_binomial_distribution():
+def test_resampling_workers_with_one_answer_each_gives_a_binomial_distribution():
     chosen = [1] * 60 + [0] * 40
     expected = stats.binom(100, 0.6).ppf([0.025, 0.975]) / 100
-    assert bootstrap_workers(chosen, [1] * 100) == pytest.approx(tuple(expected), abs=0.011)  # one answer, the step of both distributions
+    assert bootstrap_workers(chosen, [1] * 100) == pytest.approx(
+        tuple(expected), abs=0.011
+    )  # one answer, the step size of both distributions
 
 
-def test_workers_of_one_mind_make_the_interval_as_wide_as_if_each_had_one_answer():
-    of_one_mind = bootstrap_workers([30] * 12 + [0] * 8, [30] * 20)
-    assert of_one_mind == bootstrap_workers([1] * 12 + [0] * 8, [1] * 20)
+def test_workers_whose_answers_are_all_equal_count_like_one_answer_each():
+    interval = bootstrap_workers([30] * 12 + [0] * 8, [30] * 20)
+    assert interval == bootstrap_workers([1] * 12 + [0] * 8, [1] * 20)
     low, high = wilson(360, 600)
-    assert of_one_mind is not None and of_one_mind[1] - of_one_mind[0] > 4 * (high - low)
+    assert interval is not None and interval[1] - interval[0] > 4 * (high - low)
 
 
-def test_workers_who_answer_differently_often_weigh_by_their_answers():
+def test_workers_are_weighted_by_their_numbers_of_answers():
     assert bootstrap_workers([90, 0], [90, 10]) == (0.0, 1.0) and bootstrap_workers([90, 9], [90, 10]) == (0.9, 1.0)
 
 
 @pytest.mark.slow
-def test_thousands_of_workers_are_no_matter():
+def test_the_interval_of_thousands_of_workers_is_normal():
     expected = stats.norm(0.5, (0.25 / 6000) ** 0.5).ppf([0.025, 0.975])  # by the central limit theorem
     assert bootstrap_workers([0, 1] * 3000, [1] * 6000) == pytest.approx(tuple(expected), abs=1e-3)
 
 
-def test_drawing_from_one_worker_says_nothing():
+def test_a_single_worker_has_no_bootstrap_interval():
     assert bootstrap_workers([3], [4]) is None
 
 
@@ -73,18 +75,18 @@ def score(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
         files = [str(write_answers(tmp_path / "answers", each, f"{index}")) for index, each in enumerate(answers)]
         capfd.readouterr()
         code = run(["evaluate", "score", *files, "--json", *options])
-        said = capfd.readouterr()
-        return code, [json.loads(line) for line in said.out.splitlines()], said.err
+        output = capfd.readouterr()
+        return code, [json.loads(line) for line in output.out.splitlines()], output.err
 
     return score
 
 
-def test_rates_are_those_of_the_workers_tastes(score):
+def test_rates_are_those_of_the_preferences_of_workers(score):
     key = small_key(clips=4)
-    tastes = {"a": likes_ours, "b": likes_ours, "c": likes_theirs}
-    code, rows, said = score(key, *(answers_of(key, worker, taste) for worker, taste in tastes.items()))
+    preferences = {"a": likes_ours, "b": likes_ours, "c": likes_theirs}
+    code, rows, stderr = score(key, *(answers_of(key, worker, preference) for worker, preference in preferences.items()))
     ours, theirs = (row for row in rows if row["row"] == "preference")
-    assert (code, said) == (0, "")
+    assert (code, stderr) == (0, "")
     assert (ours["method"], ours["other"], ours["preferred"], ours["answers"], ours["workers"]) == ("ours", "theirs", 8, 12, 3)
     assert ours["rate"] == pytest.approx(2 / 3) and (ours["low"], ours["high"]) == pytest.approx(wilson(8, 12))
     assert (ours["low_workers"], ours["high_workers"]) == bootstrap_workers([4, 4, 0], [4, 4, 4])
@@ -95,8 +97,8 @@ def test_rates_are_those_of_the_workers_tastes(score):
     assert [(row["clip"], row["preferred"], row["answers"]) for row in clips] == [(f"clip{index}", 2, 3) for index in range(4)]
 
 
-def test_agreement_is_with_the_majority_of_the_others_where_there_is_one(score):
-    """a, b, c like ours; d likes theirs but on clip0. Without d, the others agree everywhere; without a, they are 2 : 1 or 3 : 0."""
+def test_agreement_is_measured_with_the_majority_of_the_others(score):
+    """a, b, c prefer ours; d prefers theirs, except in clip0. The others of d agree everywhere; those of a are 2 : 1 or 3 : 0."""
     key = small_key(clips=4)
     answers = [answers_of(key, worker, likes_ours) for worker in "abc"]
     answers.append(answers_of(key, "d", lambda question: question.kind == "catch" or question.clip == "clip0"))
@@ -105,39 +107,39 @@ def test_agreement_is_with_the_majority_of_the_others_where_there_is_one(score):
     assert {row["compared"] for row in workers.values()} == {4}
 
 
-def test_a_tie_of_the_others_is_no_majority(score):
+def test_a_tie_of_the_others_is_not_a_majority(score):
     key = small_key(clips=4)
-    answers = [answers_of(key, worker, taste) for worker, taste in (("a", likes_ours), ("b", likes_ours), ("c", likes_theirs))]
+    answers = [answers_of(key, worker, preference) for worker, preference in (("a", likes_ours), ("b", likes_ours), ("c", likes_theirs))]
     workers = {row["worker"]: row for row in score(key, *answers)[1] if row["row"] == "worker"}
     assert (workers["a"]["agreement"], workers["a"]["compared"]) == (None, 0)
     assert (workers["c"]["agreement"], workers["c"]["compared"]) == (0, 4)
 
 
-def test_who_fails_catch_questions_is_named_and_left_out(score):
+def test_workers_who_fail_catch_questions_are_named_and_left_out(score):
     key = small_key(clips=3, catch=4)
     fails_one = lambda question: question.kind == "pair" or question is not key.questions[-1]  # noqa: E731
     answers = [answers_of(key, "fooled", is_fooled), answers_of(key, "careful", likes_theirs), answers_of(key, "slipped", fails_one)]
-    code, rows, said = score(key, *answers)
+    code, rows, stderr = score(key, *answers)
     workers = {row["worker"]: row for row in rows if row["row"] == "worker"}
-    assert code == 0 and "worker fooled is left out: 4 of 4 catch questions failed" in said and "slipped" not in said
+    assert code == 0 and "worker fooled is left out: 4 of 4 catch questions failed" in stderr and "slipped" not in stderr
     assert {worker: (row["failed"], row["left_out"]) for worker, row in workers.items()} == {
         "fooled": (4, True), "careful": (0, False), "slipped": (1, False)
     }  # fmt: skip
     assert rows[0]["answers"] == 6 and rows[0]["rate"] == 0.5
-    assert workers["careful"]["agreement"] == 0, "who is left out is no part of the majority"
+    assert workers["careful"]["agreement"] == 0, "workers who are left out do not count for the majority"
 
     strict = score(key, *answers, options=("--max-failed", "0.2"))[1]
     assert [row["worker"] for row in strict if row["row"] == "worker" and row["left_out"]] == ["fooled", "slipped"]
     assert score(key, *answers, options=("--max-failed", "1"))[1][0]["answers"] == 9
 
 
-def test_nobody_left_is_an_error(score):
+def test_leaving_out_all_workers_is_an_error(score):
     key = small_key()
-    code, rows, said = score(key, answers_of(key, "fooled", is_fooled))
-    assert (code, rows) == (3, []) and "--max-failed" in said
+    code, rows, stderr = score(key, answers_of(key, "fooled", is_fooled))
+    assert (code, rows) == (3, []) and "--max-failed" in stderr
 
 
-def test_the_share_of_video_1_and_the_median_time_tell_who_only_clicks(score):
+def test_the_share_of_video_1_and_the_median_time_are_reported_per_worker(score):
     key = small_key()
     answers = answers_of(key, "a", likes_ours)
     for index, row in enumerate(answers["answers"]):
@@ -148,7 +150,7 @@ def test_the_share_of_video_1_and_the_median_time_tell_who_only_clicks(score):
     assert worker["code"] == "code of a"
 
 
-def test_parts_of_a_dealt_study_add_up(score):
+def test_blocks_of_a_study_add_up(score):
     key = small_key(clips=5, per_worker=2)
     assert sorted(map(len, key.blocks)) == [2 + 1, 2 + 2, 2 + 2]
     answers = [answers_of(key, f"worker{block}", likes_ours, block) for block in range(3)]
@@ -157,7 +159,7 @@ def test_parts_of_a_dealt_study_add_up(score):
     assert [row["answers"] for row in rows if row["row"] == "clip"] == [1] * 5
 
 
-def test_without_json_two_aligned_tables_are_the_data(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_without_json_the_scores_are_two_aligned_tables(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     key = small_key()
     key.write(tmp_path / "site.key.json")
     files = [str(write_answers(tmp_path, answers_of(key, worker, likes_ours))) for worker in ("ann", "benedict")]
@@ -167,27 +169,27 @@ def test_without_json_two_aligned_tables_are_the_data(tmp_path: Path, capfd: pyt
     assert second[2].startswith("benedict") and second[2].index("yes") == second[0].index("counts")
 
 
-# Answers from strangers
+# Untrusted answers
 
 
-def test_the_same_answers_twice_count_once(score):
+def test_repeated_answers_count_once(score):
     key = small_key()
     answers = answers_of(key, "a", likes_ours)
-    code, rows, said = score(key, answers, answers, answers_of(key, "b", likes_ours))
-    assert code == 0 and rows[0]["workers"] == 2 and "1.json repeats" in said
+    code, rows, stderr = score(key, answers, answers, answers_of(key, "b", likes_ours))
+    assert code == 0 and rows[0]["workers"] == 2 and "1.json repeats" in stderr
 
 
 def test_different_answers_of_one_worker_are_refused(score):
     key = small_key()
-    code, rows, said = score(key, answers_of(key, "a", likes_ours), answers_of(key, "a", likes_theirs))
-    assert (code, rows) == (3, []) and "0.json and" in said and "different answers of worker a" in said
+    code, rows, stderr = score(key, answers_of(key, "a", likes_ours), answers_of(key, "a", likes_theirs))
+    assert (code, rows) == (3, []) and "0.json and" in stderr and "different answers of worker a" in stderr
 
 
-@pytest.mark.parametrize(("name", "shown"), [("Anna\u00a0Smith", r"Anna\xa0Smith"), ("\x1b[31m", r"\x1b[31m")])
-def test_names_of_strangers_are_made_safe_to_print(score, name: str, shown: str):
+@pytest.mark.parametrize(("name", "printed"), [("Anna\u00a0Smith", r"Anna\xa0Smith"), ("\x1b[31m", r"\x1b[31m")])
+def test_worker_names_are_escaped_in_output(score, name: str, printed: str):
     key = small_key()
     code, rows, _ = score(key, answers_of(key, name, likes_ours))
-    assert code == 0 and [row["worker"] for row in rows if "worker" in row] == [shown]
+    assert code == 0 and [row["worker"] for row in rows if "worker" in row] == [printed]
 
 
 def _first(answers: dict[str, Any]) -> dict[str, Any]:
@@ -195,7 +197,7 @@ def _first(answers: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "sentence"),
+    ("damage", "sentence"),
     [
         (lambda answers: answers.update(schema="fsv2v.answers/2"), "format fsv2v.answers/2"),
         (lambda answers: answers.update(study="another"), "is in none of"),
@@ -216,45 +218,47 @@ def _first(answers: dict[str, Any]) -> dict[str, Any]:
         (lambda answers: answers["answers"][0].pop("seconds"), "damaged"),
     ],
 )
-def test_what_the_page_cannot_have_written_is_refused_with_a_sentence(score, spoil, sentence: str):
+def test_answers_that_the_page_cannot_write_are_refused_with_a_sentence(score, damage, sentence: str):
     key = small_key()
     answers = answers_of(key, "a", likes_ours)
-    spoil(answers)
-    code, rows, said = score(key, answers)
+    damage(answers)
+    code, rows, stderr = score(key, answers)
     assert (code, rows) == (3, [])
-    assert said.startswith("fsv2v: error: ") and ("0.json" in said or "another" in said)
-    assert sentence in said and "Traceback" not in said
+    assert stderr.startswith("fsv2v: error: ") and ("0.json" in stderr or "another" in stderr)
+    assert sentence in stderr and "Traceback" not in stderr
 
 
 def test_answers_of_two_studies_are_not_mixed(score):
     key, other = small_key(), small_key()
-    code, rows, said = score(key, answers_of(key, "a", likes_ours), answers_of(other, "b", likes_ours))
-    assert (code, rows) == (3, []) and f"1.json answers another study ({other.study}, not {key.study})" in said
+    code, rows, stderr = score(key, answers_of(key, "a", likes_ours), answers_of(other, "b", likes_ours))
+    assert (code, rows) == (3, []) and f"1.json answers another study ({other.study}, not {key.study})" in stderr
 
 
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"a": 1}'],
-    ids=["nothing", "cut off", "a list", "no text", "a tower", "something else"],
+    ids=["empty", "truncated", "a list", "not text", "nested lists", "another object"],
 )
-def test_a_file_of_something_else_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str], content: bytes):
+def test_a_file_that_does_not_contain_answers_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str], content: bytes):
     small_key().write(tmp_path / "site.key.json")
     (tmp_path / "a.json").write_bytes(content)
     assert run(["evaluate", "score", str(tmp_path / "a.json")]) == 3
-    said = capfd.readouterr()
-    assert said.out == "" and "a.json" in said.err and "Traceback" not in said.err
+    output = capfd.readouterr()
+    assert output.out == "" and "a.json" in output.err and "Traceback" not in output.err
 
 
-def test_files_are_listed_on_stdin_and_none_at_all_is_a_sentence(fsv2v, tmp_path: Path):
+def test_files_can_be_listed_on_stdin_and_an_empty_list_is_an_error(fsv2v, tmp_path: Path):
     key = small_key()
     key.write(tmp_path / "site.key.json")
     listed = "".join(f"{write_answers(tmp_path, answers_of(key, worker, likes_ours))}\n" for worker in "ab")
     assert json.loads(fsv2v("evaluate", "score", "-", "--json", stdin=listed).lines[0])["workers"] == 2
-    nothing = fsv2v("evaluate", "score", "-")
-    assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (3, "", "fsv2v: error: There are no answers to score\n")
+    empty = fsv2v("evaluate", "score", "-")
+    assert (empty.exit_code, empty.stdout, empty.stderr) == (3, "", "fsv2v: error: There are no answers to score\n")
 
 
-def test_the_key_is_found_beside_the_site_or_named(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+def test_the_key_is_found_beside_the_answers_or_in_the_working_folder_or_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
     key = small_key()
     file = str(write_answers(tmp_path / "deep" / "answers", answers_of(key, "a", likes_ours)))
     elsewhere = tmp_path / "elsewhere" / "site.key.json"
@@ -269,7 +273,7 @@ def test_the_key_is_found_beside_the_site_or_named(tmp_path: Path, capfd: pytest
 
 
 @pytest.mark.parametrize("content", ["{}", "no", '{"schema": "fsv2v.study/2"}'])
-def test_a_key_that_is_none_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str], content: str):
+def test_a_file_that_is_not_a_key_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str], content: str):
     (tmp_path / "k.json").write_text(content)
     file = write_answers(tmp_path, answers_of(small_key(), "a", likes_ours))
     assert run(["evaluate", "score", str(file), "--key", str(tmp_path / "k.json")]) == 3

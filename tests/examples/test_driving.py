@@ -1,4 +1,4 @@
-"""examples/driving.clip is what its generator makes, and looks like somebody who talks."""
+"""examples/driving.clip is the output of its generator, and moves like a person who talks."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def points(generator: ModuleType) -> np.ndarray:
     return generator.driving_points()[:, 0]
 
 
-def test_the_shipped_clip_is_what_the_generator_makes(generator: ModuleType, tmp_path: Path):
+def test_the_shipped_clip_is_the_output_of_the_generator(generator: ModuleType, tmp_path: Path):
     generator.write_clip(tmp_path / "driving.clip")
-    made, shipped = open_clip(tmp_path / "driving.clip"), open_clip(EXAMPLES / "driving.clip")
-    assert shipped.layers() == made.layers() == ["landmarks", "sketch"]
-    np.testing.assert_allclose(shipped.layer("landmarks").arrays()["points"], made.layer("landmarks").arrays()["points"], atol=1e-3)
-    for ours, theirs in zip(made.layer("sketch").images(0, 120), shipped.layer("sketch").images(0, 120), strict=True):
+    generated, shipped = open_clip(tmp_path / "driving.clip"), open_clip(EXAMPLES / "driving.clip")
+    assert shipped.layers() == generated.layers() == ["landmarks", "sketch"]
+    np.testing.assert_allclose(shipped.layer("landmarks").arrays()["points"], generated.layer("landmarks").arrays()["points"], atol=1e-3)
+    for ours, theirs in zip(generated.layer("sketch").images(0, 120), shipped.layer("sketch").images(0, 120), strict=True):
         assert np.abs(ours.astype(int) - theirs).mean() < 0.1
 
 
@@ -43,7 +43,7 @@ def test_the_shipped_clip_is_small():
     assert sum(file.stat().st_size for file in (EXAMPLES / "driving.clip").rglob("*")) < 1_500_000
 
 
-def test_a_clip_that_is_there_is_not_replaced(generator: ModuleType, tmp_path: Path):
+def test_an_existing_clip_is_not_replaced(generator: ModuleType, tmp_path: Path):
     generator.write_clip(tmp_path / "driving.clip")
     with pytest.raises(ParametersDiffer):
         generator.write_clip(tmp_path / "driving.clip")
@@ -55,12 +55,12 @@ def test_the_head_is_symmetric_and_starts_upright_and_frontal(generator: ModuleT
     np.testing.assert_allclose(mirror(points[0], generator.SIZE)[:, :2], points[0][:, :2], atol=0.5)
 
 
-def test_the_face_stays_inside_the_frame_and_moves_without_jerks(generator: ModuleType, points: np.ndarray):
+def test_the_face_stays_inside_the_frame_and_moves_smoothly(generator: ModuleType, points: np.ndarray):
     assert points[..., :2].min() > 20 and points[..., :2].max() < generator.SIZE - 20
     assert np.linalg.norm(np.diff(points[..., :2], axis=0), axis=-1).max() < 8, "pixels per frame"
 
 
-def test_it_talks_blinks_turns_and_nods(points: np.ndarray):
+def test_the_face_talks_blinks_turns_and_nods(points: np.ndarray):
     xy, scale = points[..., :2], eye_distance(points[0])
     mouth = (xy[:, 66, 1] - xy[:, 62, 1]) / scale
     eyes = np.mean([np.ptp(xy[:, eye, 1], axis=1) for eye in (RIGHT_EYE, LEFT_EYE)], axis=0) / scale

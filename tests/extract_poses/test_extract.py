@@ -1,4 +1,4 @@
-"""fsv2v extract-poses, as a function: from a clip to its layer `poses`."""
+"""The function behind `fsv2v extract-poses`: from a clip to its layer `poses`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from stages.extract_poses import PoseOptions, extract
 
 @pytest.fixture
 def people(shared: Path, tmp_path: Path) -> Callable[..., Clip]:
-    """people(name, start, stop): some frames of a clip of ../shared/data/people, as a new clip."""
+    """people(name, start, stop): frames of a video in the folder data/people of the shared data, as a new clip."""
 
-    def make(name: str, start: int, stop: int, ending: str = ".mp4") -> Clip:
-        frames = list(read_frames(shared / "data/people" / f"{name}{ending}", start, stop))
+    def make(name: str, start: int, stop: int, suffix: str = ".mp4") -> Clip:
+        frames = list(read_frames(shared / "data/people" / f"{name}{suffix}", start, stop))
         return clip_of(frames, tmp_path / f"{name}.mp4")
 
     return make
@@ -35,7 +35,7 @@ def clip_of(frames: list[np.ndarray], path: Path) -> Clip:
     return as_clip(path, path.parent)
 
 
-def test_a_dancer_becomes_body_25(people) -> None:
+def test_the_poses_of_a_dancer_are_in_body_25(people) -> None:
     clip = people("musepose_dance", 90, 96)
     outcome = extract(clip, PoseOptions())
     assert (outcome.layer, outcome.status, outcome.notes) == ("poses", "done", {"frames_without_person": 0})
@@ -47,13 +47,13 @@ def test_a_dancer_becomes_body_25(people) -> None:
     assert keypoints.shape == (6, 25, 3) and arrays["track_id"].tolist() == [[0]] * 6
     neck, hip, ankles = keypoints[:, 1, 1], keypoints[:, 8, 1], keypoints[:, [11, 14], 1].mean(1)
     assert (keypoints[:, 0, 1] < neck).all() and (neck < hip).all() and (hip < ankles).all()
-    assert (keypoints[:, 2, 0] < keypoints[:, 5, 0]).all(), "she faces us: her right shoulder is on the image's left"
-    seen = keypoints[..., 2] > 0
-    assert (keypoints[~seen] == 0).all()
+    assert (keypoints[:, 2, 0] < keypoints[:, 5, 0]).all(), "she faces the camera: her right shoulder is on the left of the image"
+    visible = keypoints[..., 2] > 0
+    assert (keypoints[~visible] == 0).all()
     assert (boxes[:, 0] >= 0).all() and (boxes[:, 2] < clip.width).all() and (boxes[:, 3] < clip.height).all()
 
 
-def test_the_same_again_is_skipped_and_another_person_is_refused(people) -> None:
+def test_a_second_run_is_skipped_and_other_parameters_are_refused(people) -> None:
     clip = people("musepose_dance", 90, 92)
     extract(clip, PoseOptions())
     assert extract(clip, PoseOptions()).status == "skipped"
@@ -64,7 +64,7 @@ def test_the_same_again_is_skipped_and_another_person_is_refused(people) -> None
     assert clip.layer("poses").digest == before, "the same bytes"
 
 
-def test_a_scene_that_is_empty_at_first(people) -> None:
+def test_a_person_can_appear_after_the_first_frames(people) -> None:
     person = people("musepose_dance", 90, 93)
     frames = list(person.frames())
     clip = clip_of([np.full_like(frames[0], 120)] * 2 + frames, person.path.parent / "late.mp4")
@@ -74,26 +74,26 @@ def test_a_scene_that_is_empty_at_first(people) -> None:
     assert (arrays["track_id"][2:] >= 0).any(axis=1).all()
 
 
-def test_nobody_at_all_is_a_sentence_and_leaves_nothing(shared, tmp_path, leftovers) -> None:
+def test_a_clip_without_people_is_an_error_and_leaves_no_output(shared, tmp_path, leftovers) -> None:
     clip = clip_of([np.full((120, 160, 3), 120, np.uint8)] * 2, tmp_path / "wall.mp4")
     with pytest.raises(NoDetection, match="No person was found in any of the 2 frames"):
         extract(clip, PoseOptions())
     assert not clip.has("poses") and leftovers(clip.path) == []
 
 
-def test_black_white_and_frozen_frames(people) -> None:
+def test_black_and_white_frames_have_no_person_and_frozen_frames_the_same_pose(people) -> None:
     dancer = people("musepose_dance", 90, 92)
     frames = list(dancer.frames())
     frames = [frames[0], *[np.zeros_like(frames[0])] * 8, *[frames[1]] * 5, *[np.full_like(frames[0], 255)] * 3]
     clip = clip_of(frames, dancer.path.parent / "faulty.mp4")
     assert extract(clip, PoseOptions()).notes == {"frames_without_person": 11}
     keypoints = clip.layer("poses").arrays()["keypoints"][:, 0]
-    assert not keypoints[1:9].any() and not keypoints[14:].any(), "eight frames are too long a gap to fill, and the end is open"
+    assert not keypoints[1:9].any() and not keypoints[14:].any(), "a gap of eight frames is too long to fill, and the end is no gap"
     frozen = keypoints[9:14]
     assert np.abs(frozen[:, :, :2] - frozen[0, :, :2])[frozen[..., 2] > 0].max() < 0.05 * clip.height
 
 
-def test_rules_are_counted_and_who_drops_everybody_is_told(people, leftovers) -> None:
+def test_frames_dropped_by_rules_are_counted_and_dropping_all_frames_is_an_error(people, leftovers) -> None:
     clip = people("musepose_dance", 90, 93)
     assert extract(clip, PoseOptions(drop=("small", "truncated"))).notes["frames_dropped"] == {"small": 0, "truncated": 0}
     frozen = clip_of([next(iter(clip.frames()))] * 20, clip.path.parent / "frozen.mp4")
@@ -104,19 +104,19 @@ def test_rules_are_counted_and_who_drops_everybody_is_told(people, leftovers) ->
         extract(clip, PoseOptions(drop=("tall",)))
 
 
-def test_a_crowd_keeps_its_identities_for_a_second(shared, tmp_path) -> None:
+def test_identities_in_a_crowd_are_kept_for_a_second(shared, tmp_path) -> None:
     clip = as_clip(shared / "data/people/openpose_video.avi", tmp_path)
     extract(clip, PoseOptions(person="all"))
     identities = clip.layer("poses").arrays()["track_id"]
     second = round(clip.fps)
     starts = range(clip.num_frames - second)
-    kept = [(np.diff(identities[start : start + second], axis=0) == 0).all(0) & (identities[start] >= 0) for start in starts]
-    assert max(kept_now.sum() for kept_now in kept) >= 3
+    unchanged = [(np.diff(identities[start : start + second], axis=0) == 0).all(0) & (identities[start] >= 0) for start in starts]
+    assert max(tracks.sum() for tracks in unchanged) >= 3
 
 
-def test_identities_come_back_from_openpose_files_that_name_nobody(people, tmp_path) -> None:
-    """Every dancer of an OpenPose folder is followed, though its files list the people of each frame in any order."""
-    clip = people_avi(people, 30, 60)
+def test_identities_are_restored_from_openpose_files_without_ids(people, tmp_path) -> None:
+    """Every dancer in an OpenPose folder is tracked, even if the files list the people of each frame in any order."""
+    clip = crowd(people, 30, 60)
     extract(clip, PoseOptions(person="all"))
     folder = export(clip, "poses", tmp_path / "json", "openpose")
     random = np.random.default_rng(0)
@@ -128,14 +128,14 @@ def test_identities_come_back_from_openpose_files_that_name_nobody(people, tmp_p
     before = clip.layer("poses").arrays()
     for column in np.flatnonzero((before["track_id"] >= 0).all(0)):
         same = (np.abs(again["keypoints"] - before["keypoints"][:, column, None]) < 1e-3).all((2, 3))
-        assert same.all(0).any(), f"the person in slot {column} has a slot of his own again"
+        assert same.all(0).any(), f"the person in slot {column} has one slot again"
 
 
-def people_avi(people: Callable[..., Clip], start: int, stop: int) -> Clip:
-    """Frames of the crowd in ../shared/data/people/openpose_video.avi."""
+def crowd(people: Callable[..., Clip], start: int, stop: int) -> Clip:
+    """Frames of the crowd in data/people/openpose_video.avi."""
     return people("openpose_video", start, stop, ".avi")
 
 
-def test_a_number_that_nobody_has_is_told_apart_from_an_empty_clip(people) -> None:
+def test_a_number_without_a_person_has_another_message_than_an_empty_clip(people) -> None:
     with pytest.raises(NoDetection, match="no person number 7: 1 person is seen at once"):
         extract(people("musepose_dance", 90, 92), PoseOptions(person=7))

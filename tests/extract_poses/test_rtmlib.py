@@ -1,4 +1,4 @@
-"""Whole bodies through rtmlib, with networks of the real inputs and outputs that always see the same person."""
+"""Whole bodies by rtmlib, with networks that have the real inputs and outputs but always detect the same person."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ rtmlib = pytest.importorskip("stages.extract_poses.backends.rtmlib")
 
 
 def save_network(path, size: tuple[int, int], **outputs: np.ndarray) -> None:
-    """A network whose outputs do not depend on its picture."""
+    """Save a network with constant outputs."""
     nodes = [onnx.helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(value)) for name, value in outputs.items()]
     image = onnx.helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, [1, 3, *size])
     results = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, value.shape) for name, value in outputs.items()]
@@ -26,7 +26,7 @@ def save_network(path, size: tuple[int, int], **outputs: np.ndarray) -> None:
 
 @pytest.fixture
 def networks(tmp_path, monkeypatch):
-    """A folder with a detector that sees one person and an estimator that sees point n at (n, 2 n) of its 192 x 256 picture."""
+    """A folder with a detector of one person and an estimator that places point n at (n, 2 n) of its image, 192 x 256 pixels."""
     rtmlib._fetch_file.cache_clear()
     monkeypatch.setenv("FSV2V_WEIGHTS_MIRROR", str(tmp_path))
     boxes = np.array([[[160, 160, 480, 480, 0.9]]], np.float32)
@@ -34,14 +34,14 @@ def networks(tmp_path, monkeypatch):
     across, down = np.zeros((1, 133, 384), np.float32), np.zeros((1, 133, 512), np.float32)
     for point in range(133):
         across[0, point, 2 * point], down[0, point, 2 * point] = 8.0, 8.0
-    down[0, 16] = 0.1  # the right ankle is not seen
+    down[0, 16] = 0.1  # the right ankle is not detected
     across[0, 16] = 0.1
     save_network(tmp_path / "rtmw-dw-x-l_simcc-cocktail14_270e-256x192_20231122.onnx", (256, 192), x=across, y=down)
     yield tmp_path
     rtmlib._fetch_file.cache_clear()
 
 
-def test_a_whole_body_becomes_body_25_hands_and_face(networks, make_tiny_video, tmp_path, capfd):
+def test_a_whole_body_has_body_25_hands_and_face(networks, make_tiny_video, tmp_path, capfd):
     clip = as_clip(make_tiny_video(tmp_path / "a.mp4"), tmp_path)
     assert extract(clip, PoseOptions(backend="rtmlib", smoothing=0)).status == "done"
     arrays = clip.layer("poses").arrays()
@@ -52,13 +52,13 @@ def test_a_whole_body_becomes_body_25_hands_and_face(networks, make_tiny_video, 
     assert body[0, 2] == 1 and np.allclose(body[1, :2], (body[2, :2] + body[5, :2]) / 2), "the neck is between the shoulders"
     assert not body[11].any(), "the right ankle"
     steps = np.diff(arrays["face"][0, 0, :68, :2], axis=0)
-    assert np.allclose(steps, steps[0], atol=1e-3), "the points of the face follow one another"
-    assert capfd.readouterr().out == "", "nothing but data goes to stdout"
+    assert np.allclose(steps, steps[0], atol=1e-3), "the points of the face are in order"
+    assert capfd.readouterr().out == "", "stdout carries data only"
     weights = clip.layer("poses").meta["producer"]["weights"]
     assert len(weights) == 2 and all(len(digest) == 64 for digest in weights.values())
 
 
-def test_without_its_networks_it_says_where_they_can_be_put(tmp_path, monkeypatch):
+def test_without_its_networks_the_error_says_where_to_put_them(tmp_path, monkeypatch):
     rtmlib._fetch_file.cache_clear()
     monkeypatch.setenv("FSV2V_WEIGHTS_MIRROR", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Whom --drop takes out of a data set."""
+"""The rules of --drop, which exclude people from a data set."""
 
 from __future__ import annotations
 
@@ -23,60 +23,60 @@ def person(x: float = 200, top: float = 20, height: float = 200) -> np.ndarray:
     return body
 
 
-def dropped(bodies: np.ndarray, *names: str, others: list[list[np.ndarray]] | None = None) -> tuple[list[bool], dict[str, int]]:
-    """For each frame whether the one person is taken out, and the counts."""
-    everybody = [[body, *more] for body, more in zip(bodies, others or [[]] * len(bodies), strict=True)]
-    boxes = [np.stack([box_of_points(one[one[:, 2] > 0]) for one in people]) for people in everybody]
+def apply_rules(bodies: np.ndarray, *names: str, others: list[list[np.ndarray]] | None = None) -> tuple[list[bool], dict[str, int]]:
+    """(whether the person is dropped in each frame, number of dropped frames per rule). others: further people in each frame."""
+    people = [[body, *more] for body, more in zip(bodies, others or [[]] * len(bodies), strict=True)]
+    boxes = [np.stack([box_of_points(body[body[:, 2] > 0]) for body in in_frame]) for in_frame in people]
     out, counts = rules.apply(names, rules.ClipPoses(bodies[:, None], boxes, 10.0, 400))
     return out[:, 0].tolist(), counts
 
 
-def test_small_is_less_than_a_quarter_of_the_picture() -> None:
+def test_a_person_of_less_than_a_quarter_of_the_image_is_small() -> None:
     bodies = np.stack([person(height=99), person(height=101)])
-    assert dropped(bodies, "small") == ([True, False], {"small": 1})
+    assert apply_rules(bodies, "small") == ([True, False], {"small": 1})
 
 
-def test_truncated_lacks_head_or_feet() -> None:
+def test_a_person_without_head_or_feet_is_truncated() -> None:
     whole, headless, footless = person(), person(), person()
     headless[NAMES.index("nose")] = 0
     footless[NAMES.index("left ankle")] = 0
-    assert dropped(np.stack([whole, headless, footless]), "truncated") == ([False, True, True], {"truncated": 2})
+    assert apply_rules(np.stack([whole, headless, footless]), "truncated") == ([False, True, True], {"truncated": 2})
 
 
-def test_overlapping_shares_a_part_of_his_width() -> None:
+def test_people_whose_boxes_share_a_part_of_the_width_overlap() -> None:
     bodies = np.stack([person(), person(), person()])
     others = [[], [person(x=230)], [person(x=300)]]
-    assert dropped(bodies, "overlapping", others=others) == ([False, True, False], {"overlapping": 1})
+    assert apply_rules(bodies, "overlapping", others=others) == ([False, True, False], {"overlapping": 1})
 
 
-def test_static_stands_still_for_half_a_second() -> None:
+def test_a_person_who_does_not_move_for_half_a_second_is_static() -> None:
     bodies = np.stack([person()] * 8 + [person(x=200 + 10 * t) for t in range(1, 8)])
-    found, counts = dropped(bodies, "static")
-    assert found == [True] * 8 + [False] * 7 and counts == {"static": 8}
+    frames, counts = apply_rules(bodies, "static")
+    assert frames == [True] * 8 + [False] * 7 and counts == {"static": 8}
 
 
-def test_several_rules_count_each_for_itself() -> None:
+def test_each_rule_counts_its_own_frames() -> None:
     bodies = np.stack([person(height=80)])
     bodies[0, NAMES.index("nose")] = 0
-    assert dropped(bodies, "small", "truncated") == ([True], {"small": 1, "truncated": 1})
+    assert apply_rules(bodies, "small", "truncated") == ([True], {"small": 1, "truncated": 1})
 
 
-def test_frames_without_anybody_are_nobodys_fault() -> None:
+def test_frames_without_a_person_are_not_counted() -> None:
     bodies = np.zeros((1, 25, 3), np.float32)
-    assert dropped(bodies, *rules.RULES) == ([False], dict.fromkeys(rules.RULES, 0))
+    assert apply_rules(bodies, *rules.RULES) == ([False], dict.fromkeys(rules.RULES, 0))
 
 
 @pytest.mark.parametrize("name", rules.RULES)
-def test_every_rule_of_the_command_is_known(name: str) -> None:
-    assert dropped(np.stack([person()] * 2), name)[1].keys() == {name}
+def test_every_rule_can_be_applied(name: str) -> None:
+    assert apply_rules(np.stack([person()] * 2), name)[1].keys() == {name}
 
 
-def test_who_is_detected_twice_does_not_overlap_with_himself() -> None:
-    assert dropped(np.stack([person()]), "overlapping", others=[[person(x=203)]]) == ([False], {"overlapping": 0})
+def test_a_person_who_is_detected_twice_does_not_overlap() -> None:
+    assert apply_rules(np.stack([person()]), "overlapping", others=[[person(x=203)]]) == ([False], {"overlapping": 0})
 
 
-def test_whose_own_box_is_missing_overlaps_with_the_other_one() -> None:
-    """As in a frame in which a short gap was filled."""
+def test_a_person_without_a_box_overlaps_with_other_people() -> None:
+    """Frames in which a short gap was filled have no detected box."""
     body, other = person(), person(x=240)
     box = box_of_points(other[other[:, 2] > 0])[None]
     out, _ = rules.apply(["overlapping"], rules.ClipPoses(body[None, None], [box], 10.0, 400))

@@ -21,7 +21,7 @@ def portrait() -> np.ndarray:
 
 @pytest.fixture
 def clip_of(tmp_path: Path) -> Callable[..., Clip]:
-    """clip_of(frames, name="a"): frames (uint8 RGB, all of one size) as a new clip at 25 Hz."""
+    """clip_of(frames, name="a"): a new clip of these frames (uint8 RGB, of equal size) at 25 Hz."""
 
     def make(frames: Iterable[np.ndarray], name: str = "a") -> Clip:
         frames = list(frames)

@@ -1,4 +1,4 @@
-"""The landmark backends, and the registry they are found in."""
+"""The landmark backends and their registry."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from stages.errors import MissingRequirement, UsageError
 from weights import registry
 
 
-def test_a_file_in_the_folder_is_a_backend() -> None:
+def test_the_registry_lists_the_files_of_the_folder() -> None:
     assert Backends("landmarks").names() == ["dlib", "face-alignment", "mediapipe"]
     assert {kind for kind, _ in every_backend()} == {"landmarks", "poses", "segment", "flow"}
 
 
-def test_a_name_that_does_not_exist_lists_those_that_do() -> None:
+def test_the_error_for_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match="Choose one of: dlib, face-alignment, mediapipe"):
         Backends("landmarks").get("openface")
 
 
-def test_a_missing_package_is_told_with_its_remedy_and_breaks_nothing() -> None:
+def test_a_missing_package_is_reported_with_its_remedy() -> None:
     backend = dataclasses.replace(Backends("landmarks").get("dlib"), packages=(Package("no_such_package", "no-such"),))
     assert backend.missing() == "the package no_such_package is not installed: pip install no-such"
     assert not backend.available
 
 
-def test_auto_is_dlib_where_mediapipe_cannot_be_had_and_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Here the mirror holds a pointer of git-lfs in the place of the weights."""
+def test_auto_is_dlib_without_the_weights_of_mediapipe_and_reports_the_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The mirror contains a pointer of git-lfs instead of the weights."""
     (tmp_path / "face_landmarker.task").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3758596\n")
     monkeypatch.setenv("FSV2V_WEIGHTS_MIRROR", str(tmp_path))
     chosen = Backends("landmarks").require("auto")
     assert chosen.name == "dlib"
-    (said,) = chosen.notes["once"]
-    assert said.startswith(f"dlib is used, because the better mediapipe is not available: {tmp_path}/face_landmarker.task is damaged")
+    (note,) = chosen.notes["once"]
+    assert note.startswith(f"dlib is used, because the better mediapipe is not available: {tmp_path}/face_landmarker.task is damaged")
     assert Backends("landmarks").require("dlib").notes == {}, "dlib was chosen by name"
 
 
-def test_face_alignment_never_downloads_by_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_face_alignment_never_downloads_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("FSV2V_WEIGHTS", "FSV2V_WEIGHTS_MIRROR", "TORCH_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     assert (
@@ -59,7 +59,7 @@ def test_face_alignment_never_downloads_by_itself(monkeypatch: pytest.MonkeyPatc
         _checked_path("s3fd-619a316812.pth")
 
 
-def test_what_face_alignment_returns_becomes_faces() -> None:
+def test_output_of_face_alignment_is_converted_to_faces() -> None:
     from stages.extract_sketch.backends.face_alignment import FaceAlignmentFaces
 
     points = np.random.default_rng(0).uniform(10, 90, (68, 2)).astype(np.float32)
@@ -88,9 +88,9 @@ def test_mediapipe_looks_closer_where_it_misses_the_eyes_of_a_small_face(shared:
 
 @pytest.mark.parametrize("name", ["mediapipe", "dlib"])
 def test_detectors_return_pixels_with_centres_at_integers(shared: Path, portrait: np.ndarray, name: str) -> None:
-    """A picture tripled by repeating pixels has its points at 3 x + 1: a constant offset of the detector would come out once, not thrice.
+    """In an image enlarged three times by repeating pixels, points are at 3 x + 1. A constant offset of the detector is not enlarged.
 
-    A single picture measures it to within half a pixel, which is the size of the error to be found; therefore several crops are averaged.
+    A single image shows the offset with a precision of half a pixel, so several crops are averaged.
     """
     offsets = []
     for left, top in itertools.product(range(0, 48, 12), range(0, 24, 8)):
@@ -102,8 +102,8 @@ def test_detectors_return_pixels_with_centres_at_integers(shared: Path, portrait
     assert np.abs(np.mean(offsets, axis=0)).max() < 0.25
 
 
-def test_mediapipe_sees_irises_within_the_eyes(shared: Path, portrait: np.ndarray) -> None:
-    """Five points of each: the centre, then the right, upper, left and lower end; the eye at the left of the picture comes first."""
+def test_mediapipe_places_irises_within_the_eyes(shared: Path, portrait: np.ndarray) -> None:
+    """Each iris has five points: the centre, then the right, upper, left and lower end. The eye on the left of the image is first."""
     (face,) = Backends("landmarks").require("mediapipe").open("cpu")(portrait)
     assert face.points.shape == (78, 3)
     for eye, iris in ((face.points[36:42], face.points[68:73]), (face.points[42:48], face.points[73:78])):
@@ -113,8 +113,8 @@ def test_mediapipe_sees_irises_within_the_eyes(shared: Path, portrait: np.ndarra
     assert np.array_equal(face.box, np.concatenate([face.points[:68, :2].min(0), face.points[:68, :2].max(0)]))
 
 
-def test_a_task_that_the_garbage_collector_closes_never_waits_for_one_that_runs() -> None:
-    """It may be collected in the middle of another task's call, whose lock MediaPipe needs for closing."""
+def test_closing_a_task_in_the_garbage_collector_never_waits_for_a_running_task() -> None:
+    """A task may be collected during the call of another task, which holds the lock that MediaPipe needs for closing."""
     from stages.mediapipe_task import _close
 
     running, closed = threading.Lock(), threading.Event()
@@ -130,7 +130,7 @@ def test_a_task_that_the_garbage_collector_closes_never_waits_for_one_that_runs(
     assert closed.wait(10)
 
 
-def test_mediapipe_is_silent(shared: Path, portrait: np.ndarray, capfd: pytest.CaptureFixture[str]) -> None:
+def test_mediapipe_prints_nothing(shared: Path, portrait: np.ndarray, capfd: pytest.CaptureFixture[str]) -> None:
     detector = Backends("landmarks").require("mediapipe").open("cpu")
     assert len(detector(portrait)) == 1
     assert capfd.readouterr() == ("", "")

@@ -1,4 +1,4 @@
-"""fsv2v extract-sketch, as a function: from a clip to its layers `landmarks` and `sketch`."""
+"""The function behind `fsv2v extract-sketch`: from a clip to its layers `landmarks` and `sketch`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def blank(height: int = 256, width: int = 256) -> np.ndarray:
     return np.full((height, width, 3), 90, np.uint8)
 
 
-def test_a_face_becomes_landmarks_in_ibug_order_and_a_sketch(clip_of, portrait) -> None:
+def test_a_face_has_landmarks_in_ibug_order_and_a_sketch(clip_of, portrait) -> None:
     clip = clip_of([portrait] * 3)
     outcome = extract(clip, OFFLINE)
     assert (outcome.layer, outcome.status, outcome.frames) == ("sketch", "done", 3)
@@ -43,9 +43,9 @@ def test_a_face_becomes_landmarks_in_ibug_order_and_a_sketch(clip_of, portrait) 
     assert points.shape == (3, 1, 68, 3) and points.dtype == np.float32
     face = points[0, 0]
     assert (face[:, 2] > 0).all()
-    assert (np.diff(face[:17, 0]) > -1).all(), "the contour runs from the image's left to its right"
-    assert face[8, 1] == face[:17, 1].max(), "its middle is the chin"
-    assert face[36:42, 0].mean() < face[42:48, 0].mean(), "the person's right eye is on the image's left"
+    assert (np.diff(face[:17, 0]) > -1).all(), "the contour runs from left to right in the image"
+    assert face[8, 1] == face[:17, 1].max(), "the middle of the contour is the chin"
+    assert face[36:42, 0].mean() < face[42:48, 0].mean(), "the right eye of the person is on the left of the image"
     assert face[17:27, 1].mean() < face[36:48, 1].mean() < face[30, 1] < face[48:, 1].mean() < face[8, 1], "brows, eyes, nose, mouth, chin"
 
     sketch = clip.layer("sketch").image(0)
@@ -75,7 +75,7 @@ def test_frames_without_a_face_have_confidence_0_and_an_empty_sketch_and_are_cou
     assert all(not clip.layer("sketch").image(index).any() for index in range(3, 7))
 
 
-def test_a_clip_without_any_face_is_a_sentence_and_leaves_nothing(clip_of, visible_layers, leftovers) -> None:
+def test_a_clip_without_a_face_is_an_error_and_leaves_no_output(clip_of, visible_layers, leftovers) -> None:
     clip = clip_of([blank()] * 2)
     with pytest.raises(NoDetection, match=r"No face was found in any of the 2 frames") as caught:
         extract(clip, OFFLINE)
@@ -94,7 +94,7 @@ def two_faces(portrait: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("face", "side"), [("largest", "right"), (0, "left"), ("1", "right"), ("center", "left")])
-def test_which_of_several_faces(clip_of, two_faces, face, side) -> None:
+def test_the_option_face_chooses_one_of_several_faces(clip_of, two_faces, face, side) -> None:
     clip = clip_of([two_faces] * 2)
     extract(clip, replace(OFFLINE, face=face))
     points = points_of(clip)
@@ -102,33 +102,33 @@ def test_which_of_several_faces(clip_of, two_faces, face, side) -> None:
     assert ("left" if points[0, 0, :, 0].mean() < 356 else "right") == side
 
 
-def test_all_faces_each_in_its_own_slot(clip_of, two_faces) -> None:
+def test_all_faces_have_their_own_slots(clip_of, two_faces) -> None:
     clip = clip_of([two_faces] * 2)
     extract(clip, replace(OFFLINE, face="all"))
     assert points_of(clip).shape == (2, 2, 68, 3)
     assert np.abs(np.diff(points_of(clip)[..., 0].mean(-1), axis=0)).max() < 3
 
 
-def test_a_face_that_is_not_there_by_number(clip_of, portrait) -> None:
+def test_the_number_of_an_absent_face_is_an_error(clip_of, portrait) -> None:
     with pytest.raises(NoDetection, match="Face 3 was chosen; faces are numbered from the left"):
         extract(clip_of([portrait]), replace(OFFLINE, face=3))
 
 
-def test_nonsense_is_refused_before_anything_is_done(clip_of, portrait) -> None:
+def test_invalid_options_are_refused(clip_of, portrait) -> None:
     clip = clip_of([portrait])
     for options in (SketchOptions("dlib", face="prettiest"), SketchOptions("dlib", smoothing=-1), SketchOptions("nonesuch")):
         with pytest.raises(UsageError):
             extract(clip, options)
 
 
-def test_a_face_cut_by_the_border_is_found_and_warned_about(clip_of, portrait) -> None:
+def test_a_face_cut_by_the_border_is_detected_with_a_warning(clip_of, portrait) -> None:
     clip = clip_of([portrait[:, 92:]])
     outcome = extract(clip, OFFLINE)
     assert outcome.notes["frames_with_cut_face"] == 1
     assert "cut by the border" in outcome.notes["warnings"][0]
 
 
-def test_the_same_again_is_skipped_and_other_parameters_are_refused(clip_of, portrait) -> None:
+def test_a_second_run_is_skipped_and_other_parameters_are_refused(clip_of, portrait) -> None:
     clip = clip_of([portrait] * 2)
     extract(clip, OFFLINE)
     before = digests(clip)
@@ -140,7 +140,7 @@ def test_the_same_again_is_skipped_and_other_parameters_are_refused(clip_of, por
     assert digests(clip)[0] == before[0] and digests(clip)[1] != before[1]
 
 
-def test_a_sketch_that_is_missing_is_drawn_from_the_landmarks_that_are_there(clip_of, portrait) -> None:
+def test_a_missing_sketch_is_drawn_from_existing_landmarks(clip_of, portrait) -> None:
     import shutil
 
     clip = clip_of([portrait] * 2)
@@ -159,9 +159,9 @@ def test_two_runs_give_the_same_bytes(clip_of, portrait) -> None:
     assert digests(first) == digests(second)
 
 
-def test_kill_9_at_any_moment_then_the_same_command_gives_the_same_bytes(fsv2v, face_video, tmp_path, visible_layers) -> None:
+def test_a_killed_command_that_runs_again_gives_the_same_bytes(fsv2v, face_video, tmp_path, visible_layers) -> None:
     arguments = ("extract-sketch", face_video, "--backend", "dlib", "-o")
-    assert fsv2v(*arguments, tmp_path / "calm.clip").exit_code == 0
+    assert fsv2v(*arguments, tmp_path / "undisturbed.clip").exit_code == 0
     for number, delay in enumerate(np.random.default_rng().uniform(0.3, 3.0, 2)):
         target = tmp_path / f"killed{number}.clip"
         process = fsv2v.start(*arguments, target)
@@ -170,11 +170,11 @@ def test_kill_9_at_any_moment_then_the_same_command_gives_the_same_bytes(fsv2v, 
         process.communicate()
         assert set(visible_layers(target)) <= {"frames", "landmarks", "sketch"}
         assert fsv2v(*arguments, target).exit_code == 0
-        assert digests(open_clip(target)) == digests(open_clip(tmp_path / "calm.clip"))
+        assert digests(open_clip(target)) == digests(open_clip(tmp_path / "undisturbed.clip"))
 
 
-def test_a_shot_cut_is_no_motion(shared: Path, clip_of: Callable[..., Clip]) -> None:
-    """moore_1 cuts to another picture at frame 269; the face before it must not be smeared into what follows."""
+def test_landmarks_are_not_smoothed_across_a_cut(shared: Path, clip_of: Callable[..., Clip]) -> None:
+    """The video has a cut at frame 269. Smoothing must not mix the faces before and after it."""
     from stages.clip import read_frames
     from stages.tracking.cuts import CutDetector
 
@@ -187,7 +187,7 @@ def test_a_shot_cut_is_no_motion(shared: Path, clip_of: Callable[..., Clip]) -> 
     raw = clip_of(frames, "raw")
     extract(raw, SketchOptions(backend="mediapipe", smoothing=0))
     assert points_of(clip)[..., 2].astype(bool).tolist() == points_of(raw)[..., 2].astype(bool).tolist()
-    assert np.abs(points_of(clip)[6] - points_of(raw)[6]).max() < 0.01, "the last frame before the cut has no neighbour on one side"
+    assert np.abs(points_of(clip)[6] - points_of(raw)[6]).max() < 0.01, "the last frame before the cut is not smoothed with the next"
 
 
 @pytest.mark.parametrize("name", ["liveportrait_d0.mp4", "1zlab_face.mp4", "pc_avs_pose4.mp4"])
@@ -195,46 +195,46 @@ def test_mediapipe_and_dlib_agree_on_real_faces(shared: Path, clip_of: Callable[
     from stages.clip import read_frames
 
     frames = list(read_frames(shared / "data/faces" / name, 20, 26))
-    found = []
+    landmarks = []
     for backend in ("mediapipe", "dlib"):
         clip = clip_of(frames, backend)
         extract(clip, SketchOptions(backend=backend))
-        found.append(points_of(clip)[:, 0])
-    error = np.linalg.norm(found[0] - found[1], axis=-1).mean(-1) / eye_distance(found[0])
+        landmarks.append(points_of(clip)[:, 0])
+    error = np.linalg.norm(landmarks[0] - landmarks[1], axis=-1).mean(-1) / eye_distance(landmarks[0])
     assert np.median(error) < 0.08
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_a_face_on_its_head_is_warned_about(turned: bool, clip_of, portrait) -> None:
-    """The detector finds one there, and would lay upright landmarks over it in silence."""
-    image = np.ascontiguousarray(portrait[::-1, ::-1]) if turned else portrait
+@pytest.mark.parametrize("upside_down", [False, True])
+def test_a_face_that_is_upside_down_causes_a_warning(upside_down: bool, clip_of, portrait) -> None:
+    """The detector would place upright landmarks on it without a warning."""
+    image = np.ascontiguousarray(portrait[::-1, ::-1]) if upside_down else portrait
     try:
         outcome = extract(clip_of([image] * 3), OFFLINE)
     except NoDetection:
-        assert turned, "better still"
+        assert upside_down, "no detection is also correct"
         return
-    assert any("upside down" in text for text in outcome.notes.get("warnings", ())) == turned
+    assert any("upside down" in text for text in outcome.notes.get("warnings", ())) == upside_down
 
 
 @pytest.mark.parametrize("backend", ["dlib", "mediapipe"])
-def test_of_real_people_only_those_on_their_heads_are_warned_about(backend: str, shared: Path, clip_of) -> None:
-    warned = {False: 0, True: 0}
-    found = {False: 0, True: 0}
+def test_of_real_faces_only_those_upside_down_cause_a_warning(backend: str, shared: Path, clip_of) -> None:
+    warnings = {False: 0, True: 0}
+    detected = {False: 0, True: 0}
     for number, name in enumerate(("liveportrait_d0", "liveportrait_s20", "1zlab_face", "styletalk_clip13", "liveportrait_s18")):
         frames = [frame for _, frame in zip(range(2), read_frames(next((shared / "data" / "faces").glob(f"{name}.*"))), strict=False)]
-        for turned in (False, True):
-            clip = clip_of([np.ascontiguousarray(f[::-1, ::-1]) if turned else f for f in frames], f"{number}{turned}")
+        for upside_down in (False, True):
+            clip = clip_of([np.ascontiguousarray(f[::-1, ::-1]) if upside_down else f for f in frames], f"{number}{upside_down}")
             try:
                 outcome = extract(clip, SketchOptions(backend=backend, background="none"))
             except NoDetection:
                 continue
-            found[turned] += 1
-            warned[turned] += any("upside down" in text for text in outcome.notes.get("warnings", ()))
-    assert warned[False] == 0 and found[False] == 5
-    assert warned[True] == found[True] > 0
+            detected[upside_down] += 1
+            warnings[upside_down] += any("upside down" in text for text in outcome.notes.get("warnings", ()))
+    assert warnings[False] == 0 and detected[False] == 5
+    assert warnings[True] == detected[True] > 0
 
 
-def test_auto_stays_with_the_backend_that_made_the_finished_landmarks(shared: Path, face_video: Path, tmp_path: Path) -> None:
+def test_auto_keeps_the_backend_of_existing_landmarks(shared: Path, face_video: Path, tmp_path: Path) -> None:
     clip = as_clip(face_video, tmp_path / "a.clip")
     extract(clip, OFFLINE)
     assert extract(clip, SketchOptions(backend="auto")).status == "skipped"

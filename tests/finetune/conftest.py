@@ -1,4 +1,4 @@
-"""A small model and a painted person to adapt it to."""
+"""A small model, and a painted person for finetuning."""
 
 from __future__ import annotations
 

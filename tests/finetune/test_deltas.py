@@ -1,4 +1,4 @@
-"""A finetuned model is a delta: small, of no use without its base, and certain which file that is."""
+"""Finetuning writes a delta: a small file that needs its base and identifies it by its digest."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_it_holds_the_changed_tensors_alone_and_names_its_base(anna: Path, base: Model):
+def test_a_delta_contains_only_changed_tensors_and_names_its_base(anna: Path, base: Model):
     info, changes = read_model(anna)
     assert {name.split(".")[0] for name in changes} == {"weight_generator", "blocks", "to_image"}
     assert set(changes) <= set(info["tuned"])
     assert base_of(info) == Base(base.sha256, "base.safetensors", "run/base.safetensors")
 
 
-def test_added_to_its_base_it_is_the_finetuned_model_to_the_precision_of_float16(base: Model, person, tmp_path: Path):
-    tuned, shown = load_model(base.path), examples_of(person, base.config.kind, base.config.size, "none", SHORT.num_examples)
-    tune(tuned.generator, finetune_batches(shown, SHORT.tuning.batch, SHORT.tuning.seed, torch.device("cpu")), SHORT.tuning, None)
+def test_a_delta_and_its_base_give_the_finetuned_model_in_float16_precision(base: Model, person, tmp_path: Path):
+    tuned, examples = load_model(base.path), examples_of(person, base.config.kind, base.config.size, "none", SHORT.num_examples)
+    tune(tuned.generator, finetune_batches(examples, SHORT.tuning.batch, SHORT.tuning.seed, torch.device("cpu")), SHORT.tuning, None)
     finetune([person], base, tmp_path / "anna.safetensors", SHORT)
     before, exact, again = weights(base), weights(tuned), weights(load_model(tmp_path / "anna.safetensors"))
     for name in exact:
@@ -63,33 +63,33 @@ def test_a_whole_model_needs_no_base(base: Model, person, tmp_path: Path):
     assert base_of(load_model(tmp_path / "anna.safetensors").info) is None
 
 
-@pytest.mark.parametrize("place", ["with its run", "beside", "mirror", "cache"])
-def test_the_base_is_found_wherever_it_has_moved(place: str, anna: Path, base: Model, tmp_path: Path):
+@pytest.mark.parametrize("location", ["with its run", "beside", "mirror", "cache"])
+def test_a_base_that_was_moved_is_found(location: str, anna: Path, base: Model, tmp_path: Path):
     expected = weights(load_model(anna))
-    if place == "with its run":
+    if location == "with its run":
         (tmp_path / "moved").mkdir()
         shutil.move(base.path.parent, tmp_path / "moved" / "run")
         anna = Path(shutil.move(anna, tmp_path / "moved"))
     else:
-        folder = tmp_path if place == "beside" else tmp_path / place
+        folder = tmp_path if location == "beside" else tmp_path / location
         folder.mkdir(exist_ok=True)
         shutil.move(base.path, folder / "base.safetensors")
     assert equal(weights(load_model(anna)), expected)
 
 
-def test_a_base_of_another_name_is_given(anna: Path, base: Model, tmp_path: Path):
+def test_a_base_of_another_name_can_be_passed(anna: Path, base: Model, tmp_path: Path):
     expected = weights(load_model(anna))
     elsewhere = Path(shutil.move(base.path, tmp_path / "elsewhere.safetensors"))
     assert equal(weights(load_model(anna, elsewhere)), expected)
 
 
-def test_a_missing_base_is_named_with_what_to_do(anna: Path, base: Model):
+def test_a_missing_base_is_reported_with_its_digest_and_a_remedy(anna: Path, base: Model):
     base.path.unlink()
     with pytest.raises(MissingRequirement, match=f"base.safetensors with the sha256 {base.sha256}.*FSV2V_WEIGHTS_MIRROR"):
         load_model(anna)
 
 
-def test_another_file_under_the_name_of_the_base_is_not_used_but_told(anna: Path, base: Model):
+def test_another_file_with_the_name_of_the_base_is_refused(anna: Path, base: Model):
     save_model(base.path, weights(base), base.config, {"step": 1})
     with pytest.raises(MissingRequirement, match="base.safetensors is another file"):
         load_model(anna)
@@ -97,7 +97,7 @@ def test_another_file_under_the_name_of_the_base_is_not_used_but_told(anna: Path
         load_model(anna, base.path)
 
 
-def test_a_delta_of_shipped_weights_says_nothing_about_this_machine_and_loads_on_any(tmp_path: Path):
+def test_a_delta_of_shipped_weights_loads_on_any_machine(tmp_path: Path):
     shipped = load_model(registry.path("face-256.safetensors"))
     changed = weights(shipped) | {"to_image.bias": weights(shipped)["to_image.bias"] + 0.5}
     base = Base(shipped.sha256, "face-256.safetensors")
@@ -121,12 +121,12 @@ def test_a_delta_never_replaces_its_own_base(base: Model, person):
     assert load_model(base.path).sha256 == base.sha256
 
 
-def test_the_command_says_that_a_snapshot_must_be_kept_and_synthesize_takes_the_delta(base: Model, person, tmp_path: Path, fsv2v):
+def test_the_command_says_that_the_base_must_be_kept_and_synthesize_takes_the_delta(base: Model, person, tmp_path: Path, fsv2v):
     common = ["--examples", person.path, "--device", "cpu"]
     tuned = fsv2v("finetune", *common, "--model", base.path, "--steps", 1, "--perceptual", "none", "-o", tmp_path / "anna.safetensors")
     assert tuned.exit_code == 0 and "keep that file, or write a whole model with --whole" in tuned.stderr
-    made = fsv2v("synthesize", *common, "--driving", person.path, "--model", tmp_path / "anna.safetensors", "-o", tmp_path / "anna.clip")
-    assert made.exit_code == 0 and (tmp_path / "anna.clip").is_dir()
+    result = fsv2v("synthesize", *common, "--driving", person.path, "--model", tmp_path / "anna.safetensors", "-o", tmp_path / "anna.clip")
+    assert result.exit_code == 0 and (tmp_path / "anna.clip").is_dir()
     base.path.unlink()
     missing = fsv2v("synthesize", *common, "--driving", person.path, "--model", tmp_path / "anna.safetensors", "-o", tmp_path / "b.clip")
     assert missing.exit_code == 4 and base.sha256 in missing.stderr and not (tmp_path / "b.clip").exists()

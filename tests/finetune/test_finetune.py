@@ -1,4 +1,4 @@
-"""finetune: the image branch learns the examples, the flow networks stay as they are."""
+"""finetune: the image branch learns the examples, and the flow networks do not change."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def test_only_the_weight_generator_and_the_image_branch_change(base, person, tmp
 
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"weight_generator", "blocks", "to_image"}
-    assert all(torch.equal(value, before[name]) for name, value in base.generator.state_dict().items())  # the next person begins anew
+    assert all(torch.equal(value, before[name]) for name, value in base.generator.state_dict().items())  # the base model does not change
 
 
-def test_examples_of_other_labels_than_the_models_are_refused(base, person, tmp_path):
+def test_examples_with_another_number_of_channels_are_refused(base, person, tmp_path):
     fewer = replace(base, generator=FewShotGenerator(replace(TINY, semantic_channels=3)))
     with pytest.raises(UsageError, match="have 7 channels, the model expects 3"):
         finetune([person], fewer, tmp_path / "tuned.safetensors", SHORT)
 
 
-def test_the_example_is_reproduced_better_afterwards(base, person, tmp_path):
-    shown = [example.sample for example in examples_of(person, "landmarks", TINY.size, "none", 4)]
-    frames = frame_of(shown, torch.device("cpu"))
+def test_finetuning_reduces_the_error_on_the_examples(base, person, tmp_path):
+    samples = [example.sample for example in examples_of(person, "landmarks", TINY.size, "none", 4)]
+    frames = frame_of(samples, torch.device("cpu"))
 
     def error(model):
         with torch.no_grad():
@@ -49,7 +49,7 @@ def test_the_example_is_reproduced_better_afterwards(base, person, tmp_path):
     assert error(load_model(tmp_path / "tuned.safetensors")) < untuned
 
 
-def test_the_same_again_is_skipped_and_other_settings_are_refused(base, person, tmp_path):
+def test_a_second_run_is_skipped_and_other_settings_are_refused(base, person, tmp_path):
     out = tmp_path / "tuned.safetensors"
     finetune([person], base, out, SHORT)
     assert finetune([person], load_model(base.path), out, SHORT) == "skipped"
@@ -65,12 +65,12 @@ def test_the_same_again_is_skipped_and_other_settings_are_refused(base, person, 
         finetune([open_clip(person.path)], load_model(base.path), out, SHORT)
 
 
-def test_of_two_that_make_one_model_the_second_is_refused(base, person, tmp_path):
-    def meanwhile(step, loss):
+def test_a_second_process_that_writes_the_same_model_is_refused(base, person, tmp_path):
+    def start_second(step, loss):
         with pytest.raises(UsageError, match="is being made by another process"):
             finetune([person], base, tmp_path / "tuned.safetensors", SHORT)
 
-    assert finetune([person], base, tmp_path / "tuned.safetensors", SHORT, on_step=meanwhile) == "done"
+    assert finetune([person], base, tmp_path / "tuned.safetensors", SHORT, on_step=start_second) == "done"
 
 
 def test_two_runs_give_the_same_weights(base, person, tmp_path):
@@ -80,7 +80,7 @@ def test_two_runs_give_the_same_weights(base, person, tmp_path):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_the_command_prints_the_models_path(base, person, tmp_path, fsv2v):
+def test_the_command_prints_the_path_of_the_model(base, person, tmp_path, fsv2v):
     command = ["finetune", "--model", base.path, "--examples", person.path, "--steps", 2, "--perceptual", "none", "--device", "cpu"]
     done = fsv2v(*command, "-o", tmp_path / "tuned.safetensors")
     assert done.exit_code == 0 and done.lines == [str(tmp_path / "tuned.safetensors")]

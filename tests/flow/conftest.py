@@ -1,4 +1,4 @@
-"""A clip that moves by known steps, and tiny networks in ONNX."""
+"""A clip with known motion, and tiny ONNX networks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stages.clip import Clip, create_clip
 
 @pytest.fixture
 def moving_clip(tmp_path: Path) -> Clip:
-    """Three frames in which everything moves by (-3, +1) pixels, a cut, and two frames that move by (+2, 0)."""
+    """Three frames with motion (-3, +1) in pixels, a cut, and two frames with motion (+2, 0)."""
     first, other = texture(0), 255 - texture(1) // 2
     frames = [camera_view(first, 30 + 3 * t, 40 - t) for t in range(3)] + [camera_view(other, 60 - 2 * t, 20) for t in range(2)]
     return create_clip(tmp_path / "moving.clip", frames)
@@ -21,16 +21,16 @@ def moving_clip(tmp_path: Path) -> Clip:
 
 @pytest.fixture
 def make_onnx(tmp_path: Path) -> Callable[..., Path]:
-    """make_onnx(flow=(3, -1), slope=0, inputs=2, channels=2, sides=("h", "w"), outputs=1): a network in a file of its own.
+    """make_onnx(flow=(3, -1), slope=0, inputs=2, channels=2, sides=("h", "w"), outputs=1): a network in a new file.
 
-    Its last output is `flow` everywhere, plus `slope` times the red of the last picture minus that of the first. An output before it is
-    the second term alone.
+    Its last output is `flow` everywhere, plus `slope` times the difference in red between the last image and the first. With two outputs,
+    the first is that difference alone.
     """
     onnx = pytest.importorskip("onnx")
     helper, floats = onnx.helper, onnx.TensorProto.FLOAT
 
     def make(flow=(3.0, -1.0), slope: float = 0.0, inputs: int = 2, channels: int = 2, sides: tuple = ("h", "w"), outputs: int = 1) -> Path:
-        names = [f"picture{i}" for i in range(inputs)]
+        names = [f"image{i}" for i in range(inputs)]
         constants = [
             helper.make_tensor("flow", floats, [1, channels, 1, 1], (list(flow) * channels)[:channels]),
             helper.make_tensor("slope", floats, [1], [slope]),

@@ -1,4 +1,4 @@
-"""What an estimator sees in two pictures, and where it can be trusted."""
+"""Flow between two images, and where it is consistent."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ from stages.flow.consistency import colour_consistent, consistent_flow, forward_
 INNER = (slice(8, -8), slice(8, -8))
 
 
-def test_dis_sees_a_shift_of_three_pixels_to_within_a_third():
+def test_dis_finds_a_shift_of_three_pixels_with_an_error_of_less_than_a_third():
     one, other = camera_view(texture(), 50, 50), camera_view(texture(), 53, 50)
     flow = dis_flow(one, other)
     assert flow.shape == (96, 128, 2) and flow.dtype == np.float32
     assert np.abs(flow[INNER] - (-3, 0)).max() < 0.3
 
 
-def test_nearly_everything_that_moves_as_one_can_be_trusted():
-    flow, trusted = consistent_flow(camera_view(texture(), 50, 50), camera_view(texture(), 53, 52), dis_flow)
-    assert np.abs(np.median(flow[trusted], 0) - (-3, -2)).max() < 0.3
-    assert trusted[INNER].mean() > 0.95
+def test_the_flow_of_a_uniform_motion_is_consistent():
+    flow, consistent = consistent_flow(camera_view(texture(), 50, 50), camera_view(texture(), 53, 52), dis_flow)
+    assert np.abs(np.median(flow[consistent], 0) - (-3, -2)).max() < 0.3
+    assert consistent[INNER].mean() > 0.95
 
 
-def test_what_is_hidden_in_the_other_picture_is_not_trusted():
+def test_pixels_that_are_hidden_in_the_other_image_are_not_consistent():
     one, other = camera_view(texture(), 50, 50), camera_view(texture(), 50, 50)
-    one[20:76, 30:86] = other[20:76, 36:92] = texture(7)[:56, :56]  # a plate that moves 6 pixels to the right
-    _, trusted = consistent_flow(one, other, dis_flow)
-    assert trusted[24:72, 86:92].mean() < 0.25, "the plate will cover this"
-    assert trusted[28:68, 38:78].mean() > 0.9, "the plate itself"
-    assert trusted[:, :20].mean() > 0.9, "the ground far from it"
+    one[20:76, 30:86] = other[20:76, 36:92] = texture(7)[:56, :56]  # a square that moves 6 pixels to the right
+    _, consistent = consistent_flow(one, other, dis_flow)
+    assert consistent[24:72, 86:92].mean() < 0.25, "the square will cover these pixels"
+    assert consistent[28:68, 38:78].mean() > 0.9, "the square"
+    assert consistent[:, :20].mean() > 0.9, "the background far from the square"
 
 
-def test_what_leaves_the_picture_is_not_trusted():
+def test_pixels_that_leave_the_image_are_not_consistent():
     left = np.full((20, 30, 2), (-5, 0), np.float32)
-    home = forward_backward_consistent(left, -left)
-    assert not home[:, :5].any() and home[:, 5:].all()
+    consistent = forward_backward_consistent(left, -left)
+    assert not consistent[:, :5].any() and consistent[:, 5:].all()
 
 
-def test_the_way_back_may_miss_by_a_little_more_the_longer_it_is():
-    def ends(miss: float, length: float) -> bool:
+def test_the_tolerance_of_the_consistency_grows_with_the_length_of_the_flow():
+    def is_consistent(miss: float, length: float) -> bool:
         flow = np.zeros((3, 99, 2), np.float32)
         flow[..., 0] = length
         return bool(forward_backward_consistent(flow, -flow + np.array([0, miss], np.float32))[1, 1])
 
-    assert ends(0.7, 0) and not ends(0.75, 0)  # 0.7^2 < 0.5, but for 0.01 of its own square
-    assert ends(3, 25) and not ends(4, 25)  # 0.01 (2 * 25^2) + 0.5 = 13
+    assert is_consistent(0.7, 0) and not is_consistent(0.75, 0)  # 0.7^2 < 0.5 + 0.01 (0.7^2)
+    assert is_consistent(3, 25) and not is_consistent(4, 25)  # 0.01 (2 * 25^2) + 0.5 = 13
 
 
 def test_colours_agree_within_two_hundredths_of_their_range():
@@ -66,8 +66,8 @@ def test_colours_agree_within_two_hundredths_of_their_range():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (11, 40), (15, 100), (16, 300), (300, 16), (33, 47)])
-def test_pictures_of_any_size_have_flow(size):
-    """OpenCV itself reads past the end of pictures that are wide and low, which may kill the process: hence a process of its own."""
+def test_images_of_any_size_have_flow(size):
+    """OpenCV reads past the end of wide, low images, which may kill the process. The test therefore starts another process."""
     script = (
         "import sys, numpy as np; from stages.flow.backends.dis import dis_flow\n"
         "image = np.random.default_rng(0).integers(0, 255, (*map(int, sys.argv[1:]), 3), np.uint8)\n"
@@ -76,53 +76,53 @@ def test_pictures_of_any_size_have_flow(size):
     subprocess.run([sys.executable, "-c", script, *map(str, size)], check=True, cwd=Path(__file__).parents[2])
 
 
-def test_auto_is_dis_and_needs_nothing():
+def test_auto_is_dis():
     assert Backends("flow").require("auto").name == "dis"
     assert Backends("flow").names() == ["dis", "onnx"]
 
 
-def test_a_network_is_run_on_sides_of_a_multiple_of_8_and_gives_the_size_of_the_picture(make_onnx):
+def test_the_flow_of_a_network_has_the_size_of_the_image_even_if_it_is_not_a_multiple_of_8(make_onnx):
     estimate = OnnxFlow(make_onnx(flow=(3, -1)), "cpu")
     flow = estimate(camera_view(texture(), 0, 0, 37, 21), camera_view(texture(), 3, 0, 37, 21))
     assert flow.shape == (21, 37, 2) and flow.dtype == np.float32
     assert (flow == (3, -1)).all()
 
 
-def test_a_network_sees_both_pictures_in_order_as_rgb_from_0_to_255(make_onnx):
+def test_the_inputs_of_a_network_are_both_images_as_rgb_from_0_to_255(make_onnx):
     one, other = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), (200, 90, 0), np.uint8)
     estimate = OnnxFlow(make_onnx(flow=(0, 1), slope=1), "cpu")
     assert (estimate(one, other) == (200, 201)).all() and (estimate(other, one) == (-200, -199)).all()
 
 
-def test_of_several_outputs_the_last_counts(make_onnx):
+def test_the_flow_is_the_last_of_several_outputs(make_onnx):
     assert (OnnxFlow(make_onnx(outputs=2), "cpu")(texture(), texture()) == (3, -1)).all()
 
 
-def test_a_network_of_fixed_size_sees_scaled_pictures(make_onnx):
+def test_images_are_scaled_for_a_network_of_fixed_size(make_onnx):
     flow = OnnxFlow(make_onnx(flow=(3, -1), sides=(48, 64)), "cpu")(camera_view(texture(), 0, 0), camera_view(texture(), 3, 0))
     assert np.allclose(flow, (6, -2))  # the images are twice as wide and high
     assert flow.shape == (96, 128, 2)
 
 
-def test_a_network_that_is_no_flow_network_is_refused(make_onnx, tmp_path):
+def test_a_network_that_does_not_estimate_flow_is_refused(make_onnx, tmp_path):
     with pytest.raises(UsageError, match=r"takes tensor\(float\)\[1, 3, 'h', 'w'\], not two float images"):
         OnnxFlow(make_onnx(inputs=1), "cpu")
     with pytest.raises(UsageError, match=r"gives \[1, 3, 240, 240\] for \[1, 3, 240, 240\], which is no flow"):
         OnnxFlow(make_onnx(channels=3), "cpu")(texture(), texture())
-    (tmp_path / "letter.onnx").write_text("dear network")
-    with pytest.raises(UsageError, match=r"letter\.onnx is no network that onnxruntime can load"):
-        OnnxFlow(tmp_path / "letter.onnx", "cpu")
+    (tmp_path / "text.onnx").write_text("not a network")
+    with pytest.raises(UsageError, match=r"text\.onnx is no network that onnxruntime can load"):
+        OnnxFlow(tmp_path / "text.onnx", "cpu")
 
 
-def test_a_network_that_fails_says_on_what(make_onnx):
+def test_the_error_of_a_failing_network_has_the_size_of_the_images(make_onnx):
     with pytest.raises(InputError, match="fails on images of 64 x 48"):
         OnnxFlow(make_onnx(sides=("h", 32)), "cpu")(camera_view(texture(), 0, 0, 64, 48), camera_view(texture(), 0, 0, 64, 48))
 
 
-def test_cuda_without_cuda_says_so(make_onnx):
+def test_cuda_is_refused_if_onnxruntime_lacks_it(make_onnx):
     onnxruntime = pytest.importorskip("onnxruntime")
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        pytest.skip("CUDA is here")
+        pytest.skip("onnxruntime can use CUDA")
     with pytest.raises(MissingRequirement, match="cannot use CUDA"):
         OnnxFlow(make_onnx(), "cuda")
 

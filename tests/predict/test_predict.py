@@ -29,7 +29,7 @@ TABLE = {"table": "drift", "names": list(NAMES), "palette": [[0, 0, 0], [255, 0,
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    """A network of 32x32 that was trained on futures of seven frames. It moves everything by two pixels to the right in each frame."""
+    """A network of 32x32, trained on futures of seven frames. It moves all labels to the right by two pixels per frame."""
     path = tmp_path_factory.mktemp("model") / "future.safetensors"
     torch.manual_seed(0)
     config = PRESETS["tiny-future"].for_labels(NAMES)
@@ -71,7 +71,7 @@ def maps_of(clip: Clip, layer: str = "segment") -> list[np.ndarray]:
     return list(clip.layer(layer).images())
 
 
-def test_the_future_goes_on_where_the_clip_ends(drive, model, tmp_path, capsys):
+def test_the_prediction_continues_the_clip(drive, model, tmp_path, capsys):
     out = tmp_path / "future.clip"
     assert run(["predict", str(drive), "--frames", "4", "--model", str(model), "-o", str(out)]) == 0
     assert capsys.readouterr().out.split() == [str(out)]
@@ -86,16 +86,16 @@ def test_the_future_goes_on_where_the_clip_ends(drive, model, tmp_path, capsys):
     assert meta["inputs"] == {layer: open_clip(drive).layer(layer).digest for layer in ("segment", "instances")}
 
 
-def test_instances_go_with_their_labels(drive, model, tmp_path):
+def test_instances_are_predicted_with_their_labels(drive, model, tmp_path):
     library.predict(drive, tmp_path / "future.clip", frames=3, model=model)
     clip = open_clip(tmp_path / "future.clip")
     for numbers, ids in zip(maps_of(clip, "instances"), maps_of(clip), strict=True):
-        assert np.array_equal(numbers == 1, ids == 1), "the car keeps its number"
+        assert np.array_equal(numbers == 1, ids == 1), "the instance keeps its number"
     assert clip.layer("instances").meta["ids"] == [7, 26001, 24002, 0]
 
 
-def test_numbers_of_instances_never_wrap(model, tmp_path, capsys):
-    """256 ids, none of them 0: the layer has 8 bits, so no number is left for what comes into view."""
+def test_too_many_instance_numbers_are_refused(model, tmp_path, capsys):
+    """The layer has 8 bits and 256 ids without 0, so no number is left for pixels that come into view."""
     clip = open_clip(label_clip(tmp_path / "a.clip", [square_at(2)] * 2))
     with clip.writing("instances", Producer("drawn"), {}, {"ids": list(range(1000, 1256))}) as layer:
         for _ in range(2):
@@ -104,8 +104,8 @@ def test_numbers_of_instances_never_wrap(model, tmp_path, capsys):
     assert "leave no number for pixels of no instance" in " ".join(capsys.readouterr().err.split()) and not (tmp_path / "b.clip").exists()
 
 
-def test_a_part_of_the_clip_is_observed(drive, model, tmp_path):
-    """Frames 0 and 1; what follows them is predicted, whatever the clip shows there."""
+def test_only_a_part_of_the_clip_can_be_observed(drive, model, tmp_path):
+    """Frames 0 and 1 are observed, and the prediction begins at frame 2."""
     library.predict(drive, tmp_path / "future.clip", frames=2, model=model, observed=(None, -1))
     assert np.array_equal(maps_of(open_clip(tmp_path / "future.clip"))[0], square_at(6))
     parameters = open_clip(tmp_path / "future.clip").layer("segment").meta["producer"]["parameters"]
@@ -114,58 +114,58 @@ def test_a_part_of_the_clip_is_observed(drive, model, tmp_path):
 
 @pytest.mark.parametrize("size", [(31, 45), (64, 96)])
 def test_maps_keep_the_size_of_the_clip(size, model, tmp_path):
-    """Two pixels of the network's 32 are a sixteenth of the width, also of maps of another size; odd ones lose no pixel."""
+    """Two of the 32 pixels of the network are a sixteenth of the width of a map of any size. Odd sizes lose no pixel."""
     height, width = size
     observed = [square_at(x, size) for x in (2, 4, 6)]
     library.predict(label_clip(tmp_path / "a.clip", observed), tmp_path / "b.clip", frames=8, model=model)
-    made = open_clip(tmp_path / "b.clip")
-    assert (made.height, made.width) == size
-    for frame, ids in enumerate(maps_of(made), 1):
+    future = open_clip(tmp_path / "b.clip")
+    assert (future.height, future.width) == size
+    for frame, ids in enumerate(maps_of(future), 1):
         left = np.nonzero(ids == 1)[1].min()
         assert abs(left - (6 + frame * width / 16)) <= 0.5001 and (ids == 1).sum() == 48
 
 
-def test_void_is_hallucinated_and_a_label_named_void_is_never_predicted(model, tmp_path):
+def test_void_is_never_predicted(model, tmp_path):
     table = {**TABLE, "names": ["ground", "void", "square", "disc"], "palette": [*TABLE["palette"], [9, 9, 9]]}
     ids = square_at(6) * 2
     ids[:4] = 255
     ids[4:6] = 1
     library.predict(label_clip(tmp_path / "a.clip", [ids, ids], table), tmp_path / "b.clip", frames=1, model=model)
-    (made,) = maps_of(open_clip(tmp_path / "b.clip"))
-    assert set(np.unique(made)) <= {0, 2, 3} and np.array_equal(made[10:18] == 2, square_at(8)[10:18] == 1)
+    (predicted,) = maps_of(open_clip(tmp_path / "b.clip"))
+    assert set(np.unique(predicted)) <= {0, 2, 3} and np.array_equal(predicted[10:18] == 2, square_at(8)[10:18] == 1)
 
 
-def test_a_packed_clip_is_observed_in_its_zip(drive, model, tmp_path):
+def test_a_packed_clip_can_be_observed(drive, model, tmp_path):
     pack(drive, tmp_path / "drive.zip")
     library.predict(tmp_path / "drive.zip", tmp_path / "future.clip", frames=1, model=model)
     assert np.array_equal(maps_of(open_clip(tmp_path / "future.clip"))[0], square_at(8))
 
 
-def test_it_is_skipped_when_it_is_there_and_refused_when_it_was_made_otherwise(drive, model, tmp_path, capsys):
-    asked = ["predict", str(drive), "--model", str(model), "-o", str(tmp_path / "future.clip"), "--json"]
-    statuses = []
-    for more in (["--frames", "2"], ["--frames", "2"], ["--frames", "3", "--overwrite"]):
-        assert run([*asked, *more]) == 0
-        statuses.append(json.loads(capsys.readouterr().out))
-    assert [row["status"] for row in statuses] == ["done", "skipped", "done"] and [row["frames"] for row in statuses] == [2, 2, 3]
-    assert statuses[0].keys() == {"clip", "layer", "status", "frames", "seconds", "reason"}
-    for more, changed in ((["--frames", "2"], "frames: 3 -> 2"), (["--frames", "3", "--observed", ":-1"], "observed")):
-        assert run([*asked, *more]) == 3
-        assert changed in (said := capsys.readouterr().err) and "--overwrite" in said
+def test_a_second_run_is_skipped_and_other_parameters_are_refused(drive, model, tmp_path, capsys):
+    command = ["predict", str(drive), "--model", str(model), "-o", str(tmp_path / "future.clip"), "--json"]
+    records = []
+    for options in (["--frames", "2"], ["--frames", "2"], ["--frames", "3", "--overwrite"]):
+        assert run([*command, *options]) == 0
+        records.append(json.loads(capsys.readouterr().out))
+    assert [row["status"] for row in records] == ["done", "skipped", "done"] and [row["frames"] for row in records] == [2, 2, 3]
+    assert records[0].keys() == {"clip", "layer", "status", "frames", "seconds", "reason"}
+    for options, changed in ((["--frames", "2"], "frames: 3 -> 2"), (["--frames", "3", "--observed", ":-1"], "observed")):
+        assert run([*command, *options]) == 3
+        assert changed in (stderr := capsys.readouterr().err) and "--overwrite" in stderr
     assert open_clip(tmp_path / "future.clip").num_frames == 3
 
 
-def test_what_makes_a_future_uncertain_is_said(model, tmp_path, capsys):
+def test_unfamiliar_lengths_and_sizes_cause_warnings(model, tmp_path, capsys):
     clip = label_clip(tmp_path / "a.clip", [square_at(x, (32, 64)) for x in (2, 4, 6)])
     assert run(["predict", str(clip), "--frames", "8", "--model", str(model), "-o", str(tmp_path / "b.clip")]) == 0
-    said = " ".join(capsys.readouterr().err.split())
-    assert "8 frames are predicted, but the model was trained on futures of up to 7" in said
-    assert "64x32 pixels, but the model was trained on the shape 32x32" in said
+    stderr = " ".join(capsys.readouterr().err.split())
+    assert "8 frames are predicted, but the model was trained on futures of up to 7" in stderr
+    assert "64x32 pixels, but the model was trained on the shape 32x32" in stderr
     assert run(["predict", str(clip), "--frames", "7", "--model", str(model), "-o", str(tmp_path / "c.clip")]) == 0
     assert "futures" not in capsys.readouterr().err
 
 
-def test_fewer_maps_than_the_model_was_trained_on_are_enough_but_not_one(tmp_path, model, capsys):
+def test_fewer_observed_maps_than_in_training_cause_a_warning(tmp_path, model, capsys):
     config = replace(PRESETS["tiny-future"], past_frames=4)
     save_model(tmp_path / "four.safetensors", Future(config).state_dict(), config, {})
     clip = label_clip(tmp_path / "a.clip", [square_at(2), square_at(4)])
@@ -196,31 +196,31 @@ def unknown_id(folder: Path) -> Path:
     return label_clip(folder / "unknown.clip", [square_at(2), square_at(2) * 77])
 
 
-def nothing(folder: Path) -> Path:
-    return folder / "nothing.clip"
+def absent(folder: Path) -> Path:
+    return folder / "absent.clip"
 
 
 @pytest.mark.parametrize(
-    ("make", "code", "said"),
+    ("make", "code", "sentence"),
     [
         (without_labels, 3, "has no layer 'segment'. Make it with `fsv2v segment"),
         (one_frame, 3, "1 frame is observed, and a future needs at least 2"),
         (other_labels, 3, "has the labels square, ground, disc, and the model was trained on ground, square, disc"),
         (fewer_labels, 3, "has the labels ground, square, and the model was trained on"),
         (unknown_id, 5, "frame 1 of the segment layer has the label id 77, but its table ends at 2"),
-        (nothing, 3, "does not exist"),
+        (absent, 3, "does not exist"),
     ],
 )
-def test_a_clip_that_cannot_be_observed_is_refused_in_a_sentence(make, code, said, model, tmp_path, leftovers, capsys):
-    out = tmp_path / "made" / "future.clip"
+def test_a_clip_that_cannot_be_observed_is_refused_in_a_sentence(make, code, sentence, model, tmp_path, leftovers, capsys):
+    out = tmp_path / "out" / "future.clip"
     assert run(["predict", str(make(tmp_path)), "--frames", "2", "--model", str(model), "-o", str(out)]) == code
     error = " ".join(capsys.readouterr().err.split())
-    assert said in error and "Traceback" not in error
+    assert sentence in error and "Traceback" not in error
     assert not out.exists() and leftovers(tmp_path) == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "sentence"),
     [
         (["--frames", "0"], 2, "--frames"),
         (["--frames", "2", "--observed", "2:2"], 3, "0 frames are observed, and a future needs at least 2"),
@@ -230,25 +230,25 @@ def test_a_clip_that_cannot_be_observed_is_refused_in_a_sentence(make, code, sai
         (["--frames", "2", "--model", "none.safetensors"], 4, "is not there"),
     ],
 )
-def test_a_request_that_makes_no_sense_is_refused(arguments, code, said, drive, model, tmp_path, capsys, monkeypatch):
+def test_invalid_options_are_refused(arguments, code, sentence, drive, model, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    asked = [*(["--model", str(model)] if "--model" not in arguments else []), *(["-o", "future.clip"] if "-o" not in arguments else [])]
-    assert run(["predict", str(drive), *asked, *arguments]) == code
-    assert said in " ".join(capsys.readouterr().err.split())
+    defaults = [*(["--model", str(model)] if "--model" not in arguments else []), *(["-o", "future.clip"] if "-o" not in arguments else [])]
+    assert run(["predict", str(drive), *defaults, *arguments]) == code
+    assert sentence in " ".join(capsys.readouterr().err.split())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["drive.clip"]
 
 
-def test_the_clip_itself_and_a_folder_of_something_else_are_not_replaced(drive, model, tmp_path, capsys):
-    asked = ["predict", str(drive), "--frames", "2", "--model", str(model), "--overwrite", "-o"]
-    assert run([*asked, str(drive)]) == 2
+def test_the_clip_itself_and_other_folders_are_not_replaced(drive, model, tmp_path, capsys):
+    command = ["predict", str(drive), "--frames", "2", "--model", str(model), "--overwrite", "-o"]
+    assert run([*command, str(drive)]) == 2
     (tmp_path / "other.clip").mkdir()
-    (tmp_path / "other.clip" / "letter.txt").touch()
-    assert run([*asked, str(tmp_path / "other.clip")]) == 3
+    (tmp_path / "other.clip" / "notes.txt").touch()
+    assert run([*command, str(tmp_path / "other.clip")]) == 3
     assert "is not a clip, so it is not replaced" in capsys.readouterr().err
-    assert (tmp_path / "other.clip" / "letter.txt").exists() and open_clip(drive).num_frames == 3
+    assert (tmp_path / "other.clip" / "notes.txt").exists() and open_clip(drive).num_frames == 3
 
 
-def test_models_of_images_predict_nothing_and_models_of_labels_make_no_video(drive, model, tmp_path, capsys):
+def test_models_of_images_and_models_of_label_maps_are_not_interchangeable(drive, model, tmp_path, capsys):
     config = VID2VID["tiny-vid2vid"]
     save_model(tmp_path / "images.safetensors", Vid2Vid(config).state_dict(), config, {})
     out = ["-o", str(tmp_path / "future.clip")]

@@ -13,7 +13,7 @@ from stages.runner import ClipTask
 
 @pytest.fixture(scope="session")
 def stand_ins() -> ModuleType:
-    """The module with the stand-in stages, which can be imported here and in workers."""
+    """The module with the stand-in stages, which tests and workers can import."""
     return importlib.import_module("stand_ins")
 
 

@@ -1,4 +1,4 @@
-"""The list of failures: whatever happens, no input is lost from it."""
+"""The list of failures loses no input, whenever a run ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def path(tmp_path):
     return tmp_path / "again.txt"
 
 
-def test_failures_are_in_the_file_as_soon_as_they_happen(path):
+def test_failures_are_written_at_once(path):
     failures = FailureList(path)
     assert path.read_bytes() == b""
     failures.add("a.mp4")
@@ -29,14 +29,14 @@ def test_the_separator_is_that_of_the_inputs(path):
     assert path.read_bytes() == b"two\nlines.mp4\0\xff.mp4\0"
 
 
-@pytest.mark.parametrize("earlier", ["old.mp4\nolder.mp4\n", "old.mp4\nolder.mp4"], ids=["ended", "without an end"])
-def test_a_run_that_is_killed_has_lost_neither_the_earlier_failures_nor_its_own(path, earlier):
+@pytest.mark.parametrize("earlier", ["old.mp4\nolder.mp4\n", "old.mp4\nolder.mp4"], ids=["with a final newline", "without it"])
+def test_a_killed_run_keeps_the_earlier_failures_and_its_own(path, earlier):
     path.write_text(earlier)
     FailureList(path).add("new.mp4")
     assert path.read_text() == "old.mp4\nolder.mp4\nnew.mp4\n"
 
 
-def test_a_run_that_is_through_leaves_its_own_failures_only(path, leftovers):
+def test_a_completed_run_keeps_only_its_own_failures(path, leftovers):
     path.write_text("old.mp4\n")
     failures = FailureList(path)
     failures.add("new.mp4")
@@ -46,7 +46,7 @@ def test_a_run_that_is_through_leaves_its_own_failures_only(path, leftovers):
     assert leftovers(path.parent) == []
 
 
-def test_the_list_that_is_read_may_be_the_list_that_is_written(path):
+def test_the_list_can_be_read_and_written_by_the_same_run(path):
     path.write_text("a.mp4\nb.mp4\n")
     with path.open() as stdin:
         failures = FailureList(path)
@@ -63,7 +63,7 @@ def test_a_link_stays_a_link(path, tmp_path):
     assert link.is_symlink() and path.read_text() == "a.mp4\n"
 
 
-def test_a_pipe_is_written_to(tmp_path):
+def test_the_list_can_be_a_pipe(tmp_path):
     reader, writer = os.pipe()
     failures = FailureList(f"/dev/fd/{writer}")
     failures.add("a.mp4")
@@ -74,7 +74,7 @@ def test_a_pipe_is_written_to(tmp_path):
     os.close(reader)
 
 
-def test_two_runs_never_write_one_list(path):
+def test_a_list_that_another_run_writes_is_refused(path):
     first = FailureList(path)
     first.add("a.mp4")
     with pytest.raises(UsageError, match="Another run writes its failures to"):
@@ -84,6 +84,6 @@ def test_two_runs_never_write_one_list(path):
     assert path.read_text() == "a.mp4\nb.mp4\n"
 
 
-def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path):
+def test_a_list_that_cannot_be_written_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(UsageError, match="cannot be written: Is a directory. Name another file"):
         FailureList(tmp_path)

@@ -1,4 +1,4 @@
-"""The Ray engine on this machine: what holds for processes holds for its workers."""
+"""The Ray engine on one machine: its workers behave like local processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ray = pytest.importorskip("ray")
 
 @pytest.fixture(scope="module", autouse=True)
 def one_ray_for_all(stand_ins):
-    """The engine uses a Ray that is there already, and leaves it."""
+    """A running Ray, which the engine uses and does not stop."""
     root = Path(__file__).resolve().parents[2]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(stand_ins.__file__).parent), str(root)]))
@@ -39,7 +39,7 @@ def by_stem(reports):
     return {Path(report.source).stem: report for report in reports}
 
 
-def test_it_does_the_same_work_for_the_same_names(inputs, task, tmp_path, monkeypatch):
+def test_reports_have_the_names_and_paths_of_a_local_run(inputs, task, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = [os.path.relpath(path) for path in inputs("a", "b", "c")]
     reports = by_stem(on_ray(task(b="no face"), names))
@@ -49,13 +49,13 @@ def test_it_does_the_same_work_for_the_same_names(inputs, task, tmp_path, monkey
     assert reports["a"].clip == str(tmp_path / "out" / "a.clip") and reports["b"].clip == "b.mp4"
 
 
-def test_workers_stay_for_the_whole_run_and_share_the_cores(inputs, task):
+def test_workers_are_reused_and_share_the_cores(inputs, task):
     reports = list(on_ray(task(), inputs(*"abcdef")))
     assert len({report.notes["pid"] for report in reports}) <= 2
     assert {report.notes["threads"] for report in reports} == {"1"}
 
 
-def test_a_killed_worker_is_tried_again_and_then_given_up(inputs, task, stand_ins):
+def test_an_input_that_kills_its_worker_is_tried_again_and_then_given_up(inputs, task, stand_ins):
     work = task(a="die once", b="die")
     reports = by_stem(on_ray(work, inputs("a", "b", "c")))
     assert [reports[name].status for name in "abc"] == ["done", "failed", "done"]
@@ -63,51 +63,51 @@ def test_a_killed_worker_is_tried_again_and_then_given_up(inputs, task, stand_in
     assert stand_ins.count_calls(work.options.log, "b") >= 2
 
 
-def test_a_full_disk_on_one_node_costs_its_inputs_only(inputs, task, tmp_path):
-    listed = FailureList(tmp_path / "failed.txt")
+def test_a_full_disk_fails_only_the_affected_input(inputs, task, tmp_path):
+    failures = FailureList(tmp_path / "failed.txt")
     names = inputs("a", "b", "c")
     reports = by_stem(on_ray(task(b="full"), names))
     for report in reports.values():
         if report.status == "failed":
-            listed.add(report.source)
+            failures.add(report.source)
     assert [reports[name].status for name in "abc"] == ["done", "failed", "done"]
     assert "No space left on device" in reports["b"].reason and "Free some space" in reports["b"].reason
     assert (tmp_path / "failed.txt").read_text() == f"{names[1]}\n"
 
 
-def test_what_every_input_would_lack_ends_the_run(inputs, task):
+def test_a_missing_requirement_ends_the_run(inputs, task):
     with pytest.raises(MissingRequirement, match="fsv2v weights fetch x"):
         list(on_ray(task(a="missing"), inputs("a", "b", "c")))
 
 
-def test_a_node_without_fsv2v_is_named(inputs, task, monkeypatch):
-    unknown = ClipTask("stand_ins:extract", _OnlyHere(), None)
+def test_nodes_without_the_same_versions_are_reported(inputs, task, monkeypatch):
+    unknown = ClipTask("stand_ins:extract", _CannotBeLoaded(), None)
     with pytest.raises(MissingRequirement, match="No worker can start on the Ray cluster .*Install the same versions"):
         list(on_ray(unknown, inputs("a")))
 
 
-class _OnlyHere:
+class _CannotBeLoaded:
     def __reduce__(self):
-        return (__import__, ("a_module_that_is_nowhere",))
+        return (__import__, ("a_missing_module",))
 
 
-def test_a_folder_that_the_nodes_do_not_share_is_a_sentence(inputs, task, tmp_path, monkeypatch):
+def test_a_working_folder_that_the_nodes_lack_is_reported(inputs, task, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "getcwd", lambda: str(tmp_path / "only here"))
     with pytest.raises(UsageError, match="cannot enter .*only here.*a folder that all nodes have"):
         list(on_ray(task(), inputs("a")))
 
 
-def test_inputs_may_be_endless_and_few_are_taken_ahead(inputs, task):
+def test_inputs_can_be_endless_and_few_are_read_ahead(inputs, task):
     (video,) = inputs("a")
-    taken = itertools.count()
-    reports = on_ray(task(), (video for _ in taken))
+    counter = itertools.count()
+    reports = on_ray(task(), (video for _ in counter))
     for _ in range(5):
         assert next(reports).status == "done"
     reports.close()
-    assert next(taken) <= 5 + 3 * 2
+    assert next(counter) <= 5 + 3 * 2
 
 
-def test_a_finished_result_is_not_held_back_by_a_slow_producer_of_inputs(inputs, task):
+def test_results_do_not_wait_for_a_slow_producer_of_inputs(inputs, task):
     produced = threading.Event()
 
     def producer():
@@ -124,29 +124,29 @@ def test_a_finished_result_is_not_held_back_by_a_slow_producer_of_inputs(inputs,
 def test_closing_the_iterator_lets_the_workers_clean_up(inputs, task, leftovers, tmp_path):
     reports = on_ray(task(a="after b", b="watch for ever"), inputs("a", "b"))
     assert next(reports).status == "done"
-    begun = time.perf_counter()
+    started = time.perf_counter()
     reports.close()
-    assert time.perf_counter() - begun < 8
+    assert time.perf_counter() - started < 8
     assert leftovers(tmp_path / "out") == []
 
 
-def test_steps_tell_how_far_an_input_is(make_face_video, task, tmp_path):
+def test_steps_report_the_progress_of_an_input(make_face_video, task, tmp_path):
     video = str(make_face_video(tmp_path / "long.mp4", 200))
 
-    class Told(Exception):
+    class Reported(Exception):
         pass
 
-    def told(step):
+    def check(step):
         assert step.source == video and 0 < step.read <= step.frames
-        raise Told
+        raise Reported
 
-    with pytest.raises(Told):
-        list(on_ray(task(long="watch for ever"), [video], on_step=told))
+    with pytest.raises(Reported):
+        list(on_ray(task(long="watch for ever"), [video], on_step=check))
 
 
 @pytest.mark.parametrize(
     ("nodes", "workers", "threads"),
     [([8], 2, 4), ([8], 8, 1), ([8], 20, 1), ([8, 8], 3, 4), ([0, 4, 4], 2, 4), ([2, 16], 2, 8), ([], 1, 1)],
 )
-def test_the_cores_that_each_worker_gets(nodes, workers, threads):
+def test_the_number_of_threads_of_each_worker(nodes, workers, threads):
     assert ray_pool.threads_per_worker(nodes, workers) == threads

@@ -1,4 +1,4 @@
-"""One stage over many inputs: nothing that one input does harms the others, and little is held in memory."""
+"""A stage over many inputs: a failed input does not affect the others, and few inputs are kept in memory."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from stages.runner import ClipTask, exit_code, run_over_clips
 from stages.runner.report import Step
 from stages.runner.work import available_cores
 
-BOTH = pytest.mark.parametrize("jobs", [1, 2])
+ONE_AND_TWO_JOBS = pytest.mark.parametrize("jobs", [1, 2])
 
 
 def stems(reports) -> list[str]:
     return sorted(Path(report.clip).stem for report in reports)
 
 
-@BOTH
+@ONE_AND_TWO_JOBS
 def test_every_input_gets_a_report(inputs, task, jobs):
     reports = list(run_over_clips(task(), inputs("a", "b", "c"), jobs))
     assert stems(reports) == ["a", "b", "c"]
@@ -38,9 +38,9 @@ def test_every_input_gets_a_report(inputs, task, jobs):
     assert all(report.clip.endswith(".clip") and report.seconds > 0 for report in reports)
 
 
-@BOTH
+@ONE_AND_TWO_JOBS
 @pytest.mark.parametrize(
-    ("deed", "reason", "code"),
+    ("fault", "reason", "code"),
     [
         ("no face", "shows no face. Try another video", 3),
         ("invalid", "is damaged", 5),
@@ -48,80 +48,80 @@ def test_every_input_gets_a_report(inputs, task, jobs):
         ("bug", "Unexpected ZeroDivisionError: a bug", 1),
     ],
 )
-def test_one_bad_input_never_stops_the_others(inputs, task, jobs, deed, reason, code):
-    reports = {Path(report.clip).stem: report for report in run_over_clips(task(b=deed), inputs("a", "b", "c"), jobs)}
+def test_one_bad_input_never_stops_the_others(inputs, task, jobs, fault, reason, code):
+    reports = {Path(report.clip).stem: report for report in run_over_clips(task(b=fault), inputs("a", "b", "c"), jobs)}
     assert [reports[name].status for name in "abc"] == ["done", "failed", "done"]
     assert reason in reports["b"].reason
     assert reports["b"].exit_code == code
     assert reports["b"].clip.endswith("b.mp4") and reports["b"].layer == "stand-in"
 
 
-@BOTH
-def test_of_an_input_in_which_nothing_is_found_no_clip_is_left(inputs, task, jobs, tmp_path):
+@ONE_AND_TWO_JOBS
+def test_no_clip_is_left_of_an_input_without_a_detection(inputs, task, jobs, tmp_path):
     list(run_over_clips(task(b="no face"), inputs("a", "b"), jobs))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.clip"]
 
 
-def test_an_input_in_which_nothing_is_found_keeps_its_clip_while_another_stage_works_on_it(inputs, task, tmp_path):
-    """As when extract-poses and extract-sketch begin on one video at once, and one of them finds nothing."""
+def test_a_clip_without_a_detection_is_kept_while_another_stage_works_on_it(inputs, task, tmp_path):
+    """This happens when extract-poses and extract-sketch start on one video at once, and one of them detects nothing."""
     (video,) = inputs("b")
 
-    def begin_beside(source: str, out: str | None) -> Clip:
+    def lock_clip(source: str, out: str | None) -> Clip:
         clip = as_clip(source, out)
-        beside.enter_context(shared_lock(clip.path))
+        other_stage.enter_context(shared_lock(clip.path))
         return clip
 
-    with contextlib.ExitStack() as beside, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(stages.clip, "as_clip", begin_beside)
+    with contextlib.ExitStack() as other_stage, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(stages.clip, "as_clip", lock_clip)
         assert [report.status for report in run_over_clips(task(b="no face"), [video])] == ["failed"]
         assert sum(1 for _ in open_clip(tmp_path / "out" / "b.clip").frames()) == 5
 
 
-def test_a_clip_that_was_there_stays_whatever_is_not_found_in_it(inputs, task, tmp_path):
-    given, imported = as_clip(inputs("b")[0], tmp_path), as_clip(inputs("c")[0], tmp_path / "out")
-    list(run_over_clips(replace(task(b="no face"), out=None), [str(given.path)]))
+def test_an_existing_clip_is_kept_without_a_detection(inputs, task, tmp_path):
+    existing, imported = as_clip(inputs("b")[0], tmp_path), as_clip(inputs("c")[0], tmp_path / "out")
+    list(run_over_clips(replace(task(b="no face"), out=None), [str(existing.path)]))
     list(run_over_clips(task(c="no face"), inputs("c")))
-    assert given.path.is_dir() and imported.path.is_dir()
+    assert existing.path.is_dir() and imported.path.is_dir()
 
 
-def test_a_clip_to_which_somebody_else_has_added_stays(inputs, task, tmp_path, monkeypatch, stand_ins):
-    def found_elsewhere(clip, options, overwrite=False):
+def test_a_clip_with_another_layer_is_kept_without_a_detection(inputs, task, tmp_path, monkeypatch, stand_ins):
+    def add_mask_and_fail(clip, options, overwrite=False):
         with clip.writing("mask", Producer("another"), {}) as layer:
             for _ in range(clip.num_frames):
                 layer.image(np.zeros((clip.height, clip.width), np.uint8))
         raise NoDetection("nothing")
 
-    monkeypatch.setattr(stand_ins, "extract", found_elsewhere)
+    monkeypatch.setattr(stand_ins, "extract", add_mask_and_fail)
     assert [report.status for report in run_over_clips(task(), inputs("a"))] == ["failed"]
     assert (tmp_path / "out" / "a.clip" / "mask").is_dir()
 
 
-@BOTH
-def test_an_input_that_is_not_there_is_reported(inputs, task, jobs):
+@ONE_AND_TWO_JOBS
+def test_an_absent_input_is_reported(inputs, task, jobs):
     reports = list(run_over_clips(task(), [*inputs("a"), "absent.mp4"], jobs))
     assert {report.clip: report.reason for report in reports}["absent.mp4"] == "absent.mp4 does not exist"
 
 
-@BOTH
-def test_what_every_input_would_lack_ends_the_run(inputs, task, jobs):
+@ONE_AND_TWO_JOBS
+def test_a_missing_requirement_ends_the_run(inputs, task, jobs):
     with pytest.raises(MissingRequirement, match="fsv2v weights fetch x"):
         list(run_over_clips(task(a="missing"), inputs("a", "b", "c"), jobs))
 
 
-def test_an_interrupt_while_a_module_is_loaded_is_no_failure_of_the_input(inputs, task):
+def test_an_interrupt_during_an_import_is_not_a_failure_of_the_input(inputs, task):
     with pytest.raises(KeyboardInterrupt):
         list(run_over_clips(task(a="interrupted import"), inputs("a", "b"), 1))
 
 
-@BOTH
+@ONE_AND_TWO_JOBS
 def test_fail_fast_stops_at_the_first_failure(inputs, task, jobs):
-    others = dict.fromkeys("bcdef", "after a")  # a worker that starts late must not let the other one finish them all
+    others = dict.fromkeys("bcdef", "after a")  # otherwise one worker could finish all before the other has started
     reports = list(run_over_clips(task(a="no face", **others), inputs(*"abcdef"), jobs, keep_going=False))
     assert reports[-1].status == "failed"
     assert len(reports) < 6
 
 
-def test_a_killed_worker_costs_nothing(inputs, task, stand_ins):
+def test_the_input_of_a_killed_worker_is_tried_again(inputs, task, stand_ins):
     work = task(b="die once")
     reports = list(run_over_clips(work, inputs("a", "b", "c"), jobs=2))
     assert stems(reports) == ["a", "b", "c"]
@@ -129,25 +129,25 @@ def test_a_killed_worker_costs_nothing(inputs, task, stand_ins):
     assert stand_ins.count_calls(work.options.log, "b") == 2
 
 
-@pytest.mark.parametrize(("deed", "cause"), [("die", "SIGKILL"), ("exit", "exit code 7")])
-def test_an_input_that_kills_its_worker_twice_is_given_up(inputs, task, stand_ins, deed, cause):
-    work = task(b=deed)
+@pytest.mark.parametrize(("fault", "cause"), [("die", "SIGKILL"), ("exit", "exit code 7")])
+def test_an_input_that_kills_its_worker_twice_is_given_up(inputs, task, stand_ins, fault, cause):
+    work = task(b=fault)
     reports = {Path(report.clip).stem: report for report in run_over_clips(work, inputs("a", "b", "c"), jobs=2)}
     assert [reports[name].status for name in "abc"] == ["done", "failed", "done"]
     assert cause in reports["b"].reason and with_hint(reports["b"].reason).endswith("try fewer --jobs")
     assert stand_ins.count_calls(work.options.log, "b") == 2
 
 
-def test_workers_stay_for_the_whole_run_so_that_a_model_is_opened_once_in_each(inputs, task):
+def test_workers_are_reused_for_the_whole_run(inputs, task):
     reports = list(run_over_clips(task(), inputs(*"abcdef"), jobs=2))
     assert len({report.notes["pid"] for report in reports}) <= 2
 
 
 def test_no_more_workers_than_inputs_are_started(inputs, task):
-    begun = time.perf_counter()
+    started = time.perf_counter()
     (report,) = run_over_clips(task(), inputs("a"), jobs=64)
     assert report.status == "done"
-    assert time.perf_counter() - begun < 30
+    assert time.perf_counter() - started < 30
 
 
 def test_the_jobs_share_the_cores(inputs, task, monkeypatch):
@@ -156,24 +156,24 @@ def test_the_jobs_share_the_cores(inputs, task, monkeypatch):
     assert {report.notes["threads"] for report in reports} == {str(max(1, available_cores() // 2))}
 
 
-def test_threads_that_the_user_has_set_stay(inputs, task, monkeypatch):
+def test_the_number_of_threads_set_by_the_user_is_kept(inputs, task, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     reports = list(run_over_clips(task(), inputs("a", "b"), jobs=2))
     assert {report.notes["threads"] for report in reports} == {"3"}
 
 
-@BOTH
-def test_inputs_may_be_endless_and_few_are_taken_ahead(inputs, task, jobs):
+@ONE_AND_TWO_JOBS
+def test_inputs_can_be_endless_and_few_are_read_ahead(inputs, task, jobs):
     (video,) = inputs("a")
-    taken = itertools.count()
-    reports = run_over_clips(task(), (video for _ in taken), jobs)
+    counter = itertools.count()
+    reports = run_over_clips(task(), (video for _ in counter), jobs)
     for _ in range(5):
         assert next(reports).status == "done"
     reports.close()
-    assert next(taken) <= 5 + 3 * jobs
+    assert next(counter) <= 5 + 3 * jobs
 
 
-def test_a_finished_result_is_not_held_back_by_a_slow_producer_of_inputs(inputs, task):
+def test_results_do_not_wait_for_a_slow_producer_of_inputs(inputs, task):
     produced = threading.Event()
 
     def producer():
@@ -187,8 +187,8 @@ def test_a_finished_result_is_not_held_back_by_a_slow_producer_of_inputs(inputs,
     assert stems(reports) == ["c"]
 
 
-@BOTH
-def test_an_error_of_the_inputs_themselves_is_raised(inputs, task, jobs):
+@ONE_AND_TWO_JOBS
+def test_an_error_of_the_iterator_of_inputs_is_raised(inputs, task, jobs):
     def broken():
         yield from inputs("a")
         raise UsageError("the list is broken")
@@ -197,7 +197,7 @@ def test_an_error_of_the_inputs_themselves_is_raised(inputs, task, jobs):
         list(run_over_clips(task(), broken(), jobs))
 
 
-@BOTH
+@ONE_AND_TWO_JOBS
 def test_shards_divide_the_inputs(inputs, task, jobs):
     everything = inputs(*"abcde")
     parts = [stems(run_over_clips(task(), everything, jobs, shard=(index, 3))) for index in range(3)]
@@ -205,7 +205,7 @@ def test_shards_divide_the_inputs(inputs, task, jobs):
 
 
 @pytest.mark.parametrize("shard", [(3, 3), (-1, 3), (0, 0)])
-def test_a_shard_that_is_none_is_refused(task, shard):
+def test_an_invalid_shard_is_refused(task, shard):
     with pytest.raises(UsageError, match="no shard"):
         next(run_over_clips(task(), [], shard=shard))
 
@@ -213,16 +213,16 @@ def test_a_shard_that_is_none_is_refused(task, shard):
 def test_closing_the_iterator_ends_the_workers_at_once(inputs, task):
     reports = run_over_clips(task(b="sleep"), inputs("a", "b"), jobs=2)
     assert next(reports).status == "done"
-    begun = time.perf_counter()
+    started = time.perf_counter()
     reports.close()
-    assert time.perf_counter() - begun < 8
+    assert time.perf_counter() - started < 8
 
 
-@BOTH
-def test_steps_tell_how_far_an_input_is(make_face_video, stand_ins, tmp_path, monkeypatch, jobs):
+@ONE_AND_TWO_JOBS
+def test_steps_report_the_progress_of_an_input(make_face_video, stand_ins, tmp_path, monkeypatch, jobs):
     from stages.runner import watched
 
-    monkeypatch.setattr(watched, "_INTERVAL", 0.0)  # reaches the work of this process only
+    monkeypatch.setattr(watched, "_INTERVAL", 0.0)  # affects only this process, not the workers
     video = str(make_face_video(tmp_path / "long.mp4", 100 if jobs == 1 else 2000))
     work = ClipTask("stand_ins:extract", stand_ins.StandIn(str(tmp_path / "log")), str(tmp_path / "out"))
     steps: list[Step] = []
@@ -234,7 +234,7 @@ def test_steps_tell_how_far_an_input_is(make_face_video, stand_ins, tmp_path, mo
 
 
 @pytest.mark.parametrize(("failures", "code"), [([], 0), ([5, 5], 5), ([5, 3], 3), ([3], 3), ([1], 3)])
-def test_the_exit_code_of_a_run(failures, code):
+def test_the_exit_code_depends_on_the_failures(failures, code):
     assert exit_code(failures) == code
 
 
@@ -244,18 +244,18 @@ def test_ray_is_an_extra(inputs, task, monkeypatch):
         list(run_over_clips(task(), inputs("a"), engine="ray"))
 
 
-def test_the_address_of_a_cluster_is_for_ray(inputs, task):
+def test_the_address_of_a_cluster_needs_the_engine_ray(inputs, task):
     with pytest.raises(UsageError, match="is that of a Ray cluster"):
         list(run_over_clips(task(), inputs("a"), address="auto"))
 
 
-def test_of_4000_videos_the_broken_ones_fail_and_no_other(inputs, stand_ins, tmp_path):
+def test_of_4000_clips_only_the_broken_ones_fail(inputs, stand_ins, tmp_path):
     (video,) = inputs("a")
-    whole, total = as_clip(video, out=tmp_path), 4000
+    intact, total = as_clip(video, out=tmp_path), 4000
     sources = [tmp_path / f"{index}.clip" for index in range(total)]
     broken = {str(source) for source in sources[::100]}
     for source in sources:
-        (source.mkdir if str(source) in broken else functools.partial(source.symlink_to, whole.path))()
+        (source.mkdir if str(source) in broken else functools.partial(source.symlink_to, intact.path))()
     task = ClipTask("stand_ins:read_nothing", stand_ins.StandIn(""), layer="stand-in")
     reports = list(run_over_clips(task, map(str, sources), jobs=2))
     assert {report.source for report in reports} == set(map(str, sources)) and len(reports) == total

@@ -1,4 +1,4 @@
-"""fsv2v segment, as a function: person masks and imported label maps."""
+"""The function behind `fsv2v segment`: person masks and imported label maps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stages.errors import InputError, NoDetection, ParametersDiffer, UsageError
 from stages.segment import SegmentOptions, extract
 
 IDS = np.repeat(np.repeat(np.array([[0, 0, 1, 1], [3, 3, 8, 9]], np.uint8), 12, axis=0), 12, axis=1)
-"""A street in 24 x 48 pixels."""
+"""A label map of a street, 24 x 48 pixels."""
 
 
 def clip_of(frames: list[np.ndarray], path: Path) -> Clip:
@@ -29,7 +29,7 @@ def clip_of(frames: list[np.ndarray], path: Path) -> Clip:
 
 @pytest.fixture
 def street(tmp_path: Path) -> Callable[..., Clip]:
-    """street(*pictures): a clip of 96 x 48 with as many frames, and the label maps in street_labels beside it."""
+    """street(*images): a clip of 96 x 48 with a frame for each label map; the label maps are in street_labels beside it."""
 
     def make(*images: Image.Image) -> Clip:
         folder = tmp_path / "street_labels"
@@ -47,7 +47,7 @@ def palette_image() -> Image.Image:
     return image
 
 
-def test_ids_palettes_and_colours_all_become_ids_of_the_size_of_the_frames(street) -> None:
+def test_ids_palettes_and_colours_are_read_as_ids_and_scaled_to_the_frames(street) -> None:
     clip = street(Image.fromarray(IDS), palette_image(), Image.fromarray(colourise(IDS, CAMVID)))
     outcome = extract(clip, SegmentOptions(backend="labels"))
     assert (outcome.layer, outcome.status, outcome.frames) == ("segment", "done", 3)
@@ -57,13 +57,13 @@ def test_ids_palettes_and_colours_all_become_ids_of_the_size_of_the_frames(stree
         assert np.array_equal(layer.image(index), IDS.repeat(2, axis=0).repeat(2, axis=1))
 
 
-def test_a_folder_may_be_named_with_the_stem_of_the_source(street, tmp_path) -> None:
+def test_the_folder_of_label_maps_can_contain_the_stem_of_the_source(street, tmp_path) -> None:
     clip = street(Image.fromarray(IDS))
     assert extract(clip, SegmentOptions(labels=str(tmp_path / "{stem}_labels"))).status == "done"
     assert extract(clip, SegmentOptions(labels=str(tmp_path / "street_labels"))).status == "skipped"
 
 
-def test_other_label_maps_or_another_table_are_other_parameters(street, tmp_path) -> None:
+def test_other_label_maps_and_another_table_are_refused_without_overwrite(street, tmp_path) -> None:
     clip = street(Image.fromarray(IDS))
     extract(clip, SegmentOptions(backend="labels"))
     with pytest.raises(ParametersDiffer, match="table"):
@@ -91,7 +91,7 @@ def test_label_maps_that_do_not_fit_are_refused(street, leftovers, image, senten
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_label_maps_in_jpeg_are_refused_for_they_have_ids_that_were_never_drawn(street, fsv2v, tmp_path, mode) -> None:
+def test_label_maps_in_jpeg_are_refused(street, fsv2v, tmp_path, mode) -> None:
     clip = street(Image.fromarray(IDS))
     for path in (tmp_path / "street_labels").iterdir():
         Image.open(path).convert(mode).save(path.with_suffix(".jpg"))
@@ -100,7 +100,7 @@ def test_label_maps_in_jpeg_are_refused_for_they_have_ids_that_were_never_drawn(
     assert result.exit_code == 3 and "000.jpg is compressed as JPEG" in result.stderr and "again as PNG" in result.stderr
 
 
-def test_one_label_map_for_each_frame(street, tmp_path) -> None:
+def test_there_must_be_one_label_map_for_each_frame(street, tmp_path) -> None:
     clip = street(Image.fromarray(IDS), Image.fromarray(IDS))
     (tmp_path / "street_labels/001.png").unlink()
     with pytest.raises(InputError, match="holds 1 label maps, but .* has 2 frames"):
@@ -114,12 +114,12 @@ def test_one_label_map_for_each_frame(street, tmp_path) -> None:
     assert caught.value.facts == {"usual": "street_labels"}
 
 
-def test_labels_and_a_search_for_persons_exclude_each_other(street) -> None:
+def test_label_maps_and_the_backend_person_exclude_each_other(street) -> None:
     with pytest.raises(UsageError):
         extract(street(Image.fromarray(IDS)), SegmentOptions(backend="person", labels="x"))
 
 
-def test_a_real_street(shared: Path, tmp_path: Path) -> None:
+def test_label_maps_of_a_real_street_are_imported(shared: Path, tmp_path: Path) -> None:
     clip = as_clip(shared / "data/streets/udacity_traffic.mp4", tmp_path / "traffic.clip")
     assert extract(clip, SegmentOptions(backend="labels")).frames == 38
     ids = LabelLayer(clip.layer("segment")).image(20)
@@ -128,7 +128,7 @@ def test_a_real_street(shared: Path, tmp_path: Path) -> None:
     assert road > sky, "the road is below the sky"
 
 
-def test_a_person_becomes_a_mask_and_a_map_of_two_labels(shared: Path, tmp_path: Path) -> None:
+def test_a_person_gives_a_mask_and_a_map_of_two_labels(shared: Path, tmp_path: Path) -> None:
     frames = list(read_frames(shared / "data/people/musepose_dance.mp4", 90, 93))
     clip = clip_of(frames, tmp_path / "dance.mp4")
     outcome = extract(clip, SegmentOptions(backend="person"))
@@ -140,7 +140,7 @@ def test_a_person_becomes_a_mask_and_a_map_of_two_labels(shared: Path, tmp_path:
     assert extract(clip, SegmentOptions(backend="person")).status == "skipped"
 
 
-def test_nobody_is_a_sentence_and_leaves_nothing(shared: Path, tmp_path: Path, leftovers) -> None:
+def test_a_clip_without_people_is_an_error_and_leaves_no_layer(shared: Path, tmp_path: Path, leftovers) -> None:
     clip = clip_of([np.full((120, 160, 3), 120, np.uint8)] * 2, tmp_path / "wall.mp4")
     with pytest.raises(NoDetection, match="No person"):
         extract(clip, SegmentOptions(backend="person"))

@@ -1,4 +1,4 @@
-"""Label maps by networks: labels that stay where things are, other semantics, and both segmenters of streets."""
+"""Label maps by networks: temporal smoothing, edits of labels, and both segmenters of streets."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from stages.segment.edit import edit_lookup
 from stages.segment.temporal_smoothing import TemporalSmoother
 
 
-def images(count: int, step: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """A textured square that moves by `step` pixels over a textured ground, and where it is."""
+def moving_square(count: int, step: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """(frames of a textured square that moves by `step` pixels over a textured background, masks of the square)."""
     random = np.random.default_rng(0)
     ground, square = random.integers(0, 120, (64, 128, 1), np.uint8), random.integers(140, 255, (24, 24, 1), np.uint8)
     frames, truths = [], []
@@ -29,8 +29,8 @@ def images(count: int, step: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return frames, truths
 
 
-def guesses(truths: list[np.ndarray]) -> list[np.ndarray]:
-    """Probabilities [2, 64, 128] of a segmenter that is wrong at a fifth of the places, another fifth in each frame."""
+def noisy_probabilities(truths: list[np.ndarray]) -> list[np.ndarray]:
+    """Probabilities [2, 64, 128] of a segmenter that is wrong at a random fifth of the pixels of each frame."""
     random = np.random.default_rng(1)
     wrong = [random.random(truth.shape) < 0.2 for truth in truths]
     square = [np.where(truth ^ bad, 0.7, 0.3) for truth, bad in zip(truths, wrong, strict=True)]
@@ -38,28 +38,28 @@ def guesses(truths: list[np.ndarray]) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("step", [0, 3])
-def test_labels_flicker_less_and_do_not_smear_behind_what_moves(step: int) -> None:
-    frames, truths = images(8, step)
-    steady = TemporalSmoother(1.0)
-    results = [steady(frame, guess) for frame, guess in zip(frames, guesses(truths), strict=True)]
-    before = np.mean([guess.argmax(0) != truth for guess, truth in zip(guesses(truths), truths, strict=True)])
+def test_smoothing_reduces_flicker_and_leaves_no_trace_behind_a_moving_object(step: int) -> None:
+    frames, truths = moving_square(8, step)
+    smooth = TemporalSmoother(1.0)
+    results = [smooth(frame, probabilities) for frame, probabilities in zip(frames, noisy_probabilities(truths), strict=True)]
+    before = np.mean([probabilities.argmax(0) != truth for probabilities, truth in zip(noisy_probabilities(truths), truths, strict=True)])
     after = np.mean([result.argmax(0) != truth for result, truth in zip(results[3:], truths[3:], strict=True)])
     assert after < 0.6 * before
     if step:
         uncovered = truths[6] & ~truths[7]
-        assert (results[7].argmax(0)[uncovered] == 1).mean() < 0.35, "the square is not seen where it was"
+        assert (results[7].argmax(0)[uncovered] == 1).mean() < 0.35, "the square leaves no trace"
 
 
-def test_a_cut_forgets_and_zero_changes_nothing() -> None:
+def test_smoothing_starts_again_at_a_cut_and_with_strength_0_changes_nothing() -> None:
     dark, bright = np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 250, np.uint8)
     one, other = (np.stack([np.full((32, 32), share), np.full((32, 32), 1 - share)]).astype(np.float32) for share in (0.9, 0.4))
-    steady = TemporalSmoother(1.0)
-    steady(dark, one)
-    assert np.array_equal(steady(bright, other), other)
+    smooth = TemporalSmoother(1.0)
+    smooth(dark, one)
+    assert np.array_equal(smooth(bright, other), other)
     assert TemporalSmoother(0)(dark, one) is one
 
 
-def test_edits_go_by_name_or_id_and_all_at_once() -> None:
+def test_edits_use_names_or_ids_and_are_applied_together() -> None:
     ids = np.array([0, 1, 5, 255], np.uint8)
     assert edit_lookup(["tree=building"], CAMVID)[ids].tolist() == [0, 1, 1, 255]
     assert edit_lookup(["5 = 1", "1=5"], CAMVID)[ids].tolist() == [0, 5, 1, 255]
@@ -85,7 +85,7 @@ def test_a_street_is_labelled_by_the_shipped_network(shared: Path, tmp_path: Pat
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    """A SegFormer of Cityscapes' labels, small and untrained, saved as transformers does."""
+    """A small untrained SegFormer with the labels of Cityscapes, saved by transformers."""
     transformers = pytest.importorskip("transformers")
     labels = dict(enumerate(CITYSCAPES_TRAIN_IDS.names))
     sizes = {"hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 1, 1, 1], "decoder_hidden_size": 16}
@@ -94,7 +94,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / "segformer-tiny"
 
 
-def test_a_segformer_checkpoint_labels_with_its_own_names(checkpoint: Path, make_tiny_video, tmp_path: Path, capfd) -> None:
+def test_a_segformer_checkpoint_uses_its_own_label_names(checkpoint: Path, make_tiny_video, tmp_path: Path, capfd) -> None:
     clip = as_clip(make_tiny_video(tmp_path / "a.mp4"), tmp_path)
     options = SegmentOptions(backend="segformer", model=str(checkpoint), edits=("vegetation=building",))
     assert extract(clip, options).status == "done"
@@ -106,7 +106,7 @@ def test_a_segformer_checkpoint_labels_with_its_own_names(checkpoint: Path, make
     assert capfd.readouterr().out == ""
 
 
-def test_a_checkpoint_that_cannot_be_had_is_a_sentence(make_tiny_video, tmp_path: Path, monkeypatch) -> None:
+def test_a_checkpoint_that_cannot_be_fetched_is_reported_in_a_sentence(make_tiny_video, tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("transformers")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     clip = as_clip(make_tiny_video(tmp_path / "a.mp4"), tmp_path)
@@ -117,7 +117,7 @@ def test_a_checkpoint_that_cannot_be_had_is_a_sentence(make_tiny_video, tmp_path
     assert not clip.has("segment")
 
 
-def test_maps_too_small_for_the_flow_are_left_as_they_are() -> None:
-    flat, guess = np.zeros((24, 240, 3), np.uint8), np.full((2, 24, 240), 0.5, np.float32)
-    steady = TemporalSmoother(1.0)
-    assert [steady(flat, guess) is guess for _ in range(2)] == [True, True]
+def test_maps_that_are_too_small_for_flow_are_not_smoothed() -> None:
+    flat, probabilities = np.zeros((24, 240, 3), np.uint8), np.full((2, 24, 240), 0.5, np.float32)
+    smooth = TemporalSmoother(1.0)
+    assert [smooth(flat, probabilities) is probabilities for _ in range(2)] == [True, True]

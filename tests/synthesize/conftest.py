@@ -1,4 +1,4 @@
-"""What the tests of `synthesize` share."""
+"""A model for the tests of `synthesize`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""fsv2v synthesize as it is typed: what belongs to the user stays as it is, and is called by his names."""
+"""The command fsv2v synthesize: files of the user are not changed, and messages contain the names that the user gave."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def command(model, tmp_path, face_video, fsv2v):
-    """command(examples, driving, ...) runs in tmp_path, where face.mp4 is."""
+    """command(examples, driving, ...): runs synthesize in tmp_path, which contains face.mp4."""
     shutil.copy(face_video, tmp_path / "face.mp4")
 
-    def run(examples: object, driving: object, *more: object):
-        chosen = ("--model", model, "--backend", "dlib", "--device", "cpu")
-        return fsv2v("synthesize", "--examples", examples, "--driving", driving, *chosen, *more, cwd=tmp_path)
+    def run(examples: object, driving: object, *arguments: object):
+        options = ("--model", model, "--backend", "dlib", "--device", "cpu")
+        return fsv2v("synthesize", "--examples", examples, "--driving", driving, *options, *arguments, cwd=tmp_path)
 
     return run
 
@@ -64,17 +64,17 @@ def test_a_video_with_sound_is_skipped_the_second_time(container, command, talk,
     assert (tmp_path / f"out.{container}").read_bytes() == before
 
 
-def test_sound_apart_from_a_variable_rate_is_warned_of_in_videos_alone(command, talk, tmp_path):
-    """Frames 0 to 6 come 0.04 s apart, the others 0.2 s. At the mean of 11 in 1.24 s, frame 6 comes at 0.68 s instead of 0.24 s."""
+def test_a_variable_rate_causes_a_warning_about_sound_only_for_videos(command, talk, tmp_path):
+    """Intervals are 0.04 s up to frame 6, and then 0.2 s. At the mean rate of 11 in 1.24 s, frame 6 is at 0.68 s instead of 0.24 s."""
     tone = ["-f", "lavfi", "-i", "sine=duration=1.5", "-vf", "setpts='(N+4*max(0,N-6))/(25*TB)'", "-fps_mode", "passthrough", "-c:a", "aac"]
     subprocess.run([executable(), "-v", "error", "-i", tmp_path / "face.mp4", *tone, tmp_path / "talk.mp4"], check=True)
 
-    warned = command(talk, "talk.mp4", "-o", "out.mp4").stderr
-    assert "talk: a variable rate is written at its mean, so that frames are up to 0.44 s apart from the sound" in warned
+    stderr = command(talk, "talk.mp4", "-o", "out.mp4").stderr
+    assert "talk: a variable rate is written at its mean, so that frames are up to 0.44 s apart from the sound" in stderr
     assert "apart" not in command(talk, "talk.mp4", "-o", "out.clip").stderr
 
 
-def test_what_a_video_is_made_from_is_never_replaced(command, tmp_path):
+def test_a_source_of_the_result_is_never_replaced(command, tmp_path):
     before = (tmp_path / "face.mp4").read_bytes()
     for arguments in (("face.mp4", "face.mp4"), ("face.mp4", "face.mp4", "-o", "face.mp4")):
         refused = command(*arguments, "--overwrite")  # without -o the result would have the examples' name
@@ -83,16 +83,16 @@ def test_what_a_video_is_made_from_is_never_replaced(command, tmp_path):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_clip_gets_no_layers_that_nobody_asked_for(packed, command, talk, fsv2v, tmp_path, content):
+def test_no_layers_are_added_to_the_driving_clip(packed, command, talk, fsv2v, tmp_path, content):
     clip = Path(fsv2v("clip", "import", "face.mp4", "-o", "talk.clip", cwd=tmp_path).lines[0])
-    given = pack(tmp_path / clip) if packed else tmp_path / clip
+    driving = pack(tmp_path / clip) if packed else tmp_path / clip
     before = content(tmp_path / clip)
-    done = command(talk, given, "-o", "out.clip")
+    done = command(talk, driving, "-o", "out.clip")
     assert done.exit_code == 0, done.stderr
     assert content(tmp_path / clip) == before and open_clip(tmp_path / "out.clip").num_frames == 12
 
 
-def test_troubles_are_told_with_the_names_that_the_user_gave(command, tmp_path):
+def test_errors_contain_the_paths_that_the_user_gave(command, tmp_path):
     (tmp_path / "imgs").mkdir()
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "imgs" / "nobody.png")
     failed = command("imgs", "face.mp4", "-o", "out.mp4")

@@ -1,4 +1,4 @@
-"""`--normalize auto`: an example that shows the driver keeps the driver's proportions, and the decision is reported."""
+"""`--normalize auto`: proportions are not changed if the example shows the driver, and the decision is reported."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def with_landmarks(path: Path, image: np.ndarray, points: np.ndarray) -> Clip:
     return open_clip(path)
 
 
-def saved_frame(clip: Clip, index: int, path: Path, scale: float) -> Clip:
-    """A frame of the clip as somebody saves it: enlarged, as JPEG, with landmarks that tremble a little."""
+def save_frame(clip: Clip, index: int, path: Path, scale: float) -> Clip:
+    """A frame of the clip, resized, saved as JPEG, and with slightly different landmarks."""
     image = clip.frame(index)
     height, width = image.shape[:2]
     size = round(height * scale)
@@ -43,22 +43,22 @@ def saved_frame(clip: Clip, index: int, path: Path, scale: float) -> Clip:
 
 @pytest.mark.parametrize("scale", [0.8, 1.0, 1.6])
 def test_a_saved_frame_of_the_driving_video_is_recognised(driver, tmp_path, scale):
-    fitting = decide("auto", "landmarks", [saved_frame(driver, 7, tmp_path / "saved.clip", scale)], driver)
+    fitting = decide("auto", "landmarks", [save_frame(driver, 7, tmp_path / "saved.clip", scale)], driver)
     assert fitting.how == "place" and "frame 7 of the driving video" in fitting.why
 
 
-def test_another_person_in_the_same_pose_is_not(driver, tmp_path, monkeypatch):
-    monkeypatch.setattr(identity, "open_if_available", lambda: None)  # painted people are none to the network
+def test_another_person_in_the_same_pose_is_not_recognised(driver, tmp_path, monkeypatch):
+    monkeypatch.setattr(identity, "open_if_available", lambda: None)  # the network does not recognise painted faces
     points = driver.layer("landmarks").arrays()["points"][7, 0]
     inverted = with_landmarks(tmp_path / "other.clip", 255 - driver.frame(7), points)
     assert decide("auto", "landmarks", [inverted], driver).how == "proportions"
 
 
-def test_the_driving_clip_itself_is_left_alone(driver):
+def test_the_driving_clip_as_its_own_example_is_not_fitted(driver):
     assert decide("auto", "landmarks", [driver], driver).how == "none"
 
 
-def test_what_the_user_says_holds(driver):
+def test_on_and_off_override_the_automatic_choice(driver):
     assert decide("on", "landmarks", [driver], driver).how == "proportions"
     assert decide("off", "landmarks", [driver], driver).how == "none"
     assert decide("auto", "segment", [driver], driver).how == "none"
@@ -67,7 +67,7 @@ def test_what_the_user_says_holds(driver):
 
 
 def test_a_person_is_recognised_in_another_video(shared, tmp_path):
-    """Two videos of one person, and a third of somebody else."""
+    """Two videos of one person, and one of another person."""
     describe = identity.open_if_available()
     if describe is None:
         pytest.skip("dlib's recognition network is not here")
@@ -88,10 +88,10 @@ def first_frames(path: Path):
     yield from read_frames(path, 0, 1)
 
 
-def test_a_dry_run_says_what_auto_does(fsv2v, driver, tmp_path):
-    saved = saved_frame(driver, 3, tmp_path / "saved.clip", 1.0)
-    out = fsv2v("synthesize", "--examples", saved.path, "--driving", driver.path, "-o", tmp_path / "out.mp4", "--dry-run")
-    assert "# normalize: " in out.stdout and "the example is frame 3 of the driving video" in out.stdout
+def test_a_dry_run_prints_the_automatic_choice(fsv2v, driver, tmp_path):
+    saved = save_frame(driver, 3, tmp_path / "saved.clip", 1.0)
+    result = fsv2v("synthesize", "--examples", saved.path, "--driving", driver.path, "-o", tmp_path / "out.mp4", "--dry-run")
+    assert "# normalize: " in result.stdout and "the example is frame 3 of the driving video" in result.stdout
     assert not (tmp_path / "out.mp4").exists()
     missing = fsv2v("synthesize", "--examples", tmp_path / "none.jpg", "--driving", driver.path, "--dry-run")
     assert missing.exit_code == 0 and "none.jpg does not exist" in missing.stdout

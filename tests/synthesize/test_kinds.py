@@ -1,4 +1,4 @@
-"""Faces, bodies and streets: the model follows from what drives, and what drives is extracted on the way."""
+"""Faces, bodies and streets: the driving layer determines the model, and a missing layer is extracted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_model_is_shipped_for_each_kind(kind):
     assert path.stat().st_size < 40e6
 
 
-def test_the_driving_layer_chooses_the_model(tmp_path):
+def test_the_driving_layer_determines_the_model(tmp_path):
     frames = [np.zeros((64, 32, 3), np.uint8)] * 2
     clip = create_clip(tmp_path / "dance.clip", iter(frames))
     with clip.writing("poses", Producer("test"), {"frames": clip.frames_digest()}) as layer:
@@ -34,22 +34,22 @@ def test_the_driving_layer_chooses_the_model(tmp_path):
     assert default_model(open_clip(clip.path)).config.kind == "poses"
 
 
-def test_the_labels_of_a_street_are_found_on_the_way(tmp_path, make_tiny_video, fsv2v):
+def test_missing_label_maps_of_a_street_are_extracted(tmp_path, make_tiny_video, fsv2v):
     torch.manual_seed(0)
     config = replace(PRESETS["tiny"], kind="segment", semantic_channels=11)
     save_model(tmp_path / "street.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
     video = make_tiny_video(tmp_path / "drive.mp4")
-    asked = ("--examples", video, "--driving", video, "--model", tmp_path / "street.safetensors")
-    done = fsv2v("synthesize", *asked, "-o", tmp_path / "out.mp4", "--json")
+    command = ("--examples", video, "--driving", video, "--model", tmp_path / "street.safetensors")
+    done = fsv2v("synthesize", *command, "-o", tmp_path / "out.mp4", "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["frames"] == 5
     assert "extracting segment" in done.stderr
 
 
-def test_other_labels_than_the_models_are_said(tmp_path, make_tiny_video, fsv2v):
+def test_label_maps_with_another_number_of_labels_are_refused(tmp_path, make_tiny_video, fsv2v):
     config = replace(PRESETS["tiny"], kind="segment", semantic_channels=19)
     save_model(tmp_path / "street.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
     video = make_tiny_video(tmp_path / "drive.mp4")
-    asked = ("--examples", video, "--driving", video, "--model", tmp_path / "street.safetensors")
-    done = fsv2v("synthesize", *asked, "-o", tmp_path / "out.mp4")
+    command = ("--examples", video, "--driving", video, "--model", tmp_path / "street.safetensors")
+    done = fsv2v("synthesize", *command, "-o", tmp_path / "out.mp4")
     assert done.exit_code == 2 and "have 11 channels, the model expects 19" in done.stderr

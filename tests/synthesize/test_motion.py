@@ -1,4 +1,4 @@
-"""--strength, --part and --motion: how much of the driver's motion a result shows, and of which parts of the face."""
+"""--strength, --part and --motion: the strength of the driver's motion in a result, for the face and its parts."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def driver(tmp_path_factory, make_painted_clip) -> Clip:
     return open_clip(make_painted_clip(tmp_path_factory.mktemp("clips") / "driver.clip", 1, num_frames=10))
 
 
-def driven_by(path: Path) -> np.ndarray:
-    """The landmarks [T, 68, 3] that a result was asked to show."""
+def driving_landmarks(path: Path) -> np.ndarray:
+    """The driving landmarks [T, 68, 3] that a result clip stores."""
     return np.asarray(open_clip(path).layer("landmarks").arrays()["points"][:, 0])
 
 
-def test_strength_1_is_no_option_at_all_to_the_bit_and_in_the_key(model, person, driver, tmp_path):
+def test_strength_1_gives_the_same_bytes_and_key_as_no_option(model, person, driver, tmp_path):
     synthesize([person], driver, model, tmp_path / "a.mp4", PLAIN)
     before, key = (tmp_path / "a.mp4").read_bytes(), parse_object(read_comment(tmp_path / "a.mp4") or "")
     assert not {"strength", "part", "motion"} & set(key["parameters"])
@@ -48,7 +48,7 @@ def test_strength_1_is_no_option_at_all_to_the_bit_and_in_the_key(model, person,
         assert (tmp_path / "a.mp4").read_bytes() == before
 
 
-def test_another_strength_is_another_video_however_it_is_written(model, person, driver, tmp_path):
+def test_another_strength_is_another_result_and_equal_settings_are_the_same(model, person, driver, tmp_path):
     half = replace(PLAIN, strength="expression=0,gaze=0")
     synthesize([person], driver, model, tmp_path / "a.clip", half)
     assert synthesize([person], driver, model, tmp_path / "a.clip", replace(PLAIN, part="pose")).status == "skipped"
@@ -57,75 +57,77 @@ def test_another_strength_is_another_video_however_it_is_written(model, person, 
             synthesize([person], driver, model, tmp_path / "a.clip", other)
 
 
-def test_at_strength_0_every_frame_shows_the_example(model, person, driver, tmp_path):
+def test_at_strength_0_every_frame_has_the_landmarks_of_the_example(model, person, driver, tmp_path):
     synthesize([person], driver, model, tmp_path / "a.clip", replace(PLAIN, strength=0))
     example = person.layer("landmarks").arrays()["points"][0, 0]
-    assert np.abs(driven_by(tmp_path / "a.clip") - example).max() < 1e-3
+    assert np.abs(driving_landmarks(tmp_path / "a.clip") - example).max() < 1e-3
     synthesize([person], driver, model, tmp_path / "b.clip", PLAIN)
-    assert np.abs(driven_by(tmp_path / "b.clip") - example).max() > 2
+    assert np.abs(driving_landmarks(tmp_path / "b.clip") - example).max() > 2
 
 
-def test_only_the_mouth_moves_where_only_the_mouth_follows(model, person, driver, tmp_path):
+def test_with_part_mouth_only_the_mouth_moves(model, person, driver, tmp_path):
     synthesize([person], driver, model, tmp_path / "a.clip", replace(PLAIN, part="mouth"))
-    made = driven_by(tmp_path / "a.clip")
-    assert np.ptp(made[:, LIDS_AND_BROWS], axis=0).max() < 1e-3 < 0.5 < np.ptp(made[:, LIPS], axis=0).max()
+    points = driving_landmarks(tmp_path / "a.clip")
+    assert np.ptp(points[:, LIDS_AND_BROWS], axis=0).max() < 1e-3 < 0.5 < np.ptp(points[:, LIPS], axis=0).max()
 
 
-def test_without_fitting_the_example_still_says_where_motion_starts_from(model, person, driver, tmp_path):
+def test_without_fitting_motion_still_starts_from_the_example(model, person, driver, tmp_path):
     synthesize([person], driver, model, tmp_path / "a.clip", replace(PLAIN, normalize="off", strength=0))
     example = person.layer("landmarks").arrays()["points"][0, 0]
-    assert np.abs(driven_by(tmp_path / "a.clip") - example).max() < 1e-3
+    assert np.abs(driving_landmarks(tmp_path / "a.clip") - example).max() < 1e-3
 
 
-def test_a_first_frame_that_is_far_from_the_others_is_told(model, person, driver, tmp_path):
+def test_a_first_frame_that_differs_from_the_others_causes_a_note(model, person, driver, tmp_path):
     points = driver.layer("landmarks").arrays()["points"].copy()
     points[0, 0, LIPS, 1] += 15
     far = create_clip(tmp_path / "far.clip", driver.frames(), storage="png")
     with far.writing("landmarks", Producer("painted"), {"frames": far.frames_digest()}) as layer:
         layer.arrays(points=points)
     outcome = synthesize([person], open_clip(far.path), model, tmp_path / "a.mp4", replace(PLAIN, motion="relative"))
-    (told,) = (text for text in outcome.notes if "first driving frame" in text)
-    assert told.startswith("far: ") and "another expression" in told and "Motion is measured from frame" in told
-    for name, without in (("b.mp4", PLAIN), ("c.mp4", replace(PLAIN, part="mouth"))):  # which need no reference
-        notes = synthesize([person], open_clip(far.path), model, tmp_path / name, without).notes
+    (note,) = (text for text in outcome.notes if "first driving frame" in text)
+    assert note.startswith("far: ") and "another expression" in note and "Motion is measured from frame" in note
+    for name, options in (("b.mp4", PLAIN), ("c.mp4", replace(PLAIN, part="mouth"))):  # options that need no reference frame
+        notes = synthesize([person], open_clip(far.path), model, tmp_path / name, options).notes
         assert not any("first driving frame" in text for text in notes)
 
 
-@pytest.mark.parametrize("asked", [{"strength": 0.5}, {"part": "mouth"}, {"motion": "relative"}])
+@pytest.mark.parametrize("options", [{"strength": 0.5}, {"part": "mouth"}, {"motion": "relative"}])
 @pytest.mark.parametrize("kind", ["poses", "segment"])
-def test_only_faces_have_parts_and_strengths(model, person, driver, tmp_path, kind, asked):
+def test_only_faces_have_parts_and_strengths(model, person, driver, tmp_path, kind, options):
     other = replace(model, generator=FewShotGenerator(replace(TINY, kind=kind, semantic_channels=3)).eval())
     with pytest.raises(UsageError, match="only the motion of faces"):
-        synthesize([person], driver, other, tmp_path / "a.mp4", replace(PLAIN, normalize="auto", **asked))
+        synthesize([person], driver, other, tmp_path / "a.mp4", replace(PLAIN, normalize="auto", **options))
     with pytest.raises(UsageError, match="only the motion of faces"):  # before anything is extracted
         next(
-            iter(fsv2v.synthesize(np.zeros((64, 64, 3), np.uint8), np.zeros((2, 64, 64, 3), np.uint8), model=other, device="cpu", **asked))
+            iter(
+                fsv2v.synthesize(np.zeros((64, 64, 3), np.uint8), np.zeros((2, 64, 64, 3), np.uint8), model=other, device="cpu", **options)
+            )
         )
 
 
-def test_a_kind_of_motion_that_is_none_is_refused():
-    asked: Any = "sideways"
+def test_an_unknown_kind_of_motion_is_refused():
+    motion: Any = "sideways"
     with pytest.raises(UsageError, match="'sideways' is not a kind of motion"):
-        SynthesizeOptions(motion=asked)
+        SynthesizeOptions(motion=motion)
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "sentence"),
     [
         (["--strength", "nose=1"], "'nose' is no part of a face that moves. There are expression, mouth, eyes, gaze, pose"),
         (["--part", "mouth", "--strength", "pose=0.5"], "pose has a strength, but only mouth follows the driver"),
         (["--motion", "sideways"], "'sideways' is not one of"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_in_a_sentence(fsv2v, model, person, driver, tmp_path, options, says):
+def test_contradictory_or_unknown_options_are_refused_in_a_sentence(fsv2v, model, person, driver, tmp_path, options, sentence):
     out = tmp_path / "o.mp4"
     done = fsv2v("synthesize", "--examples", person.path, "--driving", driver.path, "--model", model.path, "-o", out, *options)
-    assert done.exit_code == 2 and says in " ".join(done.stderr.split()) and "Traceback" not in done.stderr
+    assert done.exit_code == 2 and sentence in " ".join(done.stderr.split()) and "Traceback" not in done.stderr
     assert not out.exists()
 
 
-def test_a_real_face_at_strength_0_has_the_examples_expression(shared):
-    """Its landmarks are as near to the example's as those of the example at another resolution; those of a full result are far away."""
+def test_a_real_face_at_strength_0_has_the_expression_of_the_example(shared):
+    """The landmarks differ from those of the example by less than detection noise; those at strength 1 differ much more."""
     from stages.conditions.framing import examples_of
     from stages.conditions.landmarks import eye_distance
     from stages.extract_sketch.backends.mediapipe import MediapipeFaces
@@ -136,17 +138,17 @@ def test_a_real_face_at_strength_0_has_the_examples_expression(shared):
     frames = np.stack([*read_frames(shared / "data" / "faces" / "liveportrait_d18.mp4", 100, 102)])
     detect = MediapipeFaces(str(registry.path("face_landmarker.task")), "image")
 
-    def landmarks(picture: np.ndarray) -> np.ndarray:
-        return detect(picture)[0].points[:68, :2]
+    def landmarks(frame: np.ndarray) -> np.ndarray:
+        return detect(frame)[0].points[:68, :2]
 
     with fsv2v.sources.temporary_clips(fsv2v.Reporter()) as temporary:
         (clip,) = fsv2v.sources.examples_with_layer([image], "landmarks", temporary, device="cpu", backend="mediapipe")
         (sample,) = (example.sample for example in examples_of(clip, "landmarks+iris", (256, 256), "auto", 1))
-    shown = landmarks(sample.required_image)
+    expected = landmarks(sample.required_image)
 
     def error(points: np.ndarray) -> float:
         """Root mean square distance in eye distances."""
-        return float(np.sqrt(np.square(points[:68, :2] - shown).sum(1).mean()) / eye_distance(shown))
+        return float(np.sqrt(np.square(points[:68, :2] - expected).sum(1).mean()) / eye_distance(expected))
 
     noise = error(sample.keypoints)
     still, full = ([*fsv2v.synthesize(image, frames, strength=s, size="model", device="cpu", backend="mediapipe")] for s in (0, 1))

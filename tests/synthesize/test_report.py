@@ -1,4 +1,4 @@
-"""`synthesize --report`: one page that shows where a result went wrong, made of what is known by construction."""
+"""`synthesize --report`: a page about the quality of a result, on clips whose faults are known by construction."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from stages.synthesize import Outcome, ReportRequest, SynthesizeOptions, synthes
 TINY = PRESETS["tiny"]
 OPTIONS = SynthesizeOptions(device="cpu", crop="none", normalize="off", size="model", precision="fp32", num_examples=1)
 LENGTH, LOST = 20, (7, 8, 9)
-"""Frames of the driving clip, and those in which nothing is detected."""
+"""Number of frames of the driving clip, and the frames without a detection."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def person(tmp_path_factory, make_painted_clip) -> Clip:
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory, make_painted_clip) -> Clip:
-    """Nothing is detected in the frames `LOST`."""
+    """A driving clip without a detection in the frames `LOST`."""
     folder = tmp_path_factory.mktemp("clips")
     painted = open_clip(make_painted_clip(folder / "painted.clip", 1, num_frames=LENGTH))
     points = painted.layer("landmarks").arrays()["points"].copy()
@@ -50,19 +50,20 @@ def driver(tmp_path_factory, make_painted_clip) -> Clip:
 def make(model, person, driver, tmp_path):
     """make(name, ...): the outcome of a synthesis with the report `out.html`."""
 
-    def made(name: str = "out.mp4", options: SynthesizeOptions = OPTIONS, page: str = "out.html", **more: Any) -> Outcome:
+    def run_synthesis(name: str = "out.mp4", options: SynthesizeOptions = OPTIONS, page: str = "out.html", **more: Any) -> Outcome:
         return synthesize([person], driver, model, tmp_path / name, options, report=ReportRequest(tmp_path / page, **more))
 
-    return made
+    return run_synthesis
 
 
 def content(page: Path) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="content">(.*?)</script>', page.read_text(), re.DOTALL)
-    assert found
-    return json.loads(found[1])
+    match = re.search(r'<script type="application/json" id="content">(.*?)</script>', page.read_text(), re.DOTALL)
+    assert match
+    return json.loads(match[1])
 
 
-def picture(address: str) -> np.ndarray:
+def decode_image(address: str) -> np.ndarray:
+    """The image of a data URL, float [H, W, 3]."""
     data = base64.b64decode(address.removeprefix("data:image/jpeg;base64,"))
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
@@ -71,52 +72,52 @@ def picture(address: str) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def no_detector(monkeypatch):
-    """Faces are looked for only in tests that say so, because it takes most of the time."""
-    monkeypatch.setattr("stages.synthesize.report.record.missing_detector", lambda: "it is on holiday")
+    """Detecting faces takes most of the time, so only tests that need it use a detector."""
+    monkeypatch.setattr("stages.synthesize.report.record.missing_detector", lambda: "it is turned off")
 
 
-def test_it_shows_frames_of_the_result_beside_what_drove_them(make, person, driver, tmp_path):
+def test_the_page_shows_frames_of_the_result_and_the_driving_frames(make, person, driver, tmp_path):
     make("out.clip")
-    shown = content(tmp_path / "out.html")
-    columns, rows = [column["frame"] for column in shown["columns"]], {row["name"]: row["images"] for row in shown["rows"]}
+    report = content(tmp_path / "out.html")
+    columns, rows = [column["frame"] for column in report["columns"]], {row["name"]: row["images"] for row in report["rows"]}
     assert columns == [0, 2, 3, 5, 7, 9, 10, 12, 14, 16, 17, 19], "twelve of twenty, evenly spaced"
     result = [*open_clip(tmp_path / "out.clip").frames()]
     for column, frame in enumerate(columns):
-        assert np.abs(picture(rows["result"][column]) - result[frame]).mean() < 6
-        assert np.abs(picture(rows["driving video"][column]) - driver.frame(frame)).mean() < 6
-    (example,) = shown["examples"]
-    assert np.abs(picture(example["src"]) - person.frame(0)).mean() < 6
+        assert np.abs(decode_image(rows["result"][column]) - result[frame]).mean() < 6
+        assert np.abs(decode_image(rows["driving video"][column]) - driver.frame(frame)).mean() < 6
+    (example,) = report["examples"]
+    assert np.abs(decode_image(example["src"]) - person.frame(0)).mean() < 6
 
 
-def test_the_mask_and_its_mean_are_those_that_show_mask_writes(make, model, person, driver, tmp_path):
+def test_the_mask_and_its_mean_are_those_of_show_mask(make, model, person, driver, tmp_path):
     make()
     synthesize([person], driver, model, tmp_path / "mask.clip", replace(OPTIONS, show="mask"))
     masks = np.stack([*open_clip(tmp_path / "mask.clip").frames()]).astype(float)
-    shown = content(tmp_path / "out.html")
-    (painted,) = (curve["values"] for curve in shown["curves"] if "painted" in curve["title"])
+    report = content(tmp_path / "out.html")
+    (painted,) = (curve["values"] for curve in report["curves"] if "painted" in curve["title"])
     assert np.allclose(painted, masks.mean((1, 2, 3)) / 255, atol=1 / 255)
-    (images,) = (row["images"] for row in shown["rows"] if row["name"].startswith("painted"))
-    for column, image in zip(shown["columns"], images, strict=True):
-        assert np.abs(picture(image) - masks[column["frame"]]).mean() < 6
+    (images,) = (row["images"] for row in report["rows"] if row["name"].startswith("painted"))
+    for column, image in zip(report["columns"], images, strict=True):
+        assert np.abs(decode_image(image) - masks[column["frame"]]).mean() < 6
 
 
-def test_frames_without_a_detection_are_marked_and_told_of_with_what_to_do(make, tmp_path):
-    make(messages=[("warning", "it rains")], explain=lambda text: f"{text}!")
-    shown = content(tmp_path / "out.html")
-    assert [band["spans"] for band in shown["bands"] if band["what"] == "no detection"] == [[[LOST[0], LOST[-1]]]]
-    assert [column["frame"] for column in shown["columns"] if "no detection" in column["marks"]] == [7, 9]
-    messages = [(each["kind"], each["text"]) for each in shown["messages"]]
-    assert messages[0] == ("warning", "it rains!")
+def test_frames_without_a_detection_are_marked_and_messages_have_hints(make, tmp_path):
+    make(messages=[("warning", "a warning")], explain=lambda text: f"{text}!")
+    report = content(tmp_path / "out.html")
+    assert [band["spans"] for band in report["bands"] if band["what"] == "no detection"] == [[[LOST[0], LOST[-1]]]]
+    assert [column["frame"] for column in report["columns"] if "no detection" in column["marks"]] == [7, 9]
+    messages = [(message["kind"], message["text"]) for message in report["messages"]]
+    assert messages[0] == ("warning", "a warning!")
     assert ("note", "3 driving frames without a detection repeat the last frame with one!") in messages
 
 
-def test_the_landmark_error_is_that_of_the_faces_in_the_result(make, driver, tmp_path, monkeypatch):
-    """A detector that finds every face two pixels to the right of where it was to be."""
+def test_the_landmark_error_is_measured_on_the_faces_in_the_result(make, driver, tmp_path, monkeypatch):
+    """The detector finds every face two pixels to the right of the driving landmarks."""
     points = driver.layer("landmarks").arrays()["points"][:, 0].copy()
     points[list(LOST)] = points[LOST[0] - 1]
-    answers = iter(points + np.array([2, 0, 0], np.float32))
+    detections = iter(points + np.array([2, 0, 0], np.float32))
     monkeypatch.setattr("stages.synthesize.report.record.missing_detector", str)
-    monkeypatch.setattr("stages.synthesize.report.record.detector_factory", lambda name, device: lambda: lambda frame: [next(answers)])
+    monkeypatch.setattr("stages.synthesize.report.record.detector_factory", lambda name, device: lambda: lambda frame: [next(detections)])
     monkeypatch.setattr("stages.models.identity.open_if_available", lambda: None)
     make()
     (errors,) = (curve["values"] for curve in content(tmp_path / "out.html")["curves"] if "landmark" in curve["title"])
@@ -124,11 +125,11 @@ def test_the_landmark_error_is_that_of_the_faces_in_the_result(make, driver, tmp
     assert np.allclose(errors, 100 * 2 / eyes, rtol=1e-4)
 
 
-def test_without_a_detector_it_says_why_there_is_no_landmark_error(make, tmp_path):
+def test_without_a_detector_the_page_says_why_there_is_no_landmark_error(make, tmp_path):
     make()
-    shown = content(tmp_path / "out.html")
-    assert not [curve for curve in shown["curves"] if "landmark" in curve["title"]]
-    assert {"kind": "note", "text": "the landmark error is not measured: it is on holiday"} in shown["messages"]
+    report = content(tmp_path / "out.html")
+    assert not [curve for curve in report["curves"] if "landmark" in curve["title"]]
+    assert {"kind": "note", "text": "the landmark error is not measured: it is turned off"} in report["messages"]
 
 
 def test_a_report_changes_no_frame(make, model, person, driver, tmp_path):
@@ -137,14 +138,14 @@ def test_a_report_changes_no_frame(make, model, person, driver, tmp_path):
     assert (tmp_path / "with.mp4").read_bytes() == (tmp_path / "without.mp4").read_bytes()
 
 
-def test_a_finished_result_gets_the_report_that_it_lacks_and_keeps_the_one_that_it_has(make, model, person, driver, tmp_path):
+def test_a_missing_report_of_a_finished_result_is_written_and_an_existing_one_kept(make, model, person, driver, tmp_path):
     synthesize([person], driver, model, tmp_path / "out.mp4", OPTIONS)
     assert [make().status, make().status] == ["done", "skipped"]
     make("other.mp4", replace(OPTIONS, show="raw"))
-    assert make().status == "done", "the page was about another result"
+    assert make().status == "done", "the page belonged to another result"
 
 
-def test_the_page_needs_neither_the_network_nor_another_file(make, tmp_path):
+def test_the_page_loads_no_other_files(make, tmp_path):
     make()
     page = (tmp_path / "out.html").read_text()
     assert not re.search(r"https?://(?!www\.w3\.org)|<link|@import|src=[\"'](?!data:)", page)
@@ -152,54 +153,56 @@ def test_the_page_needs_neither_the_network_nor_another_file(make, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("page", "error", "said"),
+    ("page", "error", "sentence"),
     [("folder.html", ParametersDiffer, "is not a report"), ("out.txt", UsageError, "End its name in .html"),
-     ("out.clip/page.html", UsageError, "lies inside the result"), ("diary.html", ParametersDiffer, "is not a report")],
+     ("out.clip/page.html", UsageError, "lies inside the result"), ("notes.html", ParametersDiffer, "is not a report")],
 )  # fmt: skip
-def test_a_place_that_cannot_be_a_report_is_refused_before_any_work(page, error, said, make, tmp_path):
+def test_a_path_that_cannot_be_a_report_is_refused_before_the_synthesis(page, error, sentence, make, tmp_path):
     (tmp_path / "folder.html").mkdir()
-    (tmp_path / "diary.html").write_text("<p>Dear diary")
-    with pytest.raises(error, match=said):
+    (tmp_path / "notes.html").write_text("<p>Notes")
+    with pytest.raises(error, match=sentence):
         make("out.clip", page=page)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["diary.html", "folder.html"]
-    assert (tmp_path / "diary.html").read_text() == "<p>Dear diary"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.html", "notes.html"]
+    assert (tmp_path / "notes.html").read_text() == "<p>Notes"
 
 
-def test_the_command_writes_hints_into_the_page_and_measures_what_can_be_measured_here(model, person, driver, tmp_path, monkeypatch):
+def test_the_command_writes_hints_and_available_measurements_into_the_page(model, person, driver, tmp_path, monkeypatch):
     monkeypatch.setattr("stages.synthesize.report.record.missing_detector", redetection.missing_detector)
-    chosen = ["--model", model.path, "--crop", "none", "--device", "cpu", "--size", "model"]
-    given = ["synthesize", "--examples", person.path, "--driving", driver.path, *chosen, "-o", tmp_path / "out.mp4", "--report"]
-    assert run([*map(str, given), str(tmp_path / "out.html")]) == 0
-    shown = content(tmp_path / "out.html")
-    said = [each["text"] for each in shown["messages"]]
-    assert any("Use --normalize on or off for another choice" in text for text in said) and any("--backend" in text for text in said)
-    measured = [curve["values"] for curve in shown["curves"] if "landmark" in curve["title"]]
-    assert all(len(values) == LENGTH for values in measured)
-    assert bool(redetection.missing_detector()) == any("the landmark error is not measured" in text for text in said)
+    options = ["--model", model.path, "--crop", "none", "--device", "cpu", "--size", "model"]
+    command = ["synthesize", "--examples", person.path, "--driving", driver.path, *options, "-o", tmp_path / "out.mp4", "--report"]
+    assert run([*map(str, command), str(tmp_path / "out.html")]) == 0
+    report = content(tmp_path / "out.html")
+    messages = [message["text"] for message in report["messages"]]
+    assert any("Use --normalize on or off for another choice" in text for text in messages) and any(
+        "--backend" in text for text in messages
+    )
+    errors = [curve["values"] for curve in report["curves"] if "landmark" in curve["title"]]
+    assert all(len(values) == LENGTH for values in errors)
+    assert bool(redetection.missing_detector()) == any("the landmark error is not measured" in text for text in messages)
 
 
-def test_a_report_of_another_name_is_a_mistake_of_use(model, person, driver, tmp_path):
-    given = ["synthesize", "--examples", person.path, "--driving", driver.path, "--model", model.path, "-o", tmp_path / "out.mp4"]
-    assert run([*map(str, given), "--report", str(tmp_path / "out.txt")]) == 2
+def test_a_report_without_the_suffix_html_is_a_usage_error(model, person, driver, tmp_path):
+    command = ["synthesize", "--examples", person.path, "--driving", driver.path, "--model", model.path, "-o", tmp_path / "out.mp4"]
+    assert run([*map(str, command), "--report", str(tmp_path / "out.txt")]) == 2
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[chromium.Browser]:
     if chromium.find_executable() is None:
-        pytest.skip("there is no Chromium")
+        pytest.skip("no Chromium was found")
     with chromium.open_browser(tmp_path / "browser") as tab:
         yield tab
 
 
-def test_a_browser_draws_it_and_a_click_into_a_curve_goes_to_the_frame(make, tmp_path, browser):
+def test_a_browser_draws_the_page_and_a_click_on_a_curve_selects_the_frame(make, tmp_path, browser):
     make(messages=[("warning", "</script><b>bold</b>")])
     page = tmp_path / "out.html"
     browser.open(page.as_uri())
     assert browser.value("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     assert browser.value("document.querySelectorAll('.strip img').length") == 4 * 12
     assert "</script><b>bold</b>" in browser.value("document.querySelector('.said').innerText")
-    browser.click("svg")  # between frames 8 and 9: frame 7 is the nearest one that is shown
+    browser.click("svg")  # between frames 8 and 9; the nearest column is frame 7
     assert browser.value("document.querySelector('.strip .at').dataset.column") == "4"
     assert not browser.complaints
     assert [address for address in browser.requests if not address.startswith("data:")] == [page.as_uri()]

@@ -1,4 +1,4 @@
-"""synthesize: pictures and a driving clip become a video of the same length, rate and sound, once."""
+"""synthesize: example images and a driving clip give a video with the length and rate of the driving clip."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def driver(tmp_path_factory, make_painted_clip):
     return open_clip(make_painted_clip(tmp_path_factory.mktemp("clips") / "driver.clip", 1, num_frames=10))
 
 
-def test_a_video_has_the_models_size_and_the_drivers_length_and_rate(model, person, driver, tmp_path):
+def test_a_video_has_the_size_of_the_model_and_the_length_and_rate_of_the_driver(model, person, driver, tmp_path):
     outcome = synthesize([person], driver, model, tmp_path / "out.mp4", OFF)
     info = probe(tmp_path / "out.mp4")
     assert (outcome.status, outcome.frames) == ("done", 10)
     assert (info.width, info.height, info.num_frames, info.fps) == (64, 64, 10, Fraction(25))
 
 
-def test_a_clip_keeps_the_frames_losslessly_and_the_landmarks_that_it_was_asked_to_show(model, person, driver, tmp_path):
+def test_a_result_clip_keeps_the_driving_landmarks(model, person, driver, tmp_path):
     synthesize([person], driver, model, tmp_path / "out.clip", OFF)
-    made = open_clip(tmp_path / "out.clip")
-    assert made.layers() == ["frames", "landmarks"] and made.num_frames == 10
-    assert np.allclose(made.layer("landmarks").arrays()["points"], driver.layer("landmarks").arrays()["points"], atol=1e-3)
+    result = open_clip(tmp_path / "out.clip")
+    assert result.layers() == ["frames", "landmarks"] and result.num_frames == 10
+    assert np.allclose(result.layer("landmarks").arrays()["points"], driver.layer("landmarks").arrays()["points"], atol=1e-3)
 
 
-def test_the_same_again_is_skipped_and_anything_else_is_refused(model, person, driver, tmp_path):
+def test_a_second_run_is_skipped_and_other_parameters_are_refused(model, person, driver, tmp_path):
     for name in ("out.mp4", "out.clip"):
         synthesize([person], driver, model, tmp_path / name, OFF)
         assert synthesize([person], driver, model, tmp_path / name, OFF).status == "skipped"
@@ -59,12 +59,12 @@ def test_the_same_again_is_skipped_and_anything_else_is_refused(model, person, d
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.clip"])
-def test_of_two_that_make_one_result_the_second_is_refused(model, person, driver, tmp_path, name):
-    def meanwhile(done, total):
+def test_a_second_process_that_writes_the_same_result_is_refused(model, person, driver, tmp_path, name):
+    def start_second(done, total):
         with pytest.raises(UsageError, match="is being made by another process"):
             synthesize([person], driver, model, tmp_path / name, replace(OFF, compare=True))
 
-    assert synthesize([person], driver, model, tmp_path / name, OFF, progress=meanwhile).status == "done"
+    assert synthesize([person], driver, model, tmp_path / name, OFF, progress=start_second).status == "done"
     assert synthesize([person], driver, model, tmp_path / name, OFF).status == "skipped"
 
 
@@ -89,12 +89,12 @@ def test_only_one_driving_frame_is_drawn_ahead(model, person, driver, monkeypatc
     drawn, steps = [], Driving.steps
     monkeypatch.setattr(Driving, "steps", lambda self: (drawn.append(step) or step for step in steps(self)))
     fitting = decide("off", model.config.kind, [person], driver)
-    for made, _ in enumerate(Rendering([person], driver, model, OFF, fitting).frames(), 1):
-        assert len(drawn) <= made + 1
-    assert len(drawn) == made == 10
+    for number, _ in enumerate(Rendering([person], driver, model, OFF, fitting).frames(), 1):
+        assert len(drawn) <= number + 1
+    assert len(drawn) == number == 10
 
 
-def test_a_result_says_that_it_is_synthetic_unless_it_is_told_not_to(model, person, driver, tmp_path):
+def test_a_result_has_a_note_that_it_is_synthetic_unless_it_is_turned_off(model, person, driver, tmp_path):
     out = tmp_path / "out.mp4"
     synthesize([person], driver, model, out, OFF)
     assert b"digitalsourcetype/trainedAlgorithmicMedia" in out.read_bytes()
@@ -105,7 +105,7 @@ def test_a_result_says_that_it_is_synthetic_unless_it_is_told_not_to(model, pers
     assert synthesize([person], driver, model, out, replace(OFF, note=False)).status == "skipped"
 
 
-def test_a_result_from_before_there_were_notes_is_still_finished(model, person, driver, tmp_path):
+def test_an_older_result_without_a_note_counts_as_finished(model, person, driver, tmp_path):
     new, old = tmp_path / "new.mp4", tmp_path / "old.mp4"
     synthesize([person], driver, model, new, OFF)
     with VideoWriter(old, 64, 64, driver.fps, comment=read_comment(new) or "") as video:
@@ -114,38 +114,38 @@ def test_a_result_from_before_there_were_notes_is_still_finished(model, person, 
     assert synthesize([person], driver, model, old, OFF).status == "skipped"
 
 
-def test_compare_puts_driver_sketch_and_result_side_by_side(model, person, driver, tmp_path):
+def test_compare_shows_driver_sketch_and_result_side_by_side(model, person, driver, tmp_path):
     synthesize([person], driver, model, tmp_path / "out.mp4", replace(OFF, compare=True))
     frame = next(read_frames(tmp_path / "out.mp4", 0, 1))
     assert frame.shape == (64, 192, 3)
     assert np.abs(frame[:, :64].astype(int) - driver.frame(0)).mean() < 12
 
 
-def test_a_comparison_keeps_no_driving_layer_whose_place_it_does_not_have(model, person, driver, tmp_path):
+def test_a_comparison_clip_has_no_driving_layer(model, person, driver, tmp_path):
     for _ in range(2):
         outcome = synthesize([person], driver, model, tmp_path / "out.clip", replace(OFF, compare=True))
     assert outcome.status == "skipped" and open_clip(tmp_path / "out.clip").layers() == ["frames"]
 
 
 @pytest.mark.parametrize("select", [0, -1, "dellaunay"])
-def test_a_selection_that_takes_no_example_is_refused(select):
+def test_an_invalid_selection_is_refused(select):
     with pytest.raises(UsageError, match="is not a selection of examples"):
         SynthesizeOptions(select=select)
 
 
-def test_a_part_of_the_result_is_written_in_its_place(model, person, driver, tmp_path):
-    shown = {}
+def test_show_writes_parts_of_the_synthesis_instead_of_the_result(model, person, driver, tmp_path):
+    videos = {}
     for show in ("result", "warp", "mask", "raw"):
         synthesize([person], driver, model, tmp_path / f"{show}.clip", replace(OFF, show=show, precision="fp32", num_examples=1))
-        shown[show] = np.stack([*open_clip(tmp_path / f"{show}.clip").frames()]).astype(float)
-    mask = shown["mask"] / 255
+        videos[show] = np.stack([*open_clip(tmp_path / f"{show}.clip").frames()]).astype(float)
+    mask = videos["mask"] / 255
     assert (np.ptp(mask, -1) == 0).all() and 0 < mask.mean() < 1
-    matted = mask * shown["raw"] + (1 - mask) * shown["warp"]
-    assert np.abs(matted[0] - shown["result"][0]).max() < 3  # eq. 11: the first frame has no previous one
-    assert np.abs(matted[1:] - shown["result"][1:]).max() > 3
+    matted = mask * videos["raw"] + (1 - mask) * videos["warp"]
+    assert np.abs(matted[0] - videos["result"][0]).max() < 3  # eq. 11: the first frame has no previous one
+    assert np.abs(matted[1:] - videos["result"][1:]).max() > 3
 
 
-def test_a_model_that_warps_no_example_has_no_warp_to_show(person, driver, tmp_path):
+def test_a_model_without_warping_cannot_show_a_warp(person, driver, tmp_path):
     config = replace(TINY, warp_example=False)
     save_model(tmp_path / "still.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
     with pytest.raises(UsageError, match="does not make the image warp"):
@@ -153,26 +153,26 @@ def test_a_model_that_warps_no_example_has_no_warp_to_show(person, driver, tmp_p
     assert not (tmp_path / "out.clip").exists()
 
 
-def test_several_examples_and_the_frames_of_an_example_clip_all_count(model, person, driver, tmp_path):
+def test_the_result_depends_on_all_examples(model, person, driver, tmp_path):
     synthesize([person], driver, model, tmp_path / "one.clip", replace(OFF, num_examples=1))
     synthesize([person, driver], driver, model, tmp_path / "many.clip", replace(OFF, num_examples=3))
     one, many = (open_clip(tmp_path / f"{name}.clip").frame(3) for name in ("one", "many"))
     assert not np.array_equal(one, many)
 
 
-def test_a_driving_frame_without_a_face_repeats_the_last_one_that_has_one(model, person, driver, tmp_path):
+def test_a_driving_frame_without_a_face_repeats_the_last_detection(model, person, driver, tmp_path):
     points = driver.layer("landmarks").arrays()["points"]
     points[[0, 4, 5]] = 0
     gap = create_clip(tmp_path / "gap.clip", width=64, height=64, num_frames=10)
     with gap.writing("landmarks", driver_producer(), {}) as layer:
         layer.arrays(points=points)
     outcome = synthesize([person], gap, model, tmp_path / "out.clip", OFF)
-    shown = open_clip(tmp_path / "out.clip").layer("landmarks").arrays()["points"]
+    kept = open_clip(tmp_path / "out.clip").layer("landmarks").arrays()["points"]
     assert outcome.held_frames == 3
-    assert np.array_equal(shown[4], shown[3]) and np.array_equal(shown[0], shown[1])
+    assert np.array_equal(kept[4], kept[3]) and np.array_equal(kept[0], kept[1])
 
 
-def test_nobody_in_the_example_or_the_driver_is_a_sentence(model, person, driver, tmp_path):
+def test_an_example_or_driver_without_a_face_is_an_error(model, person, driver, tmp_path):
     empty = create_clip(tmp_path / "empty.clip", iter(np.zeros((3, 64, 64, 3), np.uint8)))
     with empty.writing("landmarks", driver_producer(), {}) as layer:
         layer.arrays(points=np.zeros((3, 1, 68, 3), np.float32))
@@ -184,7 +184,7 @@ def test_nobody_in_the_example_or_the_driver_is_a_sentence(model, person, driver
     assert sorted(path.name for path in tmp_path.glob("*.mp4")) == ["c.mp4"]
 
 
-def test_a_failure_in_the_middle_leaves_nothing(model, person, driver, tmp_path, leftovers):
+def test_an_interrupted_synthesis_leaves_no_output(model, person, driver, tmp_path, leftovers):
     def fail(done, total):
         if done == 5:
             raise KeyboardInterrupt
@@ -195,7 +195,7 @@ def test_a_failure_in_the_middle_leaves_nothing(model, person, driver, tmp_path,
     assert list(tmp_path.iterdir()) == [] and leftovers(tmp_path) == []
 
 
-def test_weights_of_something_else_are_refused_by_name(tmp_path, person, driver):
+def test_files_that_are_not_models_are_refused(tmp_path, person, driver):
     from safetensors.torch import save_file
 
     save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
@@ -212,7 +212,7 @@ def test_weights_of_something_else_are_refused_by_name(tmp_path, person, driver)
 
 
 def body(height: float, x: float, ground: float) -> np.ndarray:
-    """Someone [25, 3] who stands upright, `height` pixels high."""
+    """Keypoints [25, 3] of an upright person of `height` pixels."""
     shape = {0: (0, 0), 1: (0, 15), 2: (-10, 15), 3: (-15, 30), 4: (-15, 45), 5: (10, 15), 6: (15, 30), 7: (15, 45), 8: (0, 45)}
     shape |= {9: (-7, 45), 10: (-7, 70), 11: (-7, 95), 12: (7, 45), 13: (7, 70), 14: (7, 95), 21: (6, 100), 24: (-6, 100)}
     person = np.zeros((25, 3), np.float32)
@@ -228,34 +228,34 @@ def with_bodies(clip, bodies):
         layer.arrays(keypoints=np.stack(bodies)[:, None], boxes=boxes, track_id=np.zeros((count, 1), np.int32))
 
 
-def test_a_driver_twice_as_tall_and_off_centre_keeps_the_examples_proportions_and_place(model, person, driver, tmp_path):
+def test_a_taller_driver_off_centre_is_fitted_to_the_example(model, person, driver, tmp_path):
     standing = body(28, 20, 50)
     with_bodies(person, [standing] * person.num_frames)
     with_bodies(driver, [body(56, 45 + 0.1 * t, 62) for t in range(driver.num_frames)])
     track = Driving(driver, "poses", (64, 64), "none")
     track.fit_to([standing])
-    wanted = draw_pose(standing[None], 64, 64)
-    for drawn in track.drawings():
-        differs = np.abs(drawn.astype(int) - wanted).max(-1) > 60
-        assert differs.sum() < 0.15 * wanted.any(-1).sum()
+    expected = draw_pose(standing[None], 64, 64)
+    for drawing in track.drawings():
+        differs = np.abs(drawing.astype(int) - expected).max(-1) > 60
+        assert differs.sum() < 0.15 * expected.any(-1).sum()
 
     bodies = replace(model, generator=FewShotGenerator(replace(TINY, kind="poses", semantic_channels=3)).eval())
     assert synthesize([person], driver, bodies, tmp_path / "a.mp4", replace(OFF, normalize="on")).status == "done"
 
 
-def test_a_clip_keeps_the_poses_that_it_was_asked_to_show(model, person, driver, tmp_path):
+def test_a_result_clip_keeps_the_driving_poses(model, person, driver, tmp_path):
     with_bodies(person, [body(28, 20, 50)] * person.num_frames)
     with_bodies(driver, [body(56, 45, 62)] * driver.num_frames)
     bodies = replace(model, generator=FewShotGenerator(replace(TINY, kind="poses", semantic_channels=3)).eval())
     synthesize([person], driver, bodies, tmp_path / "out.clip", OFF)
-    kept, asked = (clip.layer("poses").arrays() for clip in (open_clip(tmp_path / "out.clip"), driver))
-    assert np.allclose(kept["keypoints"], asked["keypoints"], atol=1e-3)
-    seen = kept["keypoints"][0, 0][kept["keypoints"][0, 0, :, 2] > 0, :2]
-    assert np.allclose(kept["boxes"][0, 0], [*seen.min(0), *seen.max(0)])
+    kept, driving = (clip.layer("poses").arrays() for clip in (open_clip(tmp_path / "out.clip"), driver))
+    assert np.allclose(kept["keypoints"], driving["keypoints"], atol=1e-3)
+    visible = kept["keypoints"][0, 0][kept["keypoints"][0, 0, :, 2] > 0, :2]
+    assert np.allclose(kept["boxes"][0, 0], [*visible.min(0), *visible.max(0)])
     assert synthesize([person], driver, bodies, tmp_path / "out.clip", OFF).status == "skipped"
 
 
-def test_of_several_persons_the_one_who_is_seen_most_drives(driver):
+def test_of_several_driving_people_the_one_in_most_frames_is_used(driver):
     count = driver.num_frames
     people = np.zeros((count, 2, 25, 3), np.float32)
     people[:2, 0], people[:, 1] = body(30, 12, 60), body(30, 45, 60)
@@ -263,23 +263,23 @@ def test_of_several_persons_the_one_who_is_seen_most_drives(driver):
         layer.arrays(keypoints=people, boxes=np.zeros((count, 2, 4), np.float32), track_id=np.tile([[0, 1]], (count, 1)).astype(np.int32))
     track = Driving(driver, "poses", (64, 64), "none")
     assert track.held == 0
-    for drawn in track.drawings():
-        assert drawn[:, 35:].any() and not drawn[:, :25].any()
+    for drawing in track.drawings():
+        assert drawing[:, 35:].any() and not drawing[:, :25].any()
 
 
-def test_another_densepose_of_the_driver_is_another_video(model, person, driver, tmp_path):
+def test_another_densepose_of_the_driver_is_refused_without_overwrite(model, person, driver, tmp_path):
     surface = replace(model, generator=FewShotGenerator(replace(TINY, kind="poses+densepose", semantic_channels=6)).eval())
 
-    def dressed(clip, part):
-        with clip.writing("densepose", driver_producer(), {"of": part}) as layer:
+    def write_densepose(clip, part):
+        with clip.writing("densepose", driver_producer(), {"part": part}) as layer:
             for _ in range(clip.num_frames):
                 layer.image(np.full((clip.height, clip.width, 3), part, np.uint8))
 
     for clip in (person, driver):
         with_bodies(clip, [body(28, 20, 50)] * clip.num_frames)
-        dressed(clip, 3)
+        write_densepose(clip, 3)
     assert synthesize([person], driver, surface, tmp_path / "a.mp4", replace(OFF, normalize="auto")).status == "done"
-    dressed(driver, 9)
+    write_densepose(driver, 9)
     with pytest.raises(ParametersDiffer, match="driving:"):
         synthesize([person], driver, surface, tmp_path / "a.mp4", replace(OFF, normalize="auto"))
 
@@ -287,8 +287,8 @@ def test_another_densepose_of_the_driver_is_another_video(model, person, driver,
 def test_label_maps_are_not_normalized(model, person, driver, tmp_path):
     streets = replace(model, generator=FewShotGenerator(replace(TINY, kind="segment", semantic_channels=3)).eval())
     for clip in (person, driver):
-        meaning = {"names": ["a", "b", "c"], "palette": [[0, 0, 0], [9, 9, 9], [99, 9, 9]]}
-        with clip.writing("segment", driver_producer(), {}, meaning) as layer:
+        table = {"names": ["a", "b", "c"], "palette": [[0, 0, 0], [9, 9, 9], [99, 9, 9]]}
+        with clip.writing("segment", driver_producer(), {}, table) as layer:
             for _ in range(clip.num_frames):
                 layer.image(np.ones((clip.height, clip.width), np.uint8))
     with pytest.raises(UsageError, match="cannot be normalized"):
@@ -311,7 +311,7 @@ def driver_producer():
     return Producer("test")
 
 
-def test_a_layers_folder_stands_for_its_clip(model, person, driver, tmp_path, fsv2v):
+def test_the_folder_of_a_layer_stands_for_its_clip(model, person, driver, tmp_path, fsv2v):
     driving = Path(driver.path) / "landmarks"
     done = fsv2v("synthesize", "--examples", person.path, "--driving", driving, "--model", model.path, "-o", tmp_path / "a.mp4")
     assert done.exit_code == 0 and probe(tmp_path / "a.mp4").num_frames == 10

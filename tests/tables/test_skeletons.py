@@ -1,4 +1,4 @@
-"""Skeletons of other tools become BODY_25, with hands and face where they have them."""
+"""Conversion of other skeletons to BODY_25, with hands and face if they exist."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ BODY_25B_NAMES = (*COCO_NAMES[:17], "upper neck", "top of the head", *COCO_NAMES
 MEANS = {"neck": ("left shoulder", "right shoulder"), "mid hip": ("left hip", "right hip")}
 
 
-def numbered(count: int) -> np.ndarray:
-    """Points that tell their numbers: x = 100 + i, y = 200 + i, confidence falling from 1."""
+def numbered_points(count: int) -> np.ndarray:
+    """Point i is at x = 100 + i, y = 200 + i, with confidence 1 - i / 1000."""
     index = np.arange(count, dtype=np.float32)
     return np.stack([100 + index, 200 + index, 1 - index / 1000], -1)
 
@@ -48,8 +48,8 @@ def numbered(count: int) -> np.ndarray:
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_every_point_goes_where_the_point_of_its_name_is(skeleton, names):
-    points = numbered(skeleton.count)
+def test_points_are_matched_by_name(skeleton, names):
+    points = numbered_points(skeleton.count)
     body = convert_to_body_25(points, skeleton)["keypoints"]
     for name, point in zip(poses.NAMES, body, strict=True):
         if name in names:
@@ -61,8 +61,8 @@ def test_every_point_goes_where_the_point_of_its_name_is(skeleton, names):
             assert not point.any(), name
 
 
-def test_a_whole_body_brings_openposes_hands_and_a_face_without_pupils():
-    points = numbered(133)
+def test_a_whole_body_has_hands_and_a_face_without_pupils():
+    points = numbered_points(133)
     arrays = convert_to_body_25(np.stack([points, points]), COCO_WHOLEBODY)
     assert {name: array.shape for name, array in arrays.items()} == {
         "keypoints": (2, 25, 3), "face": (2, 70, 3), "hand_left": (2, 21, 3), "hand_right": (2, 21, 3),
@@ -72,26 +72,26 @@ def test_a_whole_body_brings_openposes_hands_and_a_face_without_pupils():
     assert all(array.dtype == np.float32 for array in arrays.values())
 
 
-def test_a_mean_is_absent_when_a_part_of_it_is():
-    points = numbered(17)
+def test_a_mean_is_absent_if_one_of_its_points_is():
+    points = numbered_points(17)
     points[6, 2] = 0
     body = convert_to_body_25(points, COCO_17)["keypoints"]
     assert not body[[1, 2]].any() and body[5, 2] > 0
 
 
-def test_points_without_confidence_lose_their_place():
-    points = numbered(18)
+def test_points_without_confidence_are_zero():
+    points = numbered_points(18)
     points[3, 2] = 0
     assert not convert_to_body_25(points, OPENPOSE_18)["keypoints"][3].any()
 
 
-def test_body_25_gives_cocos_points_again():
-    points = numbered(17)
+def test_the_points_of_coco_can_be_read_back_from_body_25():
+    points = numbered_points(17)
     assert np.array_equal(convert_to_body_25(points, COCO_17)["keypoints"][list(COCO_17_IN_BODY_25)], points)
 
 
-def test_the_table_knows_all_of_them_and_another_number_of_points_is_a_mistake():
+def test_another_number_of_points_is_refused():
     assert {skeleton.count for skeleton in SKELETONS.values()} == {17, 18, 25, 33, 133}
     assert all(len(skeleton.body) == 25 for skeleton in SKELETONS.values())
     with pytest.raises(ValueError, match="mediapipe-33 has 33 points"):
-        convert_to_body_25(numbered(25), MEDIAPIPE_33)
+        convert_to_body_25(numbered_points(25), MEDIAPIPE_33)

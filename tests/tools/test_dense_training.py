@@ -1,4 +1,4 @@
-"""The loop that trains the small dense networks."""
+"""The training loop of the small dense networks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ TINY = DenseConfig(outputs=2, stride=4, width=8)
 
 
 def halves(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures with one bright half, and which half of each place it is: the easiest thing to segment."""
+    """A batch for an easy segmentation: (images with a bright left and a dark right part, the label of each cell)."""
     random = np.random.default_rng(step)
     bright = np.zeros((4, 32, 32), np.int64)
-    for picture in bright:
-        picture[:, : random.integers(8, 24)] = 1
+    for mask in bright:
+        mask[:, : random.integers(8, 24)] = 1
     noisy = 60 + 120 * bright[..., None] + random.normal(0, 10, (4, 32, 32, 3))
     return image_tensor(noisy.clip(0, 255).astype(np.uint8)), torch.from_numpy(bright[:, ::4, ::4].copy())
 
@@ -30,15 +30,15 @@ def loss(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(outputs, labels)
 
 
-def test_training_learns(tmp_path: Path) -> None:
+def test_training_learns_an_easy_segmentation(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = DenseNet(TINY)
     trained = fit(network, halves, loss, Fit(60, rate=3e-3, encoder_rate=1.0, average=0.8, warm_up=5), tmp_path / "state")
-    pictures, labels = halves(1000)
-    assert (trained(pictures).argmax(1) == labels).float().mean() > 0.9
+    images, labels = halves(1000)
+    assert (trained(images).argmax(1) == labels).float().mean() > 0.9
 
 
-def test_training_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+def test_an_interrupted_training_resumes_with_the_same_weights(tmp_path: Path) -> None:
     def batches_until(last: int):
         def batch(step: int):
             if step >= last:
@@ -48,15 +48,15 @@ def test_training_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
         return batch
 
     torch.manual_seed(0)
-    whole = fit(DenseNet(TINY), halves, loss, Fit(6), tmp_path / "whole")
+    undisturbed = fit(DenseNet(TINY), halves, loss, Fit(6), tmp_path / "undisturbed")
     torch.manual_seed(0)
     with pytest.raises(KeyboardInterrupt):
-        fit(DenseNet(TINY), batches_until(4), loss, Fit(6, save_seconds=0), tmp_path / "parts")
-    parts = fit(DenseNet(TINY), halves, loss, Fit(6), tmp_path / "parts")
-    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True))
+        fit(DenseNet(TINY), batches_until(4), loss, Fit(6, save_seconds=0), tmp_path / "resumed")
+    resumed = fit(DenseNet(TINY), halves, loss, Fit(6), tmp_path / "resumed")
+    assert all(torch.equal(a, b) for a, b in zip(undisturbed.state_dict().values(), resumed.state_dict().values(), strict=True))
 
 
-def test_another_light_keeps_the_shape_and_the_range() -> None:
-    picture = np.random.default_rng(0).integers(0, 255, (8, 9, 3), np.uint8)
-    lit = color_jitter(picture, np.random.default_rng(1))
-    assert lit.shape == picture.shape and lit.dtype == np.uint8 and not np.array_equal(lit, picture)
+def test_colour_jitter_keeps_the_shape_and_the_type() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (8, 9, 3), np.uint8)
+    jittered = color_jitter(image, np.random.default_rng(1))
+    assert jittered.shape == image.shape and jittered.dtype == np.uint8 and not np.array_equal(jittered, image)

@@ -1,4 +1,4 @@
-"""Every tool can be run from the checkout as its own help says."""
+"""The scripts in tools/ can be run from the checkout, and their help texts contain their paths."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ TOOLS = Path(__file__).resolve().parents[2] / "tools"
 SCRIPTS = sorted(path.stem for path in TOOLS.glob("*.py") if "argparse" in path.read_text(encoding="utf-8"))
 
 
-def test_the_shipped_networks_have_a_script_each() -> None:
+def test_each_shipped_network_has_a_training_script() -> None:
     cards = "".join(path.read_text(encoding="utf-8") for path in (TOOLS.parent / "weights").glob("*.md"))
     named = set(re.findall(r"python tools/(\w+)\.py", cards))
     assert named == {"train_predictor", "train_small", "train_street"} <= set(SCRIPTS)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_is_named_in_its_help(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_of_a_script_contains_its_path(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.argv", [f"{name}.py", "--help"])
     with pytest.raises(SystemExit) as caught:
         import_module(name).main()

@@ -1,4 +1,4 @@
-"""The making of the shipped predictor of 68 points: its compact file, and its error on people whom it was not trained on."""
+"""The shipped predictor of 68 points: its compact file, and its error on people who are not in the training data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_compacting_is_idempotent_and_refuses_other_files() -> None:
         compact(b"\x01\x07")
 
 
-def test_the_error_on_persons_it_was_not_trained_on(shared: Path) -> None:
+def test_the_error_on_unseen_people_is_small(shared: Path) -> None:
     clips = {video.stem: video for person, video in clips_of(shared / "data") if person in held_out_people.FACES}
     errors = [error for name in ("styletalk_clip17", "lipnetgrid_brbk7n") for error in measure(clips[name], WEIGHTS, Recipe(8))[0]]
     assert len(errors) >= 16

@@ -1,4 +1,4 @@
-"""An estimator that sees one person of a picture, and no small ones, follows a crowd."""
+"""Tracking a crowd with an estimator that detects only one large person in an image."""
 
 from __future__ import annotations
 
@@ -10,71 +10,71 @@ from stages.tracking.tracker import Subject, box_of_points
 COLOURS = ((250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0))
 
 
-def scene(*places: tuple[int, int], size: int = 60) -> np.ndarray:
-    """Persons as rectangles, each in a colour of its own, on grey."""
+def scene(*positions: tuple[int, int], size: int = 60) -> np.ndarray:
+    """People drawn as rectangles of different colours on grey, centred at `positions`."""
     frame = np.full((360, 640, 3), 90, np.uint8)
-    for (x, y), colour in zip(places, COLOURS, strict=False):
+    for (x, y), colour in zip(positions, COLOURS, strict=False):
         frame[y - size : y + size, x - size // 3 : x + size // 3] = colour
     return frame
 
 
-def short_sighted(image: np.ndarray) -> list[Subject]:
-    """Sees whoever fills most of the picture, if he is at least a quarter of it high: nine points on his outline."""
-    best: list[Subject] = []
+def detect_largest(image: np.ndarray) -> list[Subject]:
+    """Detects only the largest rectangle, if its height is at least a quarter of the image: nine points on its outline."""
+    subjects: list[Subject] = []
     for colour in COLOURS:
         rows, columns = np.nonzero((np.abs(image.astype(int) - colour) < 60).all(-1))
         if len(rows) and np.ptp(rows) > 0.25 * len(image):
             grid = [(x, y) for x in (columns.min(), columns.mean(), columns.max()) for y in (rows.min(), rows.mean(), rows.max())]
             points = np.zeros((25, 3), np.float32)
             points[:9, :2], points[:9, 2] = grid, 1
-            best.append(Subject(box_of_points(points[:9]), points))
-    return sorted(best, key=lambda person: -person.size)[:1]
+            subjects.append(Subject(box_of_points(points[:9]), points))
+    return sorted(subjects, key=lambda person: -person.size)[:1]
 
 
 def centres(persons: list[Subject]) -> list[tuple[int, int]]:
     return sorted((round(float(person.centre[0])), round(float(person.centre[1]))) for person in persons)
 
 
-def near(found: list[tuple[int, int]], expected: list[tuple[int, int]]) -> bool:
-    return len(found) == len(expected) and bool(np.abs(np.subtract(found, sorted(expected))).max() <= 3)
+def are_close(actual: list[tuple[int, int]], expected: list[tuple[int, int]]) -> bool:
+    return len(actual) == len(expected) and bool(np.abs(np.subtract(actual, sorted(expected))).max() <= 3)
 
 
-def test_everybody_is_found_in_the_first_frame_and_followed() -> None:
-    detect = Crowd(short_sighted, lambda: short_sighted)
+def test_all_people_are_detected_in_the_first_frame_and_followed() -> None:
+    detect = Crowd(detect_largest, lambda: detect_largest)
     for t in range(12):
-        places = [(80 + 4 * t, 100), (300, 250 - 2 * t), (560 - 5 * t, 120)]
-        assert near(centres(detect(scene(*places))), places), f"frame {t}"
+        positions = [(80 + 4 * t, 100), (300, 250 - 2 * t), (560 - 5 * t, 120)]
+        assert are_close(centres(detect(scene(*positions))), positions), f"frame {t}"
 
 
-def test_one_who_comes_later_is_found_within_a_round_of_tiles() -> None:
-    detect = Crowd(short_sighted, lambda: short_sighted)
+def test_a_person_who_appears_later_is_detected_within_one_round_of_tiles() -> None:
+    detect = Crowd(detect_largest, lambda: detect_largest)
     detect(scene((80, 100)))
     rounds = len(tiles(640, 360)) // TILES_PER_FRAME + 1
-    seen = [len(detect(scene((80, 100), (500, 200)))) for _ in range(rounds)]
-    assert seen[-1] == 2
+    counts = [len(detect(scene((80, 100), (500, 200)))) for _ in range(rounds)]
+    assert counts[-1] == 2
 
 
-def test_one_who_leaves_is_given_up_and_his_estimator_used_again() -> None:
-    opened = []
+def test_the_estimator_of_a_person_who_leaves_is_reused() -> None:
+    estimators = []
 
-    def open_follower():
-        opened.append(1)
-        return short_sighted
+    def open_estimator():
+        estimators.append(1)
+        return detect_largest
 
-    detect = Crowd(short_sighted, open_follower)
+    detect = Crowd(detect_largest, open_estimator)
     detect(scene((80, 100), (500, 200)))
     assert [len(detect(scene((80, 100)))) for _ in range(20)] == [1] * 20
     for _ in range(20):
         persons = detect(scene((80, 100), (300, 200)))
-    assert len(persons) == 2 and len(opened) <= 3
+    assert len(persons) == 2 and len(estimators) <= 3
 
 
-def test_nobody() -> None:
-    detect = Crowd(short_sighted, lambda: short_sighted)
+def test_an_empty_scene_has_no_detections() -> None:
+    detect = Crowd(detect_largest, lambda: detect_largest)
     assert [detect(scene()) for _ in range(3)] == [[], [], []]
 
 
-def test_tiles_cover_the_picture_with_overlap() -> None:
+def test_tiles_cover_the_image_with_overlap() -> None:
     covered = np.zeros((720, 1280), int)
     for x, y, width, height in tiles(1280, 720):
         covered[y : y + height, x : x + width] += 1
@@ -82,9 +82,9 @@ def test_tiles_cover_the_picture_with_overlap() -> None:
     assert covered.min() >= 3
 
 
-def test_after_a_cut_everybody_is_searched_at_once() -> None:
-    detect = Crowd(short_sighted, lambda: short_sighted)
+def test_all_people_are_detected_at_once_after_a_cut() -> None:
+    detect = Crowd(detect_largest, lambda: detect_largest)
     for _ in range(3):
         detect(255 - scene((80, 100)))
-    places = [(100, 120), (300, 200), (560, 140)]
-    assert near(centres(detect(scene(*places))), places)
+    positions = [(100, 120), (300, 200), (560, 140)]
+    assert are_close(centres(detect(scene(*positions))), positions)
