@@ -21,6 +21,7 @@ from measuring import report
 import fsv2v
 from stages.export.check import SampleInput, frame_arrays, run_network, select_inputs
 from stages.networks.common.inference import Precision, Renderer, Speed
+from stages.networks.fewshot.generator import FewShotGenerator
 
 WORTHWHILE = 1.2
 
@@ -67,6 +68,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "exported"
         fsv2v.export_model(model, folder, num_examples=arguments.num_examples)
+        assert isinstance(model.generator, FewShotGenerator)
         sample = SampleInput.create(model.generator, arguments.num_examples)
         torch_steps = {f"PyTorch, {precision}": torch_step(model, sample, precision) for precision in ("fp32", "bf16")}
         times = time_fastest({**torch_steps, "onnxruntime, fp32": onnx_step(folder, sample, arguments.threads)}, arguments.frames)

@@ -21,12 +21,13 @@ from stages import __version__
 if TYPE_CHECKING:
     from fsv2v.datasets import build_dataset, train
     from fsv2v.layers import extract_poses, extract_sketch, segment
+    from fsv2v.many import synthesize_many
     from fsv2v.metrics import evaluate
     from fsv2v.models import export_model, load_model
     from fsv2v.prediction import predict
     from fsv2v.reporting import Reporter
     from fsv2v.sources import open_clip
-    from fsv2v.synthesis import finetune, synthesize, synthesize_variants
+    from fsv2v.synthesis import finetune, preview, synthesize, synthesize_variants
     from stages.clip import Clip
     from stages.errors import Fsv2vError as Error
     from stages.models import Model
@@ -46,8 +47,10 @@ __all__ = [
     "load_model",
     "open_clip",
     "predict",
+    "preview",
     "segment",
     "synthesize",
+    "synthesize_many",
     "synthesize_variants",
     "train",
 ]
@@ -66,8 +69,10 @@ _DEFINITIONS = {
     "load_model": "fsv2v.models:load_model",
     "open_clip": "fsv2v.sources:open_clip",
     "predict": "fsv2v.prediction:predict",
+    "preview": "fsv2v.synthesis:preview",
     "segment": "fsv2v.layers:segment",
     "synthesize": "fsv2v.synthesis:synthesize",
+    "synthesize_many": "fsv2v.many:synthesize_many",
     "synthesize_variants": "fsv2v.synthesis:synthesize_variants",
     "train": "fsv2v.datasets:train",
 }

@@ -87,18 +87,24 @@ class TemporaryClips:
         """As `with_sources`, for the facts of a sentence."""
         return {name: self.with_sources(value) if isinstance(value, str) else value for name, value in facts.items()}
 
+    @contextlib.contextmanager
+    def named(self) -> Iterator[None]:
+        """Errors that leave the block name what the caller gave."""
+        try:
+            yield
+        except Fsv2vError as error:
+            error.args = (self.with_sources(error.message),)
+            error.hint, error.facts = self.with_sources(error.hint), self.facts_with_sources(error.facts)
+            raise
+
 
 @contextlib.contextmanager
 def temporary_clips(reporter: Reporter) -> Iterator[TemporaryClips]:
     """Intermediate clips, which exist while the block runs. Errors from the block name the paths that the caller gave."""
     with tempfile.TemporaryDirectory(prefix="fsv2v-") as folder:
         temporary = TemporaryClips(Path(folder), reporter)
-        try:
+        with temporary.named():
             yield temporary
-        except Fsv2vError as error:
-            error.args = (temporary.with_sources(error.message),)
-            error.hint, error.facts = temporary.with_sources(error.hint), temporary.facts_with_sources(error.facts)
-            raise
 
 
 def driving_clip(source: Source, temporary: TemporaryClips, *, fps: float = 25) -> Clip:

@@ -59,6 +59,8 @@ __all__ = [
     "inputs_argument",
     "jobs_option",
     "json_option",
+    "many_options",
+    "null_option",
     "default_group",
     "out_option",
     "overwrite_option",
@@ -358,19 +360,16 @@ def _require_inputs(context: click.Context, parameter: click.Parameter, inputs: 
     return inputs
 
 
+null_option = click.option("--null", "-0", is_flag=True, help="Paths on stdin end with NUL instead of a line break.")
 inputs_argument = _stack(
     click.argument("inputs", nargs=-1, type=PATH, metavar="INPUT...", callback=_require_inputs),
-    click.option("--null", "-0", is_flag=True, help="Paths on stdin end with NUL instead of a line break."),
+    null_option,
 )
+many_options = _stack(jobs_option, shard_option, engine_option, address_option, failures_option, keep_going_option)
 common_options = _stack(config_option, dry_run_option, json_option, quiet_option, verbose_option)
 clip_stage_options = _stack(
     out_option("A folder for the clips, or NAME.clip for one input. Default: the current folder.", metavar="PATH"),
     overwrite_option,
-    jobs_option,
-    shard_option,
-    engine_option,
-    address_option,
-    failures_option,
-    keep_going_option,
+    many_options,
     common_options,
 )

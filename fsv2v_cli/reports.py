@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fsv2v_cli.console import Bar, debugging, detail, emit, error, only_data_on_stdout, print_traceback, progress, warning
 from stages.errors import add_prefix
@@ -15,24 +15,39 @@ if TYPE_CHECKING:
     from fsv2v_cli.options import Inputs, Run
     from stages.runner import FailureList, Report, Step
 
+OnStep: TypeAlias = "Callable[[Step], None]"
+
 
 def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer: str) -> int:
     """Run the per-clip stage at the import path `function` over all inputs, print a report for each, and return the exit code.
 
     layer: the layer in the reports of failed inputs.
     """
-    from stages.runner import ClipTask, exit_code
+    from stages.runner import ClipTask
     from stages.runner import run_over_clips as stream
 
     task = ClipTask(function, options, None if run.out is None else str(run.out), run.overwrite, layer)
+
+    def reports(on_step: OnStep) -> Generator[Report, None, None]:
+        return stream(task, inputs, run.jobs, run.shard, run.engine, run.keep_going, on_step, run.address)
+
+    return print_reports(reports, inputs, run, layer, "clips")
+
+
+def print_reports(reports: Callable[[OnStep], Generator[Report, None, None]], inputs: Inputs, run: Run, what: str, unit: str) -> int:
+    """Print each report when it is finished, list the failed inputs, and return the exit code.
+
+    reports: a generator of reports, given a function that receives progress. what, unit: the words beside the progress bar.
+    """
+    from stages.runner import exit_code
+
     total = inputs.total
     in_shard = None if total is None else len(range(run.shard[0], total, run.shard[1]))
     failures: set[int] = set()
-    with progress(layer, in_shard, "clips") as bar, _failure_list(run.failures, inputs.null) as failure_list:
+    with progress(what, in_shard, unit) as bar, _failure_list(run.failures, inputs.null) as failure_list:
         clip_progress = _ClipProgress(bar)
-        reports = stream(task, inputs, run.jobs, run.shard, run.engine, run.keep_going, clip_progress.step, run.address)
-        with only_data_on_stdout(), contextlib.closing(reports):
-            for report in reports:
+        with only_data_on_stdout(), contextlib.closing(reports(clip_progress.step)) as stream:
+            for report in stream:
                 clip_progress.finish(report)
                 if report.status == "failed":
                     failures.add(report.exit_code)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,21 +12,33 @@ from fsv2v_cli import console
 from fsv2v_cli.console_reporter import ConsoleReporter
 from fsv2v_cli.hints import with_hint
 from fsv2v_cli.options import (
+    Inputs,
     Run,
     base_option,
     command,
     common_options,
     device_option,
+    many_options,
+    null_option,
     out_option,
     overwrite_option,
     path_option,
     seed_option,
 )
-from fsv2v_cli.spans import parse_span
+from fsv2v_cli.reports import OnStep, print_reports
+from fsv2v_cli.spans import parse_span, time_option, time_span
 from fsv2v_cli.subjects import Subject
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from stages.runner import Report, Step
     from stages.synthesize import Outcome
+
+ABOUT_PREVIEWS = (
+    "each frame of a preview is made without the one before it, and a missing driving layer is extracted from few frames: the video is "
+    "steadier, and its fit to the example may differ a little"
+)
 
 
 class _Reporter(ConsoleReporter):
@@ -45,14 +59,14 @@ def _explain(values: dict[str, Any]) -> dict[str, str]:
     if values["normalize"] != "auto" or values["examples"] is None:
         return {}
     try:
-        return {"normalize": _what_auto_does(values)}
+        (driving, *others) = _listed(values["driving"])
+        decided = "it is decided for each driving video" if others or driving == "-" else _what_auto_does({**values, "driving": driving})
+        return {"normalize": decided}
     except Fsv2vError as error:
         return {"normalize": with_hint(add_prefix("unknown: ", str(error)))}
 
 
 def _what_auto_does(values: dict[str, Any]) -> str:
-    from pathlib import Path
-
     from fsv2v.models import default_model, load_model
     from fsv2v.sources import clip_of_layer
     from stages.clip import open_clip
@@ -62,7 +76,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     from stages.synthesize import decide
     from stages.synthesize.report.remarks import FITTED
 
-    paths = clip_of_layer(Path(values["driving"][0])), Path(values["examples"])
+    paths = clip_of_layer(Path(values["driving"])), Path(values["examples"])
     for path in paths:
         if not path.exists():
             raise InputError(f"{path} does not exist")
@@ -85,14 +99,19 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 )
 @path_option(
     "--driving", required=True, multiple=True, metavar="PATH",
-    help="What drives the result: a clip, a layer of one, a video or an OpenPose JSON folder. With several --face: one "
-    "for all or one for each.",
+    help="What drives the result: a clip, a layer of one, a video or an OpenPose JSON folder. Several make a video each: repeat the "
+    "option, or name a folder of videos, a pattern in quotes, or - for paths on stdin. With several --face: one for all or one for each.",
 )  # fmt: skip
+@null_option
+@time_option
 @click.option(
     "--face", "--person", "subjects", type=Subject(several=False), multiple=True,
     help="Who moves in a photograph of several people; N counts from 0, from the left. May be repeated. Default: largest.",
 )  # fmt: skip
-@out_option("NAME.mp4, .mkv, .mov or .clip. Default: the name of the examples, or of the driving clip, .mp4, in the current folder.")
+@out_option(
+    "NAME.mp4, .mkv, .mov or .clip. Default: the name of the examples, or of the driving clip, .mp4, in the current folder. With several "
+    "driving videos a folder, in which each result is named after its driving video."
+)
 @path_option(
     "--start",
     metavar="PATH",
@@ -182,7 +201,11 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 @path_option(
     "--report", metavar="FILE.html",
     help="Also write a page about the result: examples, some frames, where they were painted, landmark error, frames without a detection, "
-    "warnings. An older page is replaced.",
+    "warnings. An older page is replaced. With several driving videos a folder for a page each.",
+)  # fmt: skip
+@click.option(
+    "--preview", is_flag=True,
+    help="Make a PNG of ten frames in place of the video, NAME.preview.png, to check the options first.",
 )  # fmt: skip
 @click.option("--no-note", is_flag=True, help="Leave out the note in the video's metadata which says that it is synthetic.")
 @click.option("--finetune", type=click.IntRange(0), default=0, metavar="N", help="First finetune on the examples for N steps.")
@@ -190,65 +213,133 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 @seed_option
 @device_option
 @overwrite_option
+@many_options
 @common_options
 def synthesize(
-    examples: str | None, driving: tuple[str, ...], subjects: tuple[str | int, ...], start: str | None, model: str | None,
-    base: str | None, num_examples: int | None,
+    examples: str | None, driving: tuple[str, ...], null: bool, time: str | None, subjects: tuple[str | int, ...], start: str | None,
+    model: str | None, base: str | None, num_examples: int | None,
     example_frames: str | None, select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize:
     str, strength: str | None, part: str | None, motion: str, size: str, paste: bool | None, retarget: bool, show: str, compare: bool,
-    appearance: str | None, variants: int | None, report: str | None, no_note: bool, finetune: int, backend: str, seed: int, device: str,
-    run: Run,
-) -> None:  # fmt: skip
+    appearance: str | None, variants: int | None, report: str | None, preview: bool, no_note: bool, finetune: int, backend: str,
+    seed: int, device: str, run: Run,
+) -> int:  # fmt: skip
     """Make a video in which the person (or the street) of the example images moves like the driving video.
 
     The layer of the driving clip chooses the model: landmarks a face, poses a body, segment a street. A video drives a face, unless --model
     is for another kind. A missing layer is extracted. The sound of the driving video is kept. The path of the output is printed.
     """
-    from pathlib import Path
-
-    import fsv2v
     from stages.compute.devices import choose_device
     from stages.errors import InputError, UsageError
 
-    out = run.out or Path(f"{Path(examples or driving[0]).absolute().stem}.mp4")
-    if out.suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v", ".clip"):
-        raise UsageError(f"{out} is neither a video nor a clip", hint="End its name in .mp4, .mkv, .mov or .clip")
     options: dict[str, Any] = {
         "num_examples": num_examples, "example_frames": parse_span(example_frames), "select": _selection(select), "hysteresis": hysteresis,
         "crop": crop, "normalize": normalize, "strength": strength or "", "part": part or "", "motion": motion,
         "size": int(size) if size.isdecimal() else size, "paste": paste, "retarget": retarget, "show": show, "compare": compare,
         "appearance": appearance or "",
         "note": not no_note, "finetune": finetune, "seed": seed, "precision": precision, "compile": compile, "device": device,
+        "model": model, "base": base, "attention": attention, "backend": backend, "start": start, "subjects": subjects,
+        "time": time_span(time),
     }  # fmt: skip
     choose_device(device)  # fail before minutes of work
     if examples is None and model is None:
         raise UsageError(
             "Missing option '--examples'.", hint="Only models such as those of pix2pixHD and vid2vid go without, which --model names"
         )
+    if preview and (report or variants):
+        raise UsageError("a preview has no report and no variants", hint="Leave out --report and --variants, or --preview")
     for path in (examples, start):
         if path is not None and not Path(path).exists():
             raise InputError(f"{path} does not exist")
-    sources: dict[str, Any] = {
-        "model": model,
-        "base": base,
-        "attention": attention,
-        "backend": backend,
-        "start": start,
-        "subjects": subjects,
-        "report": report,
-    }
+    named = driving if len(subjects) > 1 else _listed(driving)
+    several = len(subjects) < 2 and (len(named) > 1 or named != driving or "-" in named)
+    if several or _divided(run) or _is_folder(run.out):
+        if variants is not None:
+            raise UsageError("variants are made of one driving video", hint="Leave out --variants, or all --driving but one")
+        return _synthesize_many(examples, Inputs(named, null), options, report, preview, run, several)
+    out = run.out or Path(f"{Path(examples or driving[0]).absolute().stem}.mp4")
+    if not _is_result(out):
+        raise UsageError(f"{out} is neither a video nor a clip", hint="End its name in .mp4, .mkv, .mov or .clip")
+    if preview:
+        _preview(examples, driving, out.with_suffix(".preview.png"), options, run)
+    else:
+        _synthesize(examples, driving, out, {**options, "report": report}, variants, run)
+    return 0
+
+
+def _listed(driving: tuple[str, ...]) -> tuple[str, ...]:
+    """The driving videos, with folders and patterns replaced by the videos in them."""
+    from fsv2v.many import listed
+
+    return tuple(path for name in driving for path in ((name,) if name == "-" else listed(name) or (name,)))
+
+
+def _is_result(out: Path) -> bool:
+    from fsv2v.many import SUFFIXES
+
+    return out.suffix.lower() in SUFFIXES
+
+
+def _is_folder(out: Path | None) -> bool:
+    return out is not None and out.is_dir() and not _is_result(out)
+
+
+def _divided(run: Run) -> bool:
+    """Whether an option for many inputs is given."""
+    return run.shard != (0, 1) or run.engine != "local" or run.address is not None or run.failures is not None
+
+
+def _synthesize(examples: str | None, driving: tuple[str, ...], out: Path, options: dict[str, Any], variants: int | None, run: Run) -> None:
+    import fsv2v
+
     with console.progress("synthesize", None, "frames") as bar:
-        common = {"overwrite": run.overwrite, "reporter": _Reporter(bar.move), **sources, **options}
+        common = {"overwrite": run.overwrite, "reporter": _Reporter(bar.move), **options}
         if variants is None:
             outcomes = iter([fsv2v.synthesize(examples, list(driving), out, **common)])
         else:
             outcomes = fsv2v.synthesize_variants(variants, examples, list(driving), out, **common)
         for outcome in outcomes:
-            _tell(outcome, run, explain=normalize == "auto" and examples is not None)
+            _tell(outcome, run, explain=options["normalize"] == "auto" and examples is not None)
 
 
-def _tell(outcome: Outcome, run: Run, *, explain: bool) -> None:
-    """What came of a synthesis: warnings and notes on stderr, the path on stdout. explain: say what became of the driving keypoints."""
+def _synthesize_many(
+    examples: str | None, drivings: Inputs, options: dict[str, Any], report: str | None, preview: bool, run: Run, several: bool
+) -> int:
+    """Make a result for each driving video in a folder. several: whether there may be more than one driving video."""
+    from fsv2v.many import synthesize_many
+    from stages.compute.allocator import keep_freed_memory
+    from stages.errors import UsageError
+
+    if (out := run.out) is None or (several and _is_result(out)):
+        raise UsageError("the results of several driving videos need a folder", hint="Name it with -o")
+    if several and report and Path(report).suffix.lower() in (".html", ".htm"):
+        raise UsageError(f"{report} is one page, and several driving videos give a page each", hint="Name a folder with --report")
+    division: dict[str, Any] = {name: getattr(run, name) for name in ("overwrite", "jobs", "shard", "engine", "address", "keep_going")}
+    if preview:
+        console.note(ABOUT_PREVIEWS)
+
+    keep_memory = functools.cache(keep_freed_memory)
+
+    def reports(on_step: OnStep) -> Generator[Report, None, None]:
+        def step(made: Step) -> None:
+            keep_memory()
+            on_step(made)
+
+        wanted: dict[str, Any] = {"report": report, "preview": preview, "explain": with_hint, "on_step": step}
+        return synthesize_many(examples, drivings, out, **division, **wanted, **options)
+
+    return print_reports(reports, drivings, run, "synthesize", "videos")
+
+
+def _preview(examples: str | None, driving: tuple[str, ...], out: Path, options: dict[str, Any], run: Run) -> None:
+    import fsv2v
+
+    outcome = fsv2v.preview(examples, list(driving), out, reporter=ConsoleReporter(), **options)
+    console.note(ABOUT_PREVIEWS)
+    _tell(outcome, run, explain=options["normalize"] == "auto" and examples is not None, layer="preview")
+
+
+def _tell(outcome: Outcome, run: Run, *, explain: bool, layer: str = "frames") -> None:
+    """Print warnings and notes of a finished synthesis on stderr, and its path on stdout. explain: say how the keypoints were fitted."""
     from stages.synthesize.report.remarks import fitting_note, held_note, warnings_of
 
     for text in warnings_of(outcome):
@@ -260,7 +351,7 @@ def _tell(outcome: Outcome, run: Run, *, explain: bool) -> None:
     degenerate = {"fallbacks": outcome.fallbacks, "held_frames": outcome.held_frames}
     record = {
         "clip": str(outcome.path),
-        "layer": "frames",
+        "layer": layer,
         "status": outcome.status,
         "frames": outcome.frames,
         "seconds": round(outcome.seconds, 3),

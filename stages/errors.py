@@ -105,6 +105,13 @@ class UsageError(Fsv2vError):
     code = "usage"
 
 
+class SharedInputError(UsageError):
+    """An input that all results of a run share cannot be used, so that none of them can be made."""
+
+    exit_code = 3
+    code = "shared-input"
+
+
 class InputError(Fsv2vError):
     """One input cannot be used; the run continues with the others."""
 

@@ -17,6 +17,9 @@ _COPYABLE_CODECS = {
     "mp4": {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"},
     "mov": {"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le"},
 }
+MAX_LEAD = Fraction(1, 10)
+"""Seconds by which copied sound may start before the video. Sound that starts earlier is cut, and encoded, since copies are cut between
+packets."""
 _OUTPUT_OPTIONS = {"fflags": "+bitexact", "map_metadata": -1, "y": None}
 
 
@@ -70,12 +73,14 @@ def add_sound(
     stream = find_sound(sound)
     if stream is None:
         raise InputError(f"{sound.path} holds no sound")
-    can_copy = stream.codec in _COPYABLE_CODECS.get(container, {stream.codec})
+    starts_early = shift < -MAX_LEAD
+    can_copy = not starts_early and stream.codec in _COPYABLE_CODECS.get(container, {stream.codec})
     copy_codec = "alac" if stream.codec == "alac" else "copy"  # the last packet of ALAC copied from Matroska lacks its duration
     messages = ""
     for codec in [copy_codec, "aac"] if can_copy else ["aac"]:
         video_stream = media_input(Media(video))["v:0"]
-        audio_stream = media_input(sound, itsoffset=f"{float(shift):.6f}")["a:0"]
+        placement = {"ss": f"{float(-shift):.6f}"} if starts_early else {"itsoffset": f"{float(shift):.6f}"}
+        audio_stream = media_input(sound, **placement)["a:0"]
         if codec != "copy":  # else encoded sound would start before the first frame and end too early by the same time
             audio_stream = audio_stream.filter("atrim", start=0, end=f"{float(duration):.6f}")
         options = {

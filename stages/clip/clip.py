@@ -17,7 +17,17 @@ from stages.clip.ffmpeg import Media
 from stages.clip.layers import Layer, LayerWriter, Producer
 from stages.clip.probe import Colour, Timestamps, VideoInfo
 from stages.clip.reader import decode
-from stages.clip.schema import check_clip, is_layer_name, load, read_ffmpeg_name, read_integer, read_rational, read_seconds, read_timestamps
+from stages.clip.schema import (
+    MAX_FRAMES,
+    check_clip,
+    is_layer_name,
+    load,
+    read_ffmpeg_name,
+    read_integer,
+    read_rational,
+    read_seconds,
+    read_timestamps,
+)
 from stages.clip.store import DirectoryStore, Store, is_safe_name, open_store
 from stages.errors import InProgress, InputError, InvalidClip, ParametersDiffer, UsageError
 from stages.io.differences import differences
@@ -100,7 +110,10 @@ class Clip:
         layer = self._frames
         if layer.storage not in ("reference", "video"):
             return self._require_clip_size(layer.images(start, stop))
-        return decode(self.video(layer), self._video_info(layer), start, stop)
+        info = self._video_info(layer)
+        before = info.num_frames - self.num_frames
+        first, end, _ = slice(start, stop).indices(self.num_frames)
+        return decode(self.video(layer), info, before + first, before + max(first, end))
 
     @cached_property
     def _frames(self) -> Layer:
@@ -120,6 +133,12 @@ class Clip:
                 del self._kept[next(iter(self._kept))]
             self._kept[index] = image
         return self._kept[index]
+
+    @property
+    def seekable(self) -> bool:
+        """Whether a single frame can be read without decoding all frames before it."""
+        layer = self._frames
+        return layer.storage not in ("reference", "video") or self._video_info(layer).seekable
 
     def frames_digest(self) -> str:
         """The digest that identifies the frames: the sha256 of the source video, or the digest of the stored images."""
@@ -212,22 +231,24 @@ class Clip:
         return Media(path)
 
     def _video_info(self, layer: Layer) -> VideoInfo:
+        """The video that contains the frames, up to the last one of the clip. The clip may start after the first frame of the video."""
         video, name = layer.meta.get("video"), f"{self.path}/frames/layer.json"
         if not isinstance(video, dict):
             raise InvalidClip(f'{name} lacks "video"')
+        before = read_integer({"before": 0, **video}, "before", 0, MAX_FRAMES, name)
         return VideoInfo(
             width=self.width,
             height=self.height,
             fps=self.fps,
-            num_frames=self.num_frames,
-            timestamps=self.timestamps,
+            num_frames=before + self.num_frames,
+            timestamps=None if before else self.timestamps,
             time_base=self.timestamps.time_base if self.timestamps else 1 / self.fps,
             rotation=read_integer({"rotation": 0, **video}, "rotation", -360, 360, name),
             pix_fmt=read_ffmpeg_name(video, "pix_fmt", name),
             has_audio=self.has("audio"),
-            duration=self.num_frames / self.fps,
+            duration=(before + self.num_frames) / self.fps,
             start=read_seconds(video, "start", name),
-            seekable=video.get("seekable") is True,
+            seekable=video.get("seekable") is True and not (before and self.timestamps),
             colour=Colour(*(read_ffmpeg_name(video, key, name) for key in ("matrix", "primaries", "transfer", "range"))),
             decoder=read_ffmpeg_name(video, "decoder", name),
         )

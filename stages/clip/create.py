@@ -237,10 +237,11 @@ def _create_from_animation(
 
 def link_clip(clip: Clip, target: Path) -> Clip:
     """A copy of `clip` at `target`, to which layers can be added without changing `clip`. Its files are links if possible."""
-    return _copy_to(clip, target, _link_or_copy)
+    return _copy_to(clip, target, link_or_copy)
 
 
-def _link_or_copy(file: Path, target: Path) -> None:
+def link_or_copy(file: Path, target: Path) -> None:
+    """Make `target` a link to `file`, or a copy where links cannot be made."""
     try:
         target.symlink_to(file.absolute())
     except OSError:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from stages.clip.clip import Clip
 from stages.clip.drawing import Overlay
 from stages.clip.images import encode
+from stages.clip.probe import Timestamps
 from stages.clip.provenance import note_of_clip
 from stages.clip.writer import VideoWriter
 from stages.errors import UsageError
@@ -26,10 +29,10 @@ def contact_sheet(clip: Clip, path: str | Path, columns: int = 6, cell: int = 24
     """
     indices = evenly_spaced(clip.num_frames, columns)
     frames = [clip.frame(index) if clip.has("frames") else _black(clip) for index in indices]
-    rows = [_row("frames", [_scale_to_height(frame, cell) for frame in frames], [_caption(clip, index) for index in indices])]
+    rows = [captioned_row("frames", [scale_to_height(frame, cell) for frame in frames], [_caption(clip, index) for index in indices])]
     for overlay in _overlays(clip):
-        cells = [_scale_to_height(overlay.draw(frame, index), cell) for frame, index in zip(frames, indices, strict=True)]
-        rows.append(_row(overlay.kind, cells, [""] * len(cells)))
+        cells = [scale_to_height(overlay.draw(frame, index), cell) for frame, index in zip(frames, indices, strict=True)]
+        rows.append(captioned_row(overlay.kind, cells, [""] * len(cells)))
     with building_file(Path(path)) as hidden:
         write_bytes(hidden, encode(np.concatenate(rows), "png"))
     return Path(path)
@@ -69,18 +72,31 @@ def _black(clip: Clip) -> np.ndarray:
     return np.zeros((clip.height, clip.width, 3), np.uint8)
 
 
-def _scale_to_height(image: np.ndarray, height: int) -> np.ndarray:
+def scale_to_height(image: np.ndarray, height: int) -> np.ndarray:
+    """The image at this height, with the same aspect ratio."""
     width = max(1, round(image.shape[1] * height / image.shape[0]))
     method = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_LINEAR
     return cv2.resize(image, (width, height), interpolation=method)
 
 
 def _caption(clip: Clip, index: int) -> str:
+    return f"{index}  {time_text(clip, index)}"
+
+
+class Timed(Protocol):
+    """What has frames with times, such as a clip."""
+
+    fps: Fraction
+    timestamps: Timestamps | None
+
+
+def time_text(clip: Timed, index: int) -> str:
+    """The time of a frame for people, such as "1.24 s"."""
     seconds = clip.timestamps.seconds(index) if clip.timestamps else index / clip.fps
-    return f"{index}  {float(seconds):.2f} s"
+    return f"{float(seconds):.2f} s"
 
 
-def _row(title: str, cells: list[np.ndarray], captions: list[str]) -> np.ndarray:
+def captioned_row(title: str, cells: list[np.ndarray], captions: list[str]) -> np.ndarray:
     """Cells side by side, below a strip with the title and the caption of each cell."""
     image = np.concatenate(cells, axis=1)
     strip = np.full((_CAPTION_HEIGHT, image.shape[1], 3), 24, np.uint8)

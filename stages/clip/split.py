@@ -20,7 +20,7 @@ from stages.clip.clip import Clip, open_clip
 from stages.clip.create import create_clip, stored_path
 from stages.clip.images import Storage
 from stages.clip.layers import Producer
-from stages.clip.probe import Timestamps
+from stages.clip.parts import rate_within, seconds_at
 from stages.errors import InputError, ParametersDiffer
 from stages.io.files import exclusive_lock
 from stages.tracking.cuts import CutDetector
@@ -83,7 +83,7 @@ def _write_shot(clip: Clip, shot: Shot, target: Path, storage: Storage, overwrit
     producer = Producer("split", parameters={"storage": storage, "range": [first, end], "of": clip.frames_digest()})
     if target.exists() and not open_clip(target).needs("frames", producer, {}, overwrite):
         return open_clip(target), "skipped"
-    fps, times = _shot_rate(clip, shot)
+    fps, times = rate_within(clip, range(*shot))
     offset = ((clip.source or {}).get("range") or [0])[0]
     source_path = clip.source_path()
     source = {
@@ -106,21 +106,8 @@ def _refuse_other_shots(out: Path, name: str, count: int) -> None:
 
 
 def _duration(clip: Clip, shot: Shot) -> Fraction:
-    """The duration of a shot in seconds. The last frame of a clip of variable rate is assumed to last one period of the mean rate."""
-    first, end = shot
-    if clip.timestamps is None:
-        return (end - first) / clip.fps
-    last = clip.timestamps.seconds(end) if end < clip.num_frames else clip.timestamps.seconds(end - 1) + 1 / clip.fps
-    return last - clip.timestamps.seconds(first)
-
-
-def _shot_rate(clip: Clip, shot: Shot) -> tuple[Fraction, Timestamps | None]:
-    """The frame rate of a shot; for a clip of variable rate also the times of its frames."""
-    if clip.timestamps is None:
-        return clip.fps, None
-    ticks = clip.timestamps.ticks[shot[0] : shot[1]]
-    times = Timestamps(clip.timestamps.time_base, tuple(tick - ticks[0] for tick in ticks))
-    return ((len(ticks) - 1) / times.seconds(-1)).limit_denominator(100_000) if len(ticks) > 1 else clip.fps, times
+    """The duration of a shot in seconds."""
+    return seconds_at(clip, shot[1]) - seconds_at(clip, shot[0])
 
 
 def _prepare_for_scenedetect(frame: np.ndarray) -> np.ndarray:

@@ -9,12 +9,16 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a stage for one clip: the layer that it made or found finished, the number of frames, and notes for the report."""
+    """The result of a stage for one clip: the layer that it made or found finished, the number of frames, and notes for the report.
+
+    path: the path of the result, if it is not that of the input.
+    """
 
     layer: str
     status: Literal["done", "skipped"]
     frames: int
     notes: Mapping[str, Any] = field(default_factory=dict)
+    path: str = ""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def run_one(task: ClipTask, source: str, on_step: Callable[[Step], None] | None 
             raise KeyboardInterrupt from error
         return _failed_report(task, source, error, time.perf_counter() - started)
     seconds = time.perf_counter() - started
-    return Report(path, outcome.layer, outcome.status, outcome.frames, seconds, notes=outcome.notes, source=source)
+    return Report(outcome.path or path, outcome.layer, outcome.status, outcome.frames, seconds, notes=outcome.notes, source=source)
 
 
 def _run_on_clip(task: ClipTask, source: str, on_step: Callable[[Step], None] | None) -> tuple[str, Outcome]:

@@ -51,6 +51,7 @@ class Driving:
         """For each frame, the index of the frame that it repeats, or its own index."""
         self.views = self._seen_through = views(clip, self.track, size, crop)
         self._painter: Callable[[], Painter] | None = None
+        self._apart = False
         self.notes: list[str] = []
 
     def fit_to(self, examples: Sequence[np.ndarray], *, proportions: bool = True) -> None:
@@ -67,6 +68,10 @@ class Driving:
         self.track, self.notes = self.track.with_motion(self._seen_through, examples, motion)
         self._seen_through = [View.scaled(*self.size, *self.size)] * self.track.num_frames
 
+    def show_only(self, frames: Sequence[int]) -> None:
+        """Drive with some frames alone, none of which follows another."""
+        self.source, self._apart = self.source[list(frames)], True
+
     def painted_by(self, painter: Callable[[], Painter]) -> None:
         """Give each frame an appearance map. painter: makes a new painter for each pass over the clip."""
         self._painter = painter
@@ -80,7 +85,7 @@ class Driving:
             sample = sample_of(self.track, index, view)
             if paint is not None:
                 sample = replace(sample, appearance=paint(int(index), view))
-            starts_shot = previous is None or _jumps(previous, sample.keypoints)
+            starts_shot = self._apart or previous is None or _jumps(previous, sample.keypoints)
             previous = sample.keypoints
             yield Step(sample, starts_shot)
 

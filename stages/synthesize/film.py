@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.clip import Clip
+from stages.clip.parts import frames_at
 from stages.conditions.framing import Crop, Example, frame_of, sample_of, squeeze_warnings, views
 from stages.conditions.kinds import find, open_track
 from stages.conditions.motion import Motion
@@ -23,13 +24,12 @@ from stages.conditions.tracks import Moments
 from stages.errors import NoDetection, Sentence, UsageError
 from stages.models import Model
 from stages.networks.common.frame import Frame
-from stages.networks.common.inference import Renderer
 from stages.networks.common.objective import PerceptualDistance
 from stages.synthesize.driving import Driving
 from stages.synthesize.fitting import Fitting
 from stages.synthesize.options import SynthesizeOptions
 from stages.synthesize.placement import Photograph, Placement, whole_view
-from stages.synthesize.rendering import Made, Rendering, require_finite
+from stages.synthesize.rendering import Encoded, Made, Rendering, require_finite
 from stages.synthesize.transforms import FrameTransform, apply_transforms
 
 SOFT_EDGE = 0.08
@@ -113,12 +113,12 @@ class FilmRendering(Rendering):
         start: Clip | None = None,
         pictures: Mapping[str, Clip] = MappingProxyType({}),
         placement: Placement | None = None,
-        renderer: Renderer | None = None,
+        encoded: Encoded | None = None,
     ) -> None:
         require_film(examples, model, alone=start is None)
         few = options if options.finetune else replace(options, num_examples=1)
         plain = replace(few, motion="absolute", strength="", part="")
-        super().__init__(examples, driving, model, plain, replace(fitting, how="none"), perceptual, renderer=renderer)
+        super().__init__(examples, driving, model, plain, replace(fitting, how="none"), perceptual, encoded=encoded)
         assert placement is not None
         self.options, self._film, self._placement = options, examples[0], placement
         motion, proportions = options.motion_of(self._kind, placement, fitting), fitting.how == "proportions"
@@ -145,8 +145,8 @@ class FilmRendering(Rendering):
     def _made(self, observe: Made | None) -> Iterator[np.ndarray]:
         kind, past = find(self._kind), None
         assert kind.cover_features is not None
-        pictures = self._film.frames(0, self.driving.num_frames)
-        for index, (picture, step) in enumerate(zip(pictures, self.driving.steps(), strict=True)):
+        shown = self.driving.source.tolist()
+        for index, picture, step in zip(shown, frames_at(self._film, shown), self.driving.steps(), strict=True):
             if not self.driving.track.seen(index):
                 past = None
                 yield whole_view(*picture.shape[:2]).image(picture)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import repeat
 from types import MappingProxyType
 from typing import Any
@@ -52,11 +52,51 @@ Combine = Callable[[Synthesis, Sequence[int], Keypoints], np.ndarray]
 """What the network made, the examples it was made from, keypoints of the frame -> the frame, uint8 RGB [H, W, 3]."""
 
 
+class Encoded:
+    """The examples as the network takes them, for any number of driving clips. The parameters are those of `synthesize`.
+
+    The network is prepared, finetuned and given the examples when it is first needed, and only once. renderer: one that is prepared
+    already.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        model: Model,
+        options: SynthesizeOptions,
+        perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
+        renderer: Renderer | None = None,
+    ) -> None:
+        config = model.config
+        self.examples = _examples(clips, config.kind, config.size, options) if config.few_shot else []
+        self.device = choose_device(options.device)
+        self._generator, self._options, self._perceptual, self._prepared = model.generator, options, perceptual, renderer
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """The network in the form that makes frames, finetuned if the options say so."""
+        if self._prepared is not None:
+            return self._prepared
+        options, generator = self._options, self._generator.to(self.device)
+        if options.finetune:
+            generator, tuning = copy.deepcopy(generator), TuneOptions(steps=options.finetune, seed=options.seed)
+            tune(generator, finetune_batches(self.examples, tuning.batch, tuning.seed, self.device), tuning, self._perceptual())
+        renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
+        move_to_disk(generator)  # from now on only frames that half precision spoils need them
+        return renderer
+
+    @cached_property
+    def code(self) -> Any:
+        """What the network made of all examples."""
+        frame = frame_of([example.sample for example in self.examples], self.device).map(lambda x: x[None]) if self.examples else None
+        return self.renderer.encode_examples(frame)
+
+
 class Rendering:
     """The frames of a synthesis before they are written. Raises the same errors as `synthesize`.
 
-    fitting: the result of `fitting.decide`; placement: that of `choose_placement`; renderer: the model prepared by another rendering;
-    the other parameters are those of `synthesize`.
+    fitting: the result of `fitting.decide`; placement: that of `choose_placement`; encoded: the examples, if they have been encoded for
+    another driving clip; the other parameters are those of `synthesize`.
     """
 
     def __init__(
@@ -70,13 +110,14 @@ class Rendering:
         start: Clip | None = None,
         pictures: Mapping[str, Clip] = MappingProxyType({}),
         placement: Placement | None = None,
-        renderer: Renderer | None = None,
+        encoded: Encoded | None = None,
     ) -> None:
         require_shown(options.show, model.config)
         require_appearance(options.appearance, model)
         self.options, self._clip = options, driving
         self._kind, size = model.config.kind, model.config.size
-        self._examples = _examples(examples, self._kind, size, options) if model.config.few_shot else []
+        self._encoded = Encoded(examples, model, options, perceptual) if encoded is None else encoded
+        self._examples = self._encoded.examples
         self.driving = Driving(driving, self._kind, size, options.crop)
         require_channels(driving, self.driving.track.channels, model.config.semantic_channels)
         for example in self._examples:
@@ -96,21 +137,16 @@ class Rendering:
             self.driving.move_as(motion, self._keypoints)
         self._canvas = None if placement is None or placement.pasted else canvas_of(self._examples, placement)
         self._photograph = None if placement is None or not placement.pasted else self._open_photograph(placement)
-        self._device = choose_device(options.device)
-        generator = model.generator.to(self._device)
+        self._device = self._encoded.device
         self._appearance = None
         if model.config.appearance:
+            model.generator.to(self._device)
             self._appearance = decide_appearance(
                 options.appearance, driving, self.driving.track, model, pictures, options.crop, self._device
             )
             self.driving.painted_by(self._appearance.painter)
-        if options.finetune:
-            generator, tuning = copy.deepcopy(generator), TuneOptions(steps=options.finetune, seed=options.seed)
-            tune(generator, finetune_batches(self._examples, tuning.batch, tuning.seed, self._device), tuning, perceptual())
-        if renderer is None:
-            renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
-            move_to_disk(generator)  # from now on only frames that half precision spoils need them
-        self.renderer = renderer
+        self.renderer = self._encoded.renderer
+        self._fallbacks = self.renderer.fallbacks
 
     def _open_photograph(self, placement: Placement) -> Photograph:
         kind, first = find(self._kind), self._examples[0]
@@ -133,6 +169,11 @@ class Rendering:
         return View.scaled(*self.driving.size, self._canvas.height, self._canvas.width)
 
     @property
+    def fallbacks(self) -> int:
+        """The number of frames so far that half precision spoilt and that were made again in full precision."""
+        return self.renderer.fallbacks - self._fallbacks
+
+    @property
     def pasted(self) -> bool:
         """Whether the frames show a whole photograph."""
         return self._photograph is not None
@@ -145,11 +186,8 @@ class Rendering:
         With `compare` they are two or three times as wide. grounds: for each frame the photograph, in which other subjects
         have moved. made is called with the number and the parts of each frame; seen is a transform before the others.
         """
-        examples = frame_of([example.sample for example in self._examples], self._device) if self._examples else None
         select = _selector(self._kind, self._examples, self.options)
-        frames = _frames(
-            self.renderer, examples, self.driving, self._device, select, self.options.show, self._start, self._combine(grounds), made
-        )
+        frames = _frames(self._encoded, self.driving, select, self.options.show, self._start, self._combine(grounds), made)
         chain = [] if seen is None else [seen]
         return apply_transforms(frames, [*chain, SideBySide(self.driving)] if self.options.compare else chain)
 
@@ -242,10 +280,8 @@ def _selector(kind: str, examples: list[Example], options: SynthesizeOptions) ->
 
 
 def _frames(
-    renderer: Renderer,
-    examples: Frame | None,
+    encoded: Encoded,
     driving: Driving,
-    device: torch.device,
     select: Callable[[Step], tuple[int, ...]],
     show: Show,
     start: Sequence[Sample],
@@ -256,12 +292,11 @@ def _frames(
 
     combine: makes them of the parts that the network makes; None for the network's own images.
     """
-    count = 0 if examples is None else len(examples.required_image)
-    whole = renderer.encode_examples(None if examples is None else examples.map(lambda x: x[None]))
+    renderer, device, whole = encoded.renderer, encoded.device, encoded.code
 
     @lru_cache(maxsize=MAX_SELECTIONS)
     def code_of(chosen: tuple[int, ...]) -> Any:
-        return whole if len(chosen) == count else renderer.choose(whole, chosen)
+        return whole if len(chosen) == len(encoded.examples) else renderer.choose(whole, chosen)
 
     past: Frame | None = None
     for sample in start:

@@ -111,10 +111,28 @@ class TrainConfig:
             step -= phase.steps
         return self.phases[-1]
 
+    def scale_span(self, step: int) -> tuple[int, int]:
+        """The steps [first, end), counted from 0, with the schedule of learning rates to which this step belongs.
+
+        The scales of a coarse-to-fine generator are networks that are trained one after another, so each has its own. Otherwise it is the
+        whole run.
+        """
+        if not any(phase.finest_only for phase in self.phases):
+            return 0, self.steps
+        first = end = 0
+        for previous, phase in zip((self.phases[0], *self.phases), self.phases, strict=False):
+            if phase.scale != previous.scale:
+                if step < end:
+                    break
+                first = end
+            end += phase.steps
+        return first, end
+
     def rate_at(self, step: int) -> float:
-        """Factor of both learning rates at a step, counted from 0."""
-        start = self.steps * (1 - self.decay)
-        return 1.0 if step <= start else max(0.05, 1 - (step - start) / max(self.steps - start, 1))
+        """Factor of both learning rates at a step, counted from 0. It decays over the last part of the steps of each scale."""
+        first, end = self.scale_span(step)
+        start = end - (end - first) * self.decay
+        return 1.0 if step <= start else max(0.05, 1 - (step - start) / max(end - start, 1))
 
     @property
     def max_rollout(self) -> int:

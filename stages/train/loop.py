@@ -97,21 +97,30 @@ class Run:
     ) -> None:
         self.trainer, self.data, self.folder, self.logging, self.event, self.board = trainer, data, folder, logging, event, board
         self.config, self.world = trainer.config, trainer.world
-        self.validation = Validation(validation, self.config, trainer.device, trainer.perceptual) if self.world.is_main else None
-        self.sheet_windows = self._draw_sheet_windows(validation).to(trainer.device) if self.world.is_main else None
+        self.held_out = validation
+        self.checks: tuple[float, Validation, Batch] | None = None
+        """Scale, validation and windows of the sample sheets for the scale that is being trained; see `_checks_at`."""
         self.interval, self.clock = Interval(), Clock()
         self.best: dict[str, float] = {}
         """Step and value of the best snapshot; see `_keep_best`."""
 
-    def _draw_sheet_windows(self, validation: Dataset) -> Batch:
+    def _checks_at(self, scale: float) -> tuple[Validation, Batch]:
+        """The validation and the windows of the sample sheets at a scale. At a new scale figures start anew, and so does the best one."""
+        if self.checks is None or self.checks[0] != scale:
+            trainer = self.trainer
+            validation = Validation(self.held_out, self.config, trainer.device, trainer.perceptual, scale)
+            self.checks = scale, validation, self._draw_sheet_windows(scale).to(trainer.device)
+        return self.checks[1:]
+
+    def _draw_sheet_windows(self, scale: float) -> Batch:
         """The windows of the sample sheets: single frames, with `max_examples` examples but at most four.
 
         For models that predict label maps, the windows are as long as the longest of training.
         """
-        config, phase = replace(self.config, jitter=0.0), Phase(1, batch=SHEET_WINDOWS)
+        config, phase = replace(self.config, jitter=0.0), Phase(1, batch=SHEET_WINDOWS, scale=scale)
         if config.generator.makes_labels:
             config, phase = replace(config, real_past=1.0), replace(phase, frames=max(config.longest, 2))
-        return validation.batch(config, 0, phase, examples=min(config.max_examples, 4))
+        return self.held_out.batch(config, 0, phase, examples=min(config.max_examples, 4))
 
     def train(self) -> Path:
         """Train from the newest state in the folder to the end of the schedule. Returns the path of the final snapshot."""
@@ -168,16 +177,18 @@ class Run:
 
     def _write_milestone(self) -> None:
         """Validate the model, and write a sample sheet, a snapshot and a state; only in the main process."""
-        if self.validation is None or self.sheet_windows is None:
+        if not self.world.is_main:
             return
-        trainer, windows = self.trainer, self.sheet_windows
+        trainer = self.trainer
+        scale = self.config.phase_at(max(trainer.step - 1, 0)).scale
+        validate, windows = self._checks_at(scale)
         with trainer.averaged_generator() as generator:
-            figures = self.validation(generator, self.config.bfloat16)
+            figures = validate(generator, self.config.bfloat16)
             mixtures = fit_appearance(generator, self.data, trainer.device)
             sheet = self.folder.path / "samples" / f"{trainer.step:08d}.png"
             self._try_to_write(lambda: write_sheet(sheet, generator, windows))
         self._log({"step": trainer.step, "validation": figures})
-        self._keep_best(figures)
+        self._keep_best(figures, scale)
         info = {"step": trainer.step, "training": self.config.to_json(), "validation": figures}
         info |= {"appearance": mixtures} if mixtures else {}
         model = self.folder.snapshot(trainer.step)
@@ -189,11 +200,11 @@ class Run:
             self._save()
         self.folder.remove_old_snapshots(keep={int(self.best["step"])})
 
-    def _keep_best(self, figures: dict[str, float]) -> None:
-        """Remember this step if its figures are the best: by the perceptual distance if there is one, else by miou or psnr."""
+    def _keep_best(self, figures: dict[str, float], scale: float) -> None:
+        """Remember this step if its figures are the best at its scale: by the perceptual distance if there is one, else by miou or psnr."""
         value = figures["perceptual"] if "perceptual" in figures else -figures["miou" if "miou" in figures else "psnr"]
-        if not self.best or value < self.best["value"]:
-            self.best = {"step": self.trainer.step, "value": value}
+        if not self.best or value < self.best["value"] or scale != self.best.get("scale", scale):
+            self.best = {"step": self.trainer.step, "value": value, "scale": scale}
 
     def _save(self) -> None:
         if self.world.is_main:

@@ -223,8 +223,9 @@ class Trainer:
 
     @torch.no_grad()
     def _average_weights(self) -> None:
-        """Update the running mean of the generator's weights. Its decay grows over the first steps."""
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        """Update the running mean of the generator's weights. Its decay grows over the first steps at each scale, whose networks are new."""
+        steps = self.step - self.config.scale_span(self.step)[0]
+        decay = min(self.config.ema, (1 + steps) / (10 + steps))
         for name, value in self.generator.state_dict().items():
             mean = self.average[name]
             if mean.is_floating_point():

@@ -29,11 +29,14 @@ class Validation:
     the longest window of the recipe.
     """
 
-    def __init__(self, data: Dataset, config: TrainConfig, device: torch.device, perceptual: PerceptualDistance | None) -> None:
+    def __init__(
+        self, data: Dataset, config: TrainConfig, device: torch.device, perceptual: PerceptualDistance | None, scale: float = 1.0
+    ) -> None:
+        """scale: the size of the frames relative to that of the generator, as in `Phase`."""
         self.labels = config.generator.makes_labels
         frames = max(config.longest, SCORED_FRAMES) if self.labels else config.max_rollout + SCORED_FRAMES
         plain = replace(config, jitter=0.0, far_examples=0.0, max_examples=1, seed=0, most_stride=1, real_past=float(self.labels))
-        self.windows = data.batch(plain, 0, Phase(1, frames=frames, batch=WINDOWS)).parts(WINDOWS)
+        self.windows = data.batch(plain, 0, Phase(1, frames=frames, batch=WINDOWS, scale=scale)).parts(WINDOWS)
         self.device, self.perceptual = device, perceptual
 
     @torch.no_grad()

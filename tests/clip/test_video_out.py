@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numbered_frames import number_of, numbered_frame
+from sound import sound_onset
 
 from stages.clip import VideoWriter, as_clip, probe, read_frames
 from stages.clip.audio import find_sound
@@ -154,15 +155,6 @@ def test_alac_keeps_every_sample(through_a_clip, suffix, tmp_path, ffmpeg):
     assert np.array_equal(sound_samples(tmp_path / f"out.{suffix}"), sound_samples(tmp_path / "alac.mp4"))
     sound = find_sound(Media(tmp_path / f"out.{suffix}"))
     assert sound is not None and sound.codec == "alac"
-
-
-def sound_onset(path: Path) -> float:
-    """Seconds from the start of the file to the first loud sample."""
-    from stages.clip.ffmpeg import executable
-
-    command = [executable(), "-v", "error", "-i", f"file:{path}", "-af", "aresample=async=1:first_pts=0", "-ac", "1", "-ar", "48000"]
-    raw = subprocess.run([*command, "-f", "s16le", "-"], capture_output=True, check=True).stdout
-    return float(np.argmax(np.abs(np.frombuffer(raw, np.int16).astype(int)) > 3000)) / 48000
 
 
 @pytest.mark.parametrize("through_a_clip", [False, True])

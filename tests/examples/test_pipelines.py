@@ -76,6 +76,23 @@ def test_batch_sketches_takes_any_name_reports_each_video_and_skips_what_is_fini
     assert "0 done, 2 skipped, 1 failed" in again.stderr
 
 
+def test_one_photograph_is_animated_by_each_video_that_shows_a_face(script, tmp_path: Path):
+    if not any(Backends("landmarks").get(name).available for name in Backends("landmarks").names()):
+        pytest.skip("no landmark detector can run here")
+    face_video(tmp_path / "videos" / "two words.mp4")
+    face_video(tmp_path / "videos" / "deeper" / "b.mp4", frames=3)
+    (tmp_path / "videos" / "broken.mp4").write_bytes(b"not a video")
+    asked = ["one-photograph.sh", PIPELINES.parent / "astronaut.png", tmp_path / "videos", tmp_path / "out"]
+
+    first = script(*asked, "--json", "--size", "model")
+    assert first.returncode == 3 and "broken.mp4" in first.stderr
+    rows = [json.loads(line) for line in first.stdout.splitlines()]
+    assert [(Path(row["clip"]).name, row["status"], row["frames"]) for row in rows] == [("b.mp4", "done", 3), ("two words.mp4", "done", 4)]
+
+    again = script(*asked, "--json", "--size", "model")
+    assert [json.loads(line)["status"] for line in again.stdout.splitlines()] == ["skipped", "skipped"]
+
+
 def test_a_street_goes_on_beyond_its_end_from_its_last_real_frames(script, tmp_path: Path, make_drift_clip):
     """The predicted label maps drive a video that starts from the observed frames; --start is what makes its first frame."""
     from stages.models import save_model

@@ -26,6 +26,7 @@ from stages.models.bases import describe_base
 from stages.models.files import save_delta
 from stages.networks.families import build, presets
 from stages.networks.fewshot.config import PRESETS
+from stages.networks.fewshot.generator import FewShotGenerator
 from stages.synthesize.driving import Driving
 
 ROOT = Path(__file__).parents[2]
@@ -132,6 +133,7 @@ def test_a_finetuned_model_is_exported_with_its_changes(tiny, tmp_path):
     delta = tmp_path / "anna.safetensors"
     save_delta(delta, changed, describe_base(tiny, before.sha256, delta), state, TINY, {"step": 1})
 
+    assert isinstance(before.generator, FewShotGenerator)
     sample = check.SampleInput.create(before.generator, 1)
     fsv2v.export_model(delta, tmp_path / "out")
     exported = next(sample.run_networks(tmp_path / "out"))

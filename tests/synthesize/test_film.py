@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import fsv2v
 from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip, probe, read_frames
+from stages.clip.preview import scale_to_height
 from stages.conditions.head import RIGID
 from stages.conditions.landmarks import eye_distance
 from stages.errors import ParametersDiffer, UsageError
 from stages.synthesize import ReportRequest, SynthesizeOptions, synthesize
+from stages.synthesize.preview import CELL
 
 OPTIONS = SynthesizeOptions(device="cpu", crop="subject", precision="fp32", retarget=True)
 LOST = 2
@@ -57,6 +60,17 @@ def driver(tmp_path_factory, make_painted_clip) -> Clip:
 def openings(faces: np.ndarray) -> np.ndarray:
     """Of the mouths of faces [T, 68, 3], in eye distances."""
     return np.asarray(np.linalg.norm(faces[:, 66, :2] - faces[:, 62, :2], axis=1) / eye_distance(faces))
+
+
+def test_a_preview_shows_frames_of_the_film(model, film, driver, tmp_path):
+    """The one without a detection as it is, the others with another face."""
+    out = tmp_path / "out.png"
+    fsv2v.preview(film, driver, out, model=model, retarget=True, device="cpu", crop="subject", precision="fp32")
+    sheet, width = np.asarray(Image.open(out)), scale_to_height(film.frame(0), CELL).shape[1]
+    rows = slice(sheet.shape[0] // 4 + 22, sheet.shape[0] // 2)
+    for index in range(5):
+        shown = sheet[rows, (1 + index) * width : (2 + index) * width]
+        assert np.array_equal(shown, scale_to_height(film.frame(index), CELL)) == (index == LOST)
 
 
 def test_a_film_comes_back_and_only_the_face_moves(model, film, driver, tmp_path):

@@ -13,6 +13,7 @@ import torch
 from skimage.data import astronaut
 
 import fsv2v
+from fsv2v.inputs import prepare
 from fsv2v.reporting import RecordingReporter, Reporter
 from fsv2v.sources import temporary_clips
 from stages.clip import Clip, Producer, create_clip, open_clip, probe
@@ -317,7 +318,7 @@ def test_of_two_people_the_chosen_one_moves(make_face_video, tmp_path):
 def test_a_driving_video_that_is_named_twice_is_extracted_once(make_face_video, tmp_path):
     image, talk = np.hstack([astronaut()[:300, 80:380], astronaut()[:300, 380:80:-1]]), make_face_video(tmp_path / "talk.mp4", 2)
     with temporary_clips(told := RecordingReporter(Reporter())) as temporary:
-        ready = fsv2v.synthesis.prepare(image, [talk, str(talk)], temporary, subjects=[0, 1], backend="dlib", device="cpu")
+        ready = prepare(image, [talk, str(talk)], temporary, subjects=[0, 1], backend="dlib", device="cpu")
     assert ready.others[0][1] is ready.driving
     assert sum("talk: extracting" in text for _, text in told.messages) == 1
 
@@ -351,7 +352,7 @@ def test_drivers_of_one_photograph_have_one_length(model, photograph, driver, ma
     longer = open_clip(make_painted_clip(tmp_path / "longer.clip", 2, num_frames=7))
     with pytest.raises(InputError, match="differ in length: driver has 5 frames, longer has 7"):
         synthesize([photograph], driver, model, tmp_path / "out.mp4", OPTIONS, others=[(photograph, longer)])
-    with pytest.raises(UsageError, match="into which they are pasted"):
+    with pytest.raises(UsageError, match="that is shown whole"):
         synthesize([photograph], driver, model, tmp_path / "out.mp4", CROP, others=[(photograph, driver)])
 
 
@@ -382,7 +383,7 @@ def test_parts_and_comparisons_are_not_pasted():
 def test_a_model_without_examples_has_one_size(driver, tmp_path):
     config = Pix2PixHDConfig(size=(64, 64), filters=4, downs=2, blocks=1)
     save_model(tmp_path / "model.safetensors", Pix2PixHD(config).state_dict(), config, {"step": 0})
-    with pytest.raises(UsageError, match="another size than its own"):
+    with pytest.raises(UsageError, match="another size than the model's"):
         synthesize([], driver, load_model(tmp_path / "model.safetensors"), tmp_path / "out.mp4", SynthesizeOptions(size=128))
 
 

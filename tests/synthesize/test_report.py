@@ -101,13 +101,13 @@ def test_the_mask_and_its_mean_are_those_that_show_mask_writes(make, model, pers
 
 
 def test_frames_without_a_detection_are_marked_and_told_of_with_what_to_do(make, tmp_path):
-    make(said=[("warning", "it rains")], explain=lambda text: f"{text}!")
+    make(messages=[("warning", "it rains")], explain=lambda text: f"{text}!")
     shown = content(tmp_path / "out.html")
     assert [band["spans"] for band in shown["bands"] if band["what"] == "no detection"] == [[[LOST[0], LOST[-1]]]]
     assert [column["frame"] for column in shown["columns"] if "no detection" in column["marks"]] == [7, 9]
-    said = [(each["kind"], each["text"]) for each in shown["said"]]
-    assert said[0] == ("warning", "it rains!")
-    assert ("note", "3 driving frames without a detection repeat the last frame with one!") in said
+    messages = [(each["kind"], each["text"]) for each in shown["messages"]]
+    assert messages[0] == ("warning", "it rains!")
+    assert ("note", "3 driving frames without a detection repeat the last frame with one!") in messages
 
 
 def test_the_landmark_error_is_that_of_the_faces_in_the_result(make, driver, tmp_path, monkeypatch):
@@ -128,7 +128,7 @@ def test_without_a_detector_it_says_why_there_is_no_landmark_error(make, tmp_pat
     make()
     shown = content(tmp_path / "out.html")
     assert not [curve for curve in shown["curves"] if "landmark" in curve["title"]]
-    assert {"kind": "note", "text": "the landmark error is not measured: it is on holiday"} in shown["said"]
+    assert {"kind": "note", "text": "the landmark error is not measured: it is on holiday"} in shown["messages"]
 
 
 def test_a_report_changes_no_frame(make, model, person, driver, tmp_path):
@@ -171,7 +171,7 @@ def test_the_command_writes_hints_into_the_page_and_measures_what_can_be_measure
     given = ["synthesize", "--examples", person.path, "--driving", driver.path, *chosen, "-o", tmp_path / "out.mp4", "--report"]
     assert run([*map(str, given), str(tmp_path / "out.html")]) == 0
     shown = content(tmp_path / "out.html")
-    said = [each["text"] for each in shown["said"]]
+    said = [each["text"] for each in shown["messages"]]
     assert any("Use --normalize on or off for another choice" in text for text in said) and any("--backend" in text for text in said)
     measured = [curve["values"] for curve in shown["curves"] if "landmark" in curve["title"]]
     assert all(len(values) == LENGTH for values in measured)
@@ -193,7 +193,7 @@ def browser(tmp_path: Path) -> Iterator[chromium.Browser]:
 
 
 def test_a_browser_draws_it_and_a_click_into_a_curve_goes_to_the_frame(make, tmp_path, browser):
-    make(said=[("warning", "</script><b>bold</b>")])
+    make(messages=[("warning", "</script><b>bold</b>")])
     page = tmp_path / "out.html"
     browser.open(page.as_uri())
     assert browser.value("[...document.images].every(image => image.complete && image.naturalWidth > 0)")

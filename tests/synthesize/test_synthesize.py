@@ -148,7 +148,7 @@ def test_a_part_of_the_result_is_written_in_its_place(model, person, driver, tmp
 def test_a_model_that_warps_no_example_has_no_warp_to_show(person, driver, tmp_path):
     config = replace(TINY, warp_example=False)
     save_model(tmp_path / "still.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
-    with pytest.raises(UsageError, match="makes no warp"):
+    with pytest.raises(UsageError, match="does not make the image warp"):
         synthesize([person], driver, load_model(tmp_path / "still.safetensors"), tmp_path / "out.clip", replace(OFF, show="warp"))
     assert not (tmp_path / "out.clip").exists()
 

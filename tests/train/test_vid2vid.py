@@ -70,6 +70,33 @@ def test_training_goes_scale_by_scale_with_the_losses_of_the_paper(run):
     assert load_model(run).config == RECIPE.generator
 
 
+def test_each_scale_has_its_own_learning_rates_as_in_the_public_code():
+    rates = [RECIPE.rate_at(step) for step in range(RECIPE.steps)]
+    assert rates[:4] == rates[4:] and rates[0] == 1 and rates[3] < 1
+    together = replace(RECIPE, phases=tuple(replace(phase, finest_only=False) for phase in RECIPE.phases))
+    assert together.rate_at(5) < 1, "scales that are trained together share one schedule"
+
+
+def test_sample_sheets_and_figures_are_those_of_the_scale_that_is_trained(run):
+    heights = {int(path.stem): Image.open(path).height for path in (run / "samples").iterdir()}
+    rows = (heights[8] - heights[4]) // 32
+    assert rows > 0 and heights[0] == heights[2] == heights[4] and heights[8] == heights[4] + 32 * rows
+    figures = [row["validation"] for row in read_log(run) if "validation" in row]
+    assert len({row["repeat_psnr"] for row in figures}) == 2, "a baseline of each scale"
+
+
+def test_the_mean_of_the_weights_starts_anew_with_each_scale(painted_dataset):
+    """Otherwise the finest scale would show its first, random weights for hundreds of steps."""
+    trainer = Trainer(RECIPE, torch.device("cpu"), None)
+    data = Dataset(painted_dataset, RECIPE.generator.kind, "train")
+    trainer.step = 4
+    before = {name: value.clone() for name, value in trainer.average.items()}
+    trainer.train_step(data.batch(RECIPE, 4, RECIPE.phases[2]), RECIPE.phases[2])
+    after, name = trainer.generator.state_dict(), "scales.1.heads.image.weight"
+    share = (trainer.average[name] - before[name]).norm() / (after[name] - before[name]).norm()
+    assert share > 0.85, "after four steps of one schedule it would be 0.64"
+
+
 @pytest.mark.parametrize("stopped_at", [3, 5, 7])
 def test_a_stopped_run_resumes_exactly_also_while_the_coarse_scale_is_frozen(run, stopped_at, painted_dataset, tmp_path):
     def stop(row):

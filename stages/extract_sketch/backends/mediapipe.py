@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
+from stages.conditions.landmarks import IRIS_POINTS, LANDMARKS
 from stages.extract_sketch.faces import FACE_POINTS, Detector, Face, box_of_points
 from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
 from stages.tables.mesh68 import IRISES, mesh_to_68
 from stages.tracking.multi_person import FACE_TILES, Crowd
+from stages.tracking.tracker import point_distance
 
 WEIGHTS = "face_landmarker.task"
 MAX_FACES = 4
+IRIS_REACH = 0.12
+"""Largest distance between the centres of an iris and of its eye, in sizes of the face. Half an eye is about 0.08 wide."""
+EYES = slice(36, 48)
+"""The points of both eyes."""
+CLOSER_VIEW = 2.5
+"""Side of the part of the image in which a face is searched again, in sizes of the face."""
+MAX_CORRECTION = 0.3
+"""A face that is found there at a larger `point_distance` is another one."""
 
 
 class MediapipeFaces:
@@ -23,15 +34,36 @@ class MediapipeFaces:
     The landmarker's video mode tracks a face where its detector fails, as in profile or in a blurred frame. With a limit of one face it
     also filters the points in time, so that they lag; with a limit of several it does not, and the stage filters them later without lag. A
     "follower" tracks one face of a crowd; its time stamps are hours apart, which also turns the filter off.
+
+    In a small face the landmarker may miss the eyes, and then the irises lie far outside. Such a face is searched again in the part of the
+    image around it. If that does not help, the irises are missing.
     """
 
     def __init__(self, weights: str, mode: Literal["video", "image", "follower"] = "video") -> None:
         step = {"video": FRAME_MILLISECONDS, "image": None, "follower": UNFILTERED_MILLISECONDS}[mode]
-        self._task = VisionTask(lambda vision: _create_landmarker(vision, weights, mode), lambda result: bool(result.face_landmarks), step)
+        self._task, self._weights = _open_task(weights, mode, step), weights
 
     def __call__(self, frame: NDArray[np.uint8]) -> list[Face]:
-        height, width = frame.shape[:2]
-        return [_face(landmarks, width, height) for landmarks in self._task(frame).face_landmarks]
+        return [face if _irises_in_eyes(face) else self._look_closer(frame, face) for face in _faces(self._task, frame)]
+
+    @cached_property
+    def _closer_task(self) -> VisionTask:
+        return _open_task(self._weights, "image", None)
+
+    def _look_closer(self, frame: NDArray[np.uint8], face: Face) -> Face:
+        """The same face, detected in the part of the frame around it."""
+        side = CLOSER_VIEW * max(face.size, 8.0)
+        x0, y0 = (max(int(start), 0) for start in face.centre - side / 2)
+        x1, y1 = (int(stop) for stop in face.centre + side / 2)
+        for found in _faces(self._closer_task, frame[y0:y1, x0:x1]):
+            shifted = Face(found.box + np.array([x0, y0, x0, y0], np.float32), found.points + np.array([x0, y0, 0], np.float32))
+            if _irises_in_eyes(shifted) and point_distance(shifted, face) < MAX_CORRECTION:
+                return shifted
+        return Face(face.box, np.concatenate([face.points[:LANDMARKS], np.zeros((IRIS_POINTS, 3), np.float32)]))
+
+
+def _open_task(weights: str, mode: str, step: int | None) -> VisionTask:
+    return VisionTask(lambda vision: _create_landmarker(vision, weights, mode), lambda result: bool(result.face_landmarks), step)
 
 
 def _create_landmarker(vision: Any, weights: str, mode: str) -> Any:
@@ -43,6 +75,18 @@ def _create_landmarker(vision: Any, weights: str, mode: str) -> Any:
         num_faces=1 if mode == "follower" else MAX_FACES,
     )
     return vision.FaceLandmarker.create_from_options(options)
+
+
+def _faces(task: VisionTask, image: NDArray[np.uint8]) -> list[Face]:
+    height, width = image.shape[:2]
+    return [_face(landmarks, width, height) for landmarks in task(image).face_landmarks]
+
+
+def _irises_in_eyes(face: Face) -> bool:
+    """Whether both irises of a face are near the centres of its eyes."""
+    eyes = face.points[EYES, :2].reshape(2, -1, 2).mean(1)
+    irises = face.points[LANDMARKS:, :2].reshape(2, -1, 2).mean(1)
+    return bool(np.linalg.norm(irises - eyes, axis=1).max() <= IRIS_REACH * face.size)
 
 
 def _face(landmarks: Any, width: int, height: int) -> Face:
@@ -73,5 +117,5 @@ BACKEND = Backend(
     packages=(Package("mediapipe", "mediapipe"),),
     weights=(WEIGHTS,),
     points=FACE_POINTS,
-    revision=1,
+    revision=2,
 )

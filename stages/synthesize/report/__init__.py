@@ -28,12 +28,12 @@ class ReportRequest:
     """The page to write about a synthesis.
 
     path: ends in .html.
-    said: warnings and notes from before the frames are made, as (kind, sentence) with the kinds "warning" and "note".
+    messages: warnings and notes from before the frames are made, as (kind, sentence) with the kinds "warning" and "note".
     explain: adds a hint to a sentence, in terms of the caller's interface.
     """
 
     path: Path
-    said: Sequence[tuple[str, str]] = ()
+    messages: Sequence[tuple[str, str]] = ()
     explain: Callable[[str], str] = str
 
     def require_writable(self, out: Path) -> None:
@@ -54,11 +54,11 @@ class ReportRequest:
 
 def write_report(request: ReportRequest, record: Record, outcome: Outcome, producer: Producer, model: Path) -> None:
     """Write the page about a finished result. Raises InputError when it cannot be written."""
-    said = [*request.said, *(("warning", text) for text in warnings_of(outcome)), *(("note", text) for text in notes_of(outcome))]
-    said += [("note", text) for text in record.reasons]
+    messages = [*request.messages, *(("warning", text) for text in warnings_of(outcome)), *(("note", text) for text in notes_of(outcome))]
+    messages += [("note", text) for text in record.reasons]
     content = {
         "facts": _facts(record, outcome, model),
-        "said": [{"kind": kind, "text": request.explain(text)} for kind, text in sorted(dict.fromkeys(said), key=_is_note)],
+        "messages": [{"kind": kind, "text": request.explain(text)} for kind, text in sorted(dict.fromkeys(messages), key=_is_note)],
         "examples": [{"name": name, "src": jpeg_data_uri(image, SIDE)} for name, image in record.examples()],
         "frames": len(record.held),
         "columns": [_column(record, frame) for frame in record.shown],
@@ -73,9 +73,9 @@ def write_report(request: ReportRequest, record: Record, outcome: Outcome, produ
     write_atomically(request.path, page(template.replace("__RESULT__", _identifier(producer)), content))
 
 
-def _is_note(said: tuple[str, str]) -> bool:
+def _is_note(message: tuple[str, str]) -> bool:
     """Sort key that puts warnings before notes."""
-    return said[0] == "note"
+    return message[0] == "note"
 
 
 def _facts(record: Record, outcome: Outcome, model: Path) -> list[tuple[str, str]]:

@@ -14,8 +14,13 @@ FITTED = {
 
 def warnings_of(outcome: Outcome) -> list[str]:
     """Sentences about what makes the result worse than it could be."""
+    return [*outcome.warnings, *full_precision_frames(outcome)]
+
+
+def full_precision_frames(outcome: Outcome) -> list[str]:
+    """A sentence about the frames that failed in half precision, if there are any."""
     message = f"{outcome.fallbacks} frames were made again in full precision, because the model fails in half precision"
-    return [*outcome.warnings, *([Sentence(message, code="half-precision-fails")] if outcome.fallbacks else [])]
+    return [Sentence(message, code="half-precision-fails")] if outcome.fallbacks else []
 
 
 def fitting_note(outcome: Outcome) -> Sentence:

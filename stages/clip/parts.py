@@ -1,0 +1,176 @@
+"""Parts of a clip as intermediate clips: a span of its time, or some of its frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.clip.clip import Clip
+from stages.clip.create import create_clip, link_or_copy, stored_path
+from stages.clip.layers import Layer, Producer
+from stages.clip.preview import evenly_spaced
+from stages.clip.probe import Timestamps
+from stages.clip.schema import dump
+from stages.clip.store import DirectoryStore
+from stages.errors import InputError, UsageError
+from stages.io.files import explain_write_errors, write_bytes
+
+Span = tuple[Fraction | None, Fraction | None]
+"""Seconds [start, stop) from the first frame; None for the beginning and the end."""
+WHOLE: Span = (None, None)
+_ONE_PASS = 20
+"""Up to this number of frames for each wanted one, decoding all of them is faster than seeking."""
+
+
+def exact_span(span: tuple[float | Fraction | None, float | Fraction | None]) -> Span:
+    """A span of numbers as they are written: 0.1 is a tenth. Raises UsageError for one that ends before it begins."""
+    start, stop = (None if value is None else Fraction(str(value)) for value in span)
+    first = start or Fraction(0)
+    if first < 0 or (stop is not None and stop <= first):
+        end = "its end" if stop is None else f"{_text(stop)} s"
+        raise UsageError(f"a span from {_text(first)} s to {end} is empty", hint="Name the earlier time first")
+    return start, stop
+
+
+def frames_within(clip: Clip, span: Span) -> range:
+    """The frames of a clip whose time lies in a span. Raises InputError when there are none."""
+    start, stop = span
+    lasts = seconds_at(clip, clip.num_frames)
+    if start is not None and start >= lasts:
+        beyond = f"{clip.path} lasts {_text(lasts)} s, and the span begins at {_text(start)} s"
+        raise InputError(beyond, code="span-outside", facts={"seconds": float(lasts)})
+    first = 0 if start is None else _first_from(clip, start)
+    end = clip.num_frames if stop is None or stop >= lasts else _first_from(clip, stop)
+    if first >= end:
+        raise InputError(f"no frame of {clip.path} lies between {_text(start or Fraction(0))} s and {_text(stop or lasts)} s")
+    return range(first, end)
+
+
+def part_of(clip: Clip, frames: range, target: Path, layers: Collection[str]) -> Clip:
+    """A clip at `target` of consecutive frames of `clip`, with that part of its sound and of those of `layers` that it has.
+
+    Frames of a video stay in the video, and are decoded from there.
+    """
+    before = seconds_at(clip, frames.start)
+
+    def fill(made: Clip) -> None:
+        if clip.has("frames") and not stored:
+            _refer(clip, made, frames)
+        if clip.has("audio"):
+            _share_sound(clip, made, before)
+        for kind in clip.layers():
+            if kind in layers and kind not in ("frames", "audio"):
+                _cut_layer(clip.layer(kind), made, frames)
+
+    stored = clip.has("frames") and clip.layer("frames").storage != "reference"
+    images = clip.frames(frames.start, frames.stop) if stored else None
+    return _create(clip, target, frames, images, fill)
+
+
+def thinned(clip: Clip, count: int, target: Path) -> Clip:
+    """A clip at `target` of `count` frames, at least two, that are spread evenly over `clip`, in the same time, without sound and layers.
+
+    A clip of at most `count` frames is returned as it is.
+    """
+    if clip.num_frames <= count:
+        return clip
+    chosen = evenly_spaced(clip.num_frames, count)
+    rate = ((len(chosen) - 1) / seconds_at(clip, chosen[-1])).limit_denominator(100_000)
+    return create_clip(target, frames_at(clip, chosen), fps=rate, storage="jpg", source=clip.source)
+
+
+def frames_at(clip: Clip, indices: Sequence[int]) -> Iterator[np.ndarray]:
+    """The frames of a clip at these indices, which ascend, uint8 RGB [H, W, 3]."""
+    if clip.seekable and clip.num_frames > _ONE_PASS * len(indices):
+        yield from map(clip.frame, indices)
+        return
+    wanted = set(indices)
+    yield from (frame for index, frame in enumerate(clip.frames(0, indices[-1] + 1)) if index in wanted)
+
+
+def seconds_at(clip: Clip, index: int) -> Fraction:
+    """When a frame comes, or for the number of frames when the clip ends: the last frame of a variable rate lasts as long as the mean."""
+    if clip.timestamps is None:
+        return index / clip.fps
+    if index < clip.num_frames:
+        return clip.timestamps.seconds(index)
+    return clip.timestamps.seconds(index - 1) + 1 / clip.fps
+
+
+def rate_within(clip: Clip, frames: range) -> tuple[Fraction, Timestamps | None]:
+    """Frames per second of consecutive frames, and their times from the first one when they are not evenly spaced."""
+    if clip.timestamps is None:
+        return clip.fps, None
+    ticks = clip.timestamps.ticks[frames.start : frames.stop]
+    times = Timestamps(clip.timestamps.time_base, tuple(tick - ticks[0] for tick in ticks))
+    return ((len(ticks) - 1) / times.seconds(-1)).limit_denominator(100_000) if len(ticks) > 1 else clip.fps, times
+
+
+def _create(clip: Clip, target: Path, frames: range, images: Iterator[np.ndarray] | None, fill: Callable[[Clip], None]) -> Clip:
+    fps, times = rate_within(clip, frames)
+    source, place = clip.source, clip.source_path()
+    if source is not None and place is not None:
+        source = {**source, "path": stored_path(place, target), "range": [frames.start, frames.stop]}
+    width, height, count = (clip.width, clip.height, len(frames)) if images is None else (None, None, None)
+    return create_clip(target, images, fps=fps, width=width, height=height, num_frames=count, source=source, timestamps=times, fill=fill)
+
+
+def _first_from(clip: Clip, time: Fraction) -> int:
+    """The first frame that does not come before a time, in seconds."""
+    if clip.timestamps is None:
+        return math.ceil(time * clip.fps)
+    times = (clip.timestamps.seconds(index) for index in range(clip.num_frames))
+    return next((index for index, at in enumerate(times) if at >= time), clip.num_frames)
+
+
+def _text(time: Fraction) -> str:
+    return f"{float(time):.3f}".rstrip("0").rstrip(".")
+
+
+def _refer(clip: Clip, made: Clip, frames: range) -> None:
+    """The layer `frames` of a part of a video: a reference to the video that counts the frames before the part."""
+    meta = clip.layer("frames").meta
+    earlier = int(meta["video"].get("before", 0))
+    value = {**meta, "num_frames": len(frames), "video": {**meta["video"], "before": earlier + frames.start}}
+    _write_meta(made, "frames", value)
+
+
+def _share_sound(clip: Clip, made: Clip, before: Fraction) -> None:
+    """The whole sound, which begins `before` seconds earlier."""
+    meta = clip.layer("audio").meta
+    name = str(meta["file"])
+    offset = Fraction(str(meta["offset"])) - before
+    _write_meta(made, "audio", {**meta, "num_frames": made.num_frames, "offset": str(offset)})
+    if isinstance(clip.store, DirectoryStore):
+        with explain_write_errors(made.path):
+            link_or_copy(clip.path / "audio" / name, made.path / "audio" / name)
+    else:
+        write_bytes(made.path / "audio" / name, clip.store.read(f"audio/{name}"))
+
+
+def _write_meta(made: Clip, kind: str, value: dict[str, Any]) -> None:
+    with explain_write_errors(made.path):
+        (made.path / kind).mkdir()
+    write_bytes(made.path / kind / "layer.json", dump(value))
+
+
+def _cut_layer(layer: Layer, made: Clip, frames: range) -> None:
+    old = layer.meta["producer"]
+    producer = Producer(str(old["stage"]), str(old["backend"]), {"of": layer.digest, "range": [frames.start, frames.stop]})
+    with made.writing(layer.kind, producer, {}, _description(layer)) as writer:
+        if layer.payload == "arrays":
+            writer.arrays({name: array[frames.start : frames.stop] for name, array in layer.arrays().items()})
+        else:
+            for image in layer.images(frames.start, frames.stop):
+                writer.image(image)
+
+
+def _description(layer: Layer) -> dict[str, Any]:
+    """What layer.json says about the numbers, such as names and palette."""
+    written = ("schema", "kind", "num_frames", "producer", "inputs", "digest", "bytes")
+    return {name: value for name, value in layer.meta.items() if name not in written}

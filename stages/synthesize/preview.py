@@ -1,0 +1,122 @@
+"""A look at a synthesis before it is made: some of its frames on one sheet, beside what drives them and the example."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from stages.clip import Clip
+from stages.clip.preview import captioned_row, evenly_spaced, scale_to_height, time_text
+from stages.clip.provenance import note_of
+from stages.errors import UsageError
+from stages.io.files import require_marker, write_atomically
+from stages.models import Model
+from stages.networks.common.objective import PerceptualDistance
+from stages.synthesize.options import Outcome, SynthesizeOptions
+from stages.synthesize.rendering import Encoded, Rendering
+from stages.synthesize.scene import Scene, require_inputs
+
+FRAMES, COLUMNS = 10, 5
+"""Number of frames on a sheet, and in each of its lines."""
+CELL = 360
+"""Height of a picture on the sheet, in pixels."""
+MARK = "fsv2v: preview of a synthesis"
+Picture = NDArray[np.uint8]
+
+
+def require_sheet(out: Path) -> None:
+    """Raises UsageError for a name that is no PNG, ParametersDiffer for a file that is no sheet of this kind."""
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"{out} cannot be a preview", hint="End its name in .png")
+    require_marker(out, MARK.encode(), "preview of a synthesis")
+
+
+def write_preview(
+    examples: Sequence[Clip],
+    driving: Clip,
+    model: Model,
+    out: Path,
+    options: SynthesizeOptions,
+    *,
+    start: Clip | None = None,
+    pictures: Mapping[str, Clip] = MappingProxyType({}),
+    others: Sequence[tuple[Clip, Clip]] = (),
+    perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
+    encoded: Encoded | None = None,
+) -> Outcome:
+    """Write a sheet of `FRAMES` frames that are spread evenly over the driving clip, each made without the frame before it.
+
+    The parameters and errors are those of `synthesize`. A sheet that is there is replaced.
+    """
+    require_sheet(out)
+    started = time.monotonic()
+    options = replace(options, compare=False)  # the sheet shows the driving frames in any case
+    require_inputs(examples, model, options, start, others)
+    scene = Scene(examples, driving, model, options, start=start, pictures=pictures, others=others, perceptual=perceptual, encoded=encoded)
+    first, warnings, notes = scene.first, scene.warnings(), scene.notes()
+    chosen = evenly_spaced(first.driving.num_frames, FRAMES)
+    for rendering in scene.renderings:
+        rendering.driving.show_only(chosen)
+    frames = list(scene.frames())
+    note = note_of("synthesize", {"note": options.note, "placement": {"pasted": first.pasted}, "compare": True})
+    write_atomically(out, _png(_sheet(first, chosen, frames), "" if note is None else note.xmp))
+    seconds = time.monotonic() - started
+    return Outcome(out, "done", len(chosen), seconds, scene.fallbacks, scene.held, warnings, notes, scene.placement, scene.fitting)
+
+
+def _sheet(rendering: Rendering, chosen: Sequence[int], made: Sequence[Picture]) -> Picture:
+    """Lines of driving frames with the results below them, and the example at their left."""
+    driving, example, count = rendering.driving, _example(rendering), len(chosen)
+    pictures = [scale_to_height(picture, CELL) for picture in (*_driving_pictures(rendering, chosen), *made, *example)]
+    width = max(picture.shape[1] for picture in pictures)
+    cells = [_centred(picture, width) for picture in pictures]
+    drives, results, left = cells[:count], cells[count : 2 * count], cells[2 * count :]
+    empty, columns = np.zeros((CELL, width, 3), np.uint8), min(COLUMNS, count)
+    rows = []
+    for line in (slice(start, start + COLUMNS) for start in range(0, count, COLUMNS)):
+        missing, aside = [empty] * (columns - len(results[line])), [""] * len(left)
+        times = [time_text(driving, frame) for frame in chosen[line]]
+        rows.append(captioned_row("driving", [*[empty] * len(left), *drives[line], *missing], [*aside, *times]))
+        rows.append(captioned_row("example" if left else "result", [*left, *results[line], *missing], [*aside, "result" if left else ""]))
+    return np.concatenate(rows)
+
+
+def _driving_pictures(rendering: Rendering, chosen: Sequence[int]) -> list[Picture]:
+    """The driving frames as the model sees them, or for a clip without frames the drawn layer."""
+    driving = rendering.driving
+    if driving.clip.has("frames"):
+        return [driving.image(frame) for frame in chosen]
+    return [driving.drawing(place) for place in range(len(chosen))]
+
+
+def _example(rendering: Rendering) -> list[Picture]:
+    """The first example, as large as results show it, if there is any."""
+    if not rendering.examples:
+        return []
+    first = rendering.examples[0]
+    return [first.clip.frame(first.index) if rendering.pasted else first.sample.required_image]
+
+
+def _centred(image: Picture, width: int) -> Picture:
+    """The image on black of this width."""
+    left = (width - image.shape[1]) // 2
+    return np.pad(image, ((0, 0), (left, width - image.shape[1] - left), (0, 0)))
+
+
+def _png(sheet: Picture, xmp: str) -> bytes:
+    """The sheet as a PNG that says what it is, and in XMP that it is synthetic, if there is such a note."""
+    about, data = PngInfo(), io.BytesIO()
+    about.add_text("Software", MARK)
+    if xmp:
+        about.add_itxt("XML:com.adobe.xmp", xmp)
+    Image.fromarray(sheet).save(data, "PNG", pnginfo=about)
+    return data.getvalue()

@@ -1,0 +1,111 @@
+"""--preview: a few frames on a sheet, made as the video would be, without making the video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fsv2v
+from stages.clip import open_clip
+from stages.clip.preview import evenly_spaced, scale_to_height
+from stages.errors import ParametersDiffer, UsageError
+from stages.extract_sketch.backends import dlib as dlib_backend
+from stages.synthesize.preview import CELL
+
+CAPTION = 22
+"""Height of the strips between the pictures."""
+
+
+@pytest.fixture
+def options(model) -> dict:
+    return {"model": model, "device": "cpu", "normalize": "off", "precision": "fp32"}
+
+
+@pytest.fixture(scope="module")
+def person(tmp_path_factory, make_painted_clip) -> Path:
+    return make_painted_clip(tmp_path_factory.mktemp("clips") / "person.clip", 0, num_frames=2)
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory, make_painted_clip) -> Path:
+    return make_painted_clip(tmp_path_factory.mktemp("clips") / "driver.clip", 1, num_frames=24)
+
+
+def cell(sheet: np.ndarray, row: int, column: int) -> np.ndarray:
+    """One picture."""
+    top = row * (CAPTION + CELL) + CAPTION
+    return sheet[top : top + CELL, column * CELL : (column + 1) * CELL]
+
+
+def apart(picture: np.ndarray, frame: np.ndarray) -> float:
+    """How far a picture on the sheet is from a frame of the tiny model, in grey levels."""
+    return float(np.abs(picture.astype(float) - scale_to_height(frame, CELL)).mean())
+
+
+def test_it_shows_ten_frames_below_their_driving_frames_beside_the_example(person, driver, options, tmp_path):
+    outcome = fsv2v.preview(person, driver, tmp_path / "out.png", num_examples=1, **options)
+    sheet = np.asarray(Image.open(outcome.path))
+    assert sheet.shape == (4 * (CAPTION + CELL), 6 * CELL, 3) and outcome.frames == 10
+    example, drives, chosen = open_clip(person), open_clip(driver), evenly_spaced(24, 10)
+    assert apart(cell(sheet, 1, 0), example.frame(0)) == 0
+    for place, index in enumerate(chosen):
+        assert apart(cell(sheet, 2 * (place // 5), 1 + place % 5), drives.frame(index)) == 0
+
+
+def test_a_frame_is_that_of_a_video_which_begins_there(person, driver, options, tmp_path):
+    sheet = np.asarray(Image.open(fsv2v.preview(person, driver, tmp_path / "out.png", **options).path))
+    last = next(iter(fsv2v.synthesize(person, driver, time=(23 / 25, None), **options)))
+    other = next(iter(fsv2v.synthesize(person, driver, **options)))
+    assert apart(cell(sheet, 3, 5), last) < 0.1 < apart(cell(sheet, 3, 5), other)
+
+
+def test_the_video_is_not_made_and_is_not_taken_for_finished(person, driver, options, tmp_path):
+    fsv2v.preview(person, driver, tmp_path / "out.preview.png", **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.preview.png"]
+    assert fsv2v.synthesize(person, driver, tmp_path / "out.mp4", **options).status == "done"
+
+
+def test_an_older_sheet_is_replaced_but_no_other_picture(person, driver, options, tmp_path):
+    for _ in range(2):
+        fsv2v.preview(person, driver, tmp_path / "out.png", **options)
+    own = tmp_path / "own.png"
+    Image.new("RGB", (9, 9)).save(own)
+    before = own.read_bytes()
+    with pytest.raises(ParametersDiffer, match="not a preview"):
+        fsv2v.preview(person, driver, own, **options)
+    assert own.read_bytes() == before
+    with pytest.raises(UsageError, match="cannot be a preview"):
+        fsv2v.preview(person, driver, tmp_path / "out.mp4", **options)
+
+
+def test_it_says_that_it_is_synthetic_unless_it_is_told_not_to(person, driver, options, tmp_path):
+    fsv2v.preview(person, driver, tmp_path / "out.png", **options)
+    assert b"digitalsourcetype" in (tmp_path / "out.png").read_bytes()
+    fsv2v.preview(person, driver, tmp_path / "out.png", note=False, **options)
+    assert b"digitalsourcetype" not in (tmp_path / "out.png").read_bytes()
+
+
+def test_the_command_prints_its_path(fsv2v, person, driver, model, tmp_path):
+    drivers = ("--driving", driver, "--driving", person)
+    given = ("--examples", person, "--model", model.path, "--device", "cpu", "--preview", "--normalize", "off")
+    one = fsv2v("synthesize", *given, "--driving", driver, "-o", "out.mp4", cwd=tmp_path)
+    assert (one.exit_code, one.lines) == (0, ["out.preview.png"]) and "made without the one before it" in one.stderr
+    several = fsv2v("synthesize", *given, *drivers, "-o", "outs", cwd=tmp_path)
+    assert (several.exit_code, several.lines) == (0, ["outs/driver.preview.png", "outs/person.preview.png"])
+    refused = fsv2v("synthesize", *given, "--driving", driver, "-o", "out.mp4", "--report", "out.html", cwd=tmp_path)
+    assert refused.exit_code == 2 and "Leave out --report" in refused.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.preview.png", "outs"]
+
+
+def test_faces_are_looked_for_in_few_frames_of_a_long_video(shared, options, person, tmp_path, monkeypatch):
+    video = shared / "data" / "faces" / "1zlab_face.mp4"
+    if not video.exists():
+        pytest.skip("the real videos are not there")
+    looked = []
+    find = dlib_backend.DlibFaces.__call__
+    monkeypatch.setattr(dlib_backend.DlibFaces, "__call__", lambda self, frame: looked.append(1) or find(self, frame))
+    fsv2v.preview(person, video, tmp_path / "out.png", backend="dlib", **options)
+    assert 0 < len(looked) <= 2 * 50  # of 383 frames
