@@ -31,8 +31,9 @@ class SampleInput:
     frames: tuple[Frame, ...]
 
     @classmethod
-    def create(cls, generator: FewShotGenerator, num_examples: int) -> SampleInput:
+    def create(cls, generator: Generator, num_examples: int) -> SampleInput:
         """Always the same for the same shapes. Keypoints move by a few pixels from frame to frame, and the first one is unknown."""
+        assert isinstance(generator, FewShotGenerator)
         random = torch.Generator().manual_seed(0)
         height, width = generator.config.size
         candidates = generator.flow.candidates
