@@ -26,16 +26,20 @@ MAX_RATIO = 1.6
 """Largest factor by which a part of the face is scaled; the smallest is its inverse."""
 
 
-def normalise(driving: np.ndarray, example: np.ndarray, *, proportions: bool = True) -> np.ndarray:
+def normalise(
+    driving: np.ndarray, example: np.ndarray, *, proportions: bool = True, weights: np.ndarray | None = None
+) -> np.ndarray:
     """driving [T, 68 or 78, 3] with the position, size and, if asked, proportions of example [68 or 78, 3]; all in pixels.
 
-    Frames without a face stay empty. If no frame has a face, `driving` is returned.
+    weights: of each frame with a face in the mean shape that is compared with the example; by default those frames count that are most like
+    the example. Frames without a face stay empty. If no frame has a face, `driving` is returned.
     """
     face = driving[:, :LANDMARKS]
     seen = face[..., 2].any(1)
     if not seen.any():
         return driving
-    mean = _nearest_mean(face[seen, :, :2], example[:LANDMARKS, :2])
+    shapes = face[seen, :, :2]
+    mean = _nearest_mean(shapes, example[:LANDMARKS, :2]) if weights is None else np.tensordot(weights, shapes, 1)
     target = _rotate_to(mean, example[:LANDMARKS, :2])
     scale, shift = fit(mean, target)
     fitted = driving[..., :2] * scale + shift

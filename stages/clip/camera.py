@@ -1,0 +1,80 @@
+"""A camera as a source of frames: the newest frame is always the next, and those that nobody was in time for are dropped."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import InputError
+from stages.mediapipe_task import native_stderr_silenced
+
+MAX_WAIT = 10.0
+"""Seconds after which a camera that gives no frame counts as lost."""
+
+
+class Captured(NamedTuple):
+    """A frame and when it came."""
+
+    image: NDArray[np.uint8]
+    """RGB [H, W, 3]."""
+    time: float
+    """Seconds, as of `time.perf_counter`."""
+
+
+class Camera:
+    """An open camera; use as a context manager. source: its number, or a URL or path that OpenCV can open (rtsp://..., /dev/video2).
+
+    Raises InputError if there is none.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        with native_stderr_silenced():
+            self._capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
+            opened = self._capture.isOpened() and self._capture.grab()
+        if not opened:
+            raise InputError(f"the camera {source} gives no frames", hint="Is it plugged in, and not used by another program? Try camera:1")
+        self._changed = threading.Condition()
+        self._newest: Captured | None = None
+        self._ended = self._closing = False
+        self.dropped = 0
+        """Number of frames that nobody was in time for."""
+        self._thread = threading.Thread(target=self._grab, name="camera", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Camera:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._closing = True
+        self._thread.join(timeout=1)
+        self._capture.release()
+
+    def _grab(self) -> None:
+        while not self._closing:
+            ok, image = self._capture.read()
+            with self._changed:
+                if ok:
+                    self.dropped += self._newest is not None
+                    self._newest = Captured(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), time.perf_counter())  # type: ignore[arg-type]
+                self._ended = not ok
+                self._changed.notify()
+            if not ok:
+                return
+
+    def __iter__(self) -> Iterator[Captured]:
+        """Until the camera goes away."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._newest is not None or self._ended, MAX_WAIT)
+                captured, self._newest = self._newest, None
+            if captured is None:
+                return
+            yield captured

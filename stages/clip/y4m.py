@@ -1,0 +1,139 @@
+"""YUV4MPEG2 streams (y4m): raw video with a header, as `ffmpeg -f yuv4mpegpipe` and `mjpegtools` write and read it, for pipes.
+
+Eight bits, progressive, 4:2:0, 4:2:2, 4:4:4 or grey. The colour matrix is the one that video software assumes (`usual_matrix`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import IO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.clip.ffmpeg import usual_matrix
+from stages.errors import InputError
+
+MAX_HEADER = 4096
+"""Longest header line in bytes."""
+MAX_SIDE = 16384
+LUMA_SHARES = {"smpte170m": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
+"""Matrix -> the shares of red and blue in luma (BT.601, BT.709)."""
+SUBSAMPLING = {"420": (2, 2), "420jpeg": (2, 2), "420mpeg2": (2, 2), "420paldv": (2, 2), "422": (1, 2), "444": (1, 1), "mono": (0, 0)}
+"""Value of the header's C -> the factors by which chroma has fewer rows and columns; (0, 0) for no chroma."""
+
+Image = NDArray[np.uint8]
+
+
+class Y4mReader:
+    """The frames of a stream, uint8 RGB [height, width, 3]. Raises InputError for what is no such stream, or one that is not supported."""
+
+    def __init__(self, stream: IO[bytes], name: str = "the stream") -> None:
+        """name: for messages."""
+        self._stream, self._name = stream, name
+        line = stream.readline(MAX_HEADER)
+        if not line.startswith(b"YUV4MPEG2 ") or not line.endswith(b"\n"):
+            raise InputError(f"{name} is no y4m", hint="Make one with: ffmpeg -i VIDEO -f yuv4mpegpipe -pix_fmt yuv420p -")
+        fields = {word[:1]: word[1:] for word in line.decode("ascii", "replace").split()[1:] if word[:1] != "X"}
+        self._full_range = b"XCOLORRANGE=FULL" in line
+        self.width, self.height = (self._side(fields.get(letter, "")) for letter in "WH")
+        self.fps = self._rate(fields.get("F", ""))
+        """Frames per second; 25 where the stream does not say."""
+        if fields.get("I", "p") not in ("p", "?"):
+            raise InputError(f"{name} is interlaced", hint="Pass it through: ffmpeg -i - -vf yadif -f yuv4mpegpipe -")
+        chroma = fields.get("C", "420")
+        if chroma not in SUBSAMPLING:
+            raise InputError(f"{name} has pixels of the format {chroma}", hint=f"Supported are {', '.join(SUBSAMPLING)}: add -pix_fmt yuv420p")
+        rows, columns = SUBSAMPLING[chroma]
+        sides = [(-(-self.height // rows), -(-self.width // columns))] * 2 if rows else []
+        self._planes = [(self.height, self.width), *sides]
+        self._sited_left = chroma in ("420", "420mpeg2", "422")
+        self._to_rgb = _to_rgb(self.height, self._full_range)
+        self.cut_short = False
+        """Whether the stream ended within a frame, once all are read."""
+
+    def _side(self, text: str) -> int:
+        if not text.isdecimal() or not 0 < int(text) <= MAX_SIDE:
+            raise InputError(f"{self._name} has frames of no size between 1 and {MAX_SIDE} pixels")
+        return int(text)
+
+    def _rate(self, text: str) -> Fraction:
+        found = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text)
+        return Fraction(int(found[1]), int(found[2])) if found and int(found[1]) and int(found[2]) else Fraction(25)
+
+    def __iter__(self) -> Iterator[Image]:
+        while marker := self._stream.readline(MAX_HEADER):
+            if not marker.startswith(b"FRAME"):
+                raise InputError(f"{self._name} is damaged: a frame does not begin where it should")
+            planes = [self._plane(*sides) for sides in self._planes]
+            if any(plane is None for plane in planes):
+                self.cut_short = True
+                return
+            yield self._rgb([plane for plane in planes if plane is not None])
+
+    def _plane(self, rows: int, columns: int) -> Image | None:
+        """None if the stream ends before."""
+        data = bytearray()
+        while len(data) < rows * columns:
+            part = self._stream.read(rows * columns - len(data))
+            if not part:
+                return None
+            data += part
+        return np.frombuffer(data, np.uint8).reshape(rows, columns)
+
+    def _rgb(self, planes: list[Image]) -> Image:
+        luma, *chroma = planes
+        whole = [np.full_like(luma, 128)] * 2 if not chroma else [self._enlarged(plane) for plane in chroma]
+        rgb = cv2.transform(np.dstack([luma, *whole]).astype(np.float32), self._to_rgb)
+        return np.asarray(np.clip(rgb + 0.5, 0, 255), np.uint8)
+
+    def _enlarged(self, plane: Image) -> Image:
+        """Chroma at the size of luma. Samples that are sited left lie over every second column of luma, not between two."""
+        if plane.shape == (self.height, self.width):
+            return plane
+        down, across = self.height / plane.shape[0], self.width / plane.shape[1]
+        down, across = float(round(down)), float(round(across))  # an odd side has half a sample more
+        left = 0.0 if self._sited_left else (across - 1) / 2
+        to_luma = np.array([[across, 0, left], [0, down, (down - 1) / 2]])
+        enlarged = cv2.warpAffine(plane, to_luma, (self.width, self.height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(enlarged, np.uint8)
+
+
+class Y4mWriter:
+    """Frames as a stream: 4:2:0 with chroma between the pixels (C420jpeg), limited range."""
+
+    def __init__(self, stream: IO[bytes], width: int, height: int, fps: Fraction) -> None:
+        self._stream = stream
+        self._from_rgb = np.linalg.inv(_to_rgb(height, full_range=False)[:, :3])
+        header = f"YUV4MPEG2 W{width} H{height} F{fps.numerator}:{fps.denominator} Ip A1:1 C420jpeg XCOLORRANGE=LIMITED\n"
+        self._stream.write(header.encode())
+
+    def write(self, frame: Image) -> None:
+        """Append one frame, uint8 RGB [H, W, 3], and flush."""
+        yuv = cv2.transform(frame.astype(np.float32), self._from_rgb) + np.float32([16, 128, 128])
+        height, width = frame.shape[:2]
+        even = cv2.copyMakeBorder(yuv[..., 1:], 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        chroma = cv2.resize(even, (even.shape[1] // 2, even.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        self._stream.write(b"FRAME\n")
+        for plane in (yuv[..., 0], chroma[..., 0], chroma[..., 1]):
+            self._stream.write(np.clip(plane + 0.5, 0, 255).astype(np.uint8).tobytes())
+        self._stream.flush()
+
+
+def _to_rgb(height: int, full_range: bool) -> NDArray[np.float64]:
+    """The affine map [3, 4] from Y, Cb, Cr in grey levels to R, G, B."""
+    red, blue = LUMA_SHARES[usual_matrix(height)]
+    green = 1 - red - blue
+    y, c = (1.0, 1.0) if full_range else (255 / 219, 255 / 224)
+    linear = np.array(
+        [
+            [y, 0, 2 * (1 - red) * c],
+            [y, -2 * (1 - blue) * blue / green * c, -2 * (1 - red) * red / green * c],
+            [y, 2 * (1 - blue) * c, 0],
+        ]
+    )
+    zero = np.array([0.0 if full_range else 16.0, 128, 128])
+    return np.hstack([linear, -linear @ zero[:, None]])

@@ -1,0 +1,60 @@
+"""A driver's face that is seen live, fitted to an example's face frame by frame: no frame waits for a later one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stages.conditions.facial_motion import FacialMotion
+from stages.conditions.landmarks import LANDMARKS
+from stages.conditions.motion import UNCHANGED, Motion
+from stages.conditions.normalise import nearest_weights, normalise
+
+REFERENCE_FRAMES = 25
+"""Number of first frames with a face in which the driver's proportions and the start of relative motion are looked for."""
+MEMORY = 3
+"""Number of frames, with the present one, over which landmarks are smoothed."""
+REACH = 0.01
+"""A landmark that moves by this share of the face's size in a frame is hardly smoothed, so that fast motion does not lag."""
+
+
+class LiveFace:
+    """Called with the face of each frame, it returns the face that drives.
+
+    example: landmarks and irises [78, 3] in the model's pixels. proportions, motion: as for a clip (`normalise`, `FacialMotion`). What a
+    clip shows in all its frames is here looked for in the first `REFERENCE_FRAMES`; from then on it does not change.
+    """
+
+    def __init__(self, example: np.ndarray, *, proportions: bool = True, motion: Motion = UNCHANGED) -> None:
+        self._example, self._proportions, self._motion = example, proportions, motion
+        self._references: list[np.ndarray] = []
+        self._recent: list[np.ndarray] = []
+
+    def restart(self) -> None:
+        """Look for proportions and the start of motion again, from the next frame on."""
+        self._references.clear()
+        self._recent.clear()
+
+    def __call__(self, face: np.ndarray) -> np.ndarray:
+        """face [78, 3] in pixels of any image -> [78, 3] in the model's pixels."""
+        face = self._smoothed(face)
+        if len(self._references) < REFERENCE_FRAMES:
+            self._references.append(face)
+        driving = np.stack([*self._references, face])
+        weights = nearest_weights(driving[:-1, :LANDMARKS, :2], self._example[:LANDMARKS, :2])
+        weights = np.append(weights, 0.0)
+        fitted = normalise(driving, self._example, proportions=self._proportions, weights=weights)
+        if self._motion.unchanged:
+            return np.asarray(fitted[-1])
+        return np.asarray(FacialMotion(fitted, self._example, weights).apply(self._motion)[-1])
+
+    def _smoothed(self, face: np.ndarray) -> np.ndarray:
+        """The mean over the last frames, in which a point weighs the less the farther it is from where it is now."""
+        self._recent = [*self._recent[1 - MEMORY :], face]
+        size = max(float(np.ptp(face[:LANDMARKS, :2], axis=0).max()), 1.0)
+        recent = np.stack(self._recent)
+        apart = np.linalg.norm(recent[..., :2] - face[:, :2], axis=-1) / (REACH * size)
+        weights = np.where((recent[..., 2] > 0) & (face[:, 2] > 0), np.exp(-0.5 * apart**2), 0.0)[..., None]
+        weights[-1] = 1.0
+        smooth = face.copy()
+        smooth[:, :2] = (weights * recent[..., :2]).sum(0) / weights.sum(0)
+        return smooth
