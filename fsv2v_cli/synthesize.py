@@ -11,6 +11,7 @@ import click
 from fsv2v_cli import console
 from fsv2v_cli.console_reporter import ConsoleReporter
 from fsv2v_cli.hints import with_hint
+from fsv2v_cli.live import is_live, run_live
 from fsv2v_cli.options import (
     Inputs,
     Run,
@@ -100,9 +101,13 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 @path_option(
     "--driving", required=True, multiple=True, metavar="PATH",
     help="What drives the result: a clip, a layer of one, a video or an OpenPose JSON folder. Several make a video each: repeat the "
-    "option, or name a folder of videos, a pattern in quotes, or - for paths on stdin. With several --face: one for all or one for each.",
+    "option, or name a folder of videos, a pattern in quotes, or - for paths on stdin. With several --face: one for all or one for each. "
+    "camera:0 is live: the first camera.",
 )  # fmt: skip
 @null_option
+@click.option(
+    "--format", type=click.Choice(["y4m"]), help="Read --driving, or stdin for -, as a raw video stream, frame by frame as it comes."
+)
 @time_option
 @click.option(
     "--face", "--person", "subjects", type=Subject(several=False), multiple=True,
@@ -203,6 +208,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     help="Also write a page about the result: examples, some frames, where they were painted, landmark error, frames without a detection, "
     "warnings. An older page is replaced. With several driving videos a folder for a page each.",
 )  # fmt: skip
+@click.option("--view", is_flag=True, help="Show the result of a live driver in a window: q quits, r starts from the present face again.")
 @click.option(
     "--preview", is_flag=True,
     help="Make a PNG of ten frames in place of the video, NAME.preview.png, to check the options first.",
@@ -216,12 +222,12 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 @many_options
 @common_options
 def synthesize(
-    examples: str | None, driving: tuple[str, ...], null: bool, time: str | None, subjects: tuple[str | int, ...], start: str | None,
-    model: str | None, base: str | None, num_examples: int | None,
+    examples: str | None, driving: tuple[str, ...], null: bool, format: str | None, time: str | None, subjects: tuple[str | int, ...],
+    start: str | None, model: str | None, base: str | None, num_examples: int | None,
     example_frames: str | None, select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize:
     str, strength: str | None, part: str | None, motion: str, size: str, paste: bool | None, retarget: bool, show: str, compare: bool,
-    appearance: str | None, variants: int | None, report: str | None, preview: bool, no_note: bool, finetune: int, backend: str,
-    seed: int, device: str, run: Run,
+    appearance: str | None, variants: int | None, report: str | None, view: bool, preview: bool, no_note: bool, finetune: int, backend:
+    str, seed: int, device: str, run: Run,
 ) -> int:  # fmt: skip
     """Make a video in which the person (or the street) of the example images moves like the driving video.
 
@@ -241,6 +247,12 @@ def synthesize(
         "time": time_span(time),
     }  # fmt: skip
     choose_device(device)  # fail before minutes of work
+    if is_live(driving, format):
+        about_clips = {"--start": start, "--time": time, "--variants": variants, "--report": report, "--preview": preview}
+        options = {name: value for name, value in options.items() if name not in ("start", "time", "example_frames", "crop", "compare")}
+        return run_live(examples, driving, options, about_clips, view=view, run=run)
+    if view:
+        raise UsageError("--view is for a live driver", hint="Leave it out, or name a camera with --driving camera:0")
     if examples is None and model is None:
         raise UsageError(
             "Missing option '--examples'.", hint="Only models such as those of pix2pixHD and vid2vid go without, which --model names"
@@ -302,7 +314,7 @@ def _synthesize(examples: str | None, driving: tuple[str, ...], out: Path, optio
 
 
 def _synthesize_many(
-    examples: str | None, drivings: Inputs, options: dict[str, Any], report: str | None, preview: bool, run: Run, several: bool
+    examples: str | None, drivings: Inputs, options: dict[str, Any], report: str | None, view: bool, preview: bool, run: Run, several: bool
 ) -> int:
     """Make a result for each driving video in a folder. several: whether there may be more than one driving video."""
     from fsv2v.many import synthesize_many

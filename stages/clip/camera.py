@@ -1,4 +1,4 @@
-"""A camera as a source of frames: the newest frame is always the next, and those that nobody was in time for are dropped."""
+"""A camera as a source of frames: the newest frame is always the next, and those that were not taken in time are dropped."""
 
 from __future__ import annotations
 
@@ -20,19 +20,23 @@ MAX_WAIT = 10.0
 
 
 class Captured(NamedTuple):
-    """A frame and when it came."""
+    """An image, and when it came."""
 
     image: NDArray[np.uint8]
     """RGB [H, W, 3]."""
     time: float
-    """Seconds, as of `time.perf_counter`."""
+    """In seconds, as `time.perf_counter` gives it."""
 
 
 class Camera:
-    """An open camera; use as a context manager. source: its number, or a URL or path that OpenCV can open (rtsp://..., /dev/video2).
+    """The newest frames of a camera; use as a context manager. source: its number, or a URL or path for OpenCV (rtsp://..., /dev/video2).
 
-    Raises InputError if there is none.
+    Raises InputError for a camera that gives no frame.
     """
+
+    fps = None
+    """It has no fixed rate."""
+    cut_short = False
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -45,7 +49,7 @@ class Camera:
         self._newest: Captured | None = None
         self._ended = self._closing = False
         self.dropped = 0
-        """Number of frames that nobody was in time for."""
+        """Number of frames that were replaced by newer ones before they were taken."""
         self._thread = threading.Thread(target=self._grab, name="camera", daemon=True)
         self._thread.start()
 
@@ -69,8 +73,8 @@ class Camera:
             if not ok:
                 return
 
-    def __iter__(self) -> Iterator[Captured]:
-        """Until the camera goes away."""
+    def captured(self) -> Iterator[Captured]:
+        """The newest frames, until the camera goes away."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._newest is not None or self._ended, MAX_WAIT)

@@ -6,6 +6,7 @@ Eight bits, progressive, 4:2:0, 4:2:2, 4:4:4 or grey. The colour matrix is the o
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import IO
@@ -14,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.clip.camera import Captured
 from stages.clip.ffmpeg import usual_matrix
 from stages.errors import InputError
 
@@ -31,6 +33,9 @@ Image = NDArray[np.uint8]
 class Y4mReader:
     """The frames of a stream, uint8 RGB [height, width, 3]. Raises InputError for what is no such stream, or one that is not supported."""
 
+    dropped = 0
+    """No frame is left out."""
+
     def __init__(self, stream: IO[bytes], name: str = "the stream") -> None:
         """name: for messages."""
         self._stream, self._name = stream, name
@@ -46,7 +51,9 @@ class Y4mReader:
             raise InputError(f"{name} is interlaced", hint="Pass it through: ffmpeg -i - -vf yadif -f yuv4mpegpipe -")
         chroma = fields.get("C", "420")
         if chroma not in SUBSAMPLING:
-            raise InputError(f"{name} has pixels of the format {chroma}", hint=f"Supported are {', '.join(SUBSAMPLING)}: add -pix_fmt yuv420p")
+            raise InputError(
+                f"{name} has pixels of the format {chroma}", hint=f"Supported are {', '.join(SUBSAMPLING)}: add -pix_fmt yuv420p"
+            )
         rows, columns = SUBSAMPLING[chroma]
         sides = [(-(-self.height // rows), -(-self.width // columns))] * 2 if rows else []
         self._planes = [(self.height, self.width), *sides]
@@ -63,6 +70,10 @@ class Y4mReader:
     def _rate(self, text: str) -> Fraction:
         found = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text)
         return Fraction(int(found[1]), int(found[2])) if found and int(found[1]) and int(found[2]) else Fraction(25)
+
+    def captured(self) -> Iterator[Captured]:
+        """The frames with the times at which they were read."""
+        return (Captured(image, time.perf_counter()) for image in self)
 
     def __iter__(self) -> Iterator[Image]:
         while marker := self._stream.readline(MAX_HEADER):
@@ -113,7 +124,7 @@ class Y4mWriter:
 
     def write(self, frame: Image) -> None:
         """Append one frame, uint8 RGB [H, W, 3], and flush."""
-        yuv = cv2.transform(frame.astype(np.float32), self._from_rgb) + np.float32([16, 128, 128])
+        yuv = cv2.transform(frame.astype(np.float32), self._from_rgb) + np.array([16, 128, 128], np.float32)
         height, width = frame.shape[:2]
         even = cv2.copyMakeBorder(yuv[..., 1:], 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         chroma = cv2.resize(even, (even.shape[1] // 2, even.shape[0] // 2), interpolation=cv2.INTER_AREA)

@@ -55,6 +55,6 @@ class LiveFace:
         apart = np.linalg.norm(recent[..., :2] - face[:, :2], axis=-1) / (REACH * size)
         weights = np.where((recent[..., 2] > 0) & (face[:, 2] > 0), np.exp(-0.5 * apart**2), 0.0)[..., None]
         weights[-1] = 1.0
-        smooth = face.copy()
+        smooth: np.ndarray = face.copy()
         smooth[:, :2] = (weights * recent[..., :2]).sum(0) / weights.sum(0)
         return smooth

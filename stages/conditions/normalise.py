@@ -26,9 +26,7 @@ MAX_RATIO = 1.6
 """Largest factor by which a part of the face is scaled; the smallest is its inverse."""
 
 
-def normalise(
-    driving: np.ndarray, example: np.ndarray, *, proportions: bool = True, weights: np.ndarray | None = None
-) -> np.ndarray:
+def normalise(driving: np.ndarray, example: np.ndarray, *, proportions: bool = True, weights: np.ndarray | None = None) -> np.ndarray:
     """driving [T, 68 or 78, 3] with the position, size and, if asked, proportions of example [68 or 78, 3]; all in pixels.
 
     weights: of each frame with a face in the mean shape that is compared with the example; by default those frames count that are most like

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from itertools import repeat
@@ -21,7 +21,7 @@ from stages.conditions import reach
 from stages.conditions.finetune_batches import finetune_batches
 from stages.conditions.framing import Crop, Example, Sample, examples_of, frame_of, sample_of, squeeze_warnings, views
 from stages.conditions.kinds import find, open_track, require_channels
-from stages.conditions.kinds.kind import Keypoints
+from stages.conditions.kinds.kind import Keypoints, Kind
 from stages.conditions.view import View
 from stages.errors import InputError, NoDetection, Sentence, UsageError
 from stages.models import Model
@@ -33,6 +33,7 @@ from stages.networks.common.inference import Renderer, Speed
 from stages.networks.common.objective import PerceptualDistance
 from stages.networks.common.tuning import TuneOptions, tune
 from stages.synthesize.appearance import decide_appearance, require_appearance
+from stages.synthesize.canvas import Canvas
 from stages.synthesize.driving import Driving, Step
 from stages.synthesize.fitting import Fitting
 from stages.synthesize.ground import find_ground
@@ -135,8 +136,7 @@ class Rendering:
         self._own_pose = motion != options.parsed_motion
         if not motion.unchanged:
             self.driving.move_as(motion, self._keypoints)
-        self._canvas = None if placement is None or placement.pasted else canvas_of(self._examples, placement)
-        self._photograph = None if placement is None or not placement.pasted else self._open_photograph(placement)
+        self._canvas = canvas_for(self._examples, placement, find(self._kind))
         self._device = self._encoded.device
         self._appearance = None
         if model.config.appearance:
@@ -148,12 +148,6 @@ class Rendering:
         self.renderer = self._encoded.renderer
         self._fallbacks = self.renderer.fallbacks
 
-    def _open_photograph(self, placement: Placement) -> Photograph:
-        kind, first = find(self._kind), self._examples[0]
-        assert kind.cover is not None
-        behind = find_ground(self._examples, kind, kind.soft_edge) if kind.covers_subject and len(self._examples) > 1 else None
-        return Photograph(first.clip.frame(first.index), self._examples, placement, kind.cover, kind.soft_edge, behind)
-
     def keypoints(self) -> Iterator[np.ndarray]:
         """Of each frame, [N, 3] in the result's pixels."""
         through = self._shown_through()
@@ -162,8 +156,8 @@ class Rendering:
 
     def _shown_through(self) -> View | None:
         """From the model's pixels to the result's; None where they are the same."""
-        if self._photograph is not None:
-            return self._photograph.from_model
+        if isinstance(self._canvas, Photograph):
+            return self._canvas.from_model
         if self._canvas is None:
             return None
         return View.scaled(*self.driving.size, self._canvas.height, self._canvas.width)
@@ -176,7 +170,7 @@ class Rendering:
     @property
     def pasted(self) -> bool:
         """Whether the frames show a whole photograph."""
-        return self._photograph is not None
+        return isinstance(self._canvas, Photograph)
 
     def frames(
         self, grounds: Iterator[np.ndarray] | None = None, made: Made | None = None, seen: FrameTransform | None = None
@@ -186,17 +180,12 @@ class Rendering:
         With `compare` they are two or three times as wide. grounds: for each frame the photograph, in which other subjects
         have moved. made is called with the number and the parts of each frame; seen is a transform before the others.
         """
-        select = _selector(self._kind, self._examples, self.options)
-        frames = _frames(self._encoded, self.driving, select, self.options.show, self._start, self._combine(grounds), made)
+        select = selector(self._kind, self._examples, self.options)
+        frames = frames_of_steps(
+            self._encoded, self.driving.steps(), select, self.options.show, self._start, combine_on(self._canvas, grounds), made
+        )
         chain = [] if seen is None else [seen]
         return apply_transforms(frames, [*chain, SideBySide(self.driving)] if self.options.compare else chain)
-
-    def _combine(self, grounds: Iterator[np.ndarray] | None) -> Combine | None:
-        photograph, canvas = self._photograph, self._canvas
-        if photograph is not None:
-            below = repeat(photograph.image) if grounds is None else grounds
-            return lambda made, chosen, keypoints: photograph.frame(made, chosen, keypoints, next(below))
-        return None if canvas is None else lambda made, chosen, keypoints: canvas.frame(made, chosen)
 
     @property
     def kind(self) -> str:
@@ -223,6 +212,28 @@ class Rendering:
         """How the driver's motion is used, where that is not obvious."""
         posed = [Sentence("the head moves from its pose in the photograph", code="pose-of-photograph")] if self._own_pose else []
         return [*posed, *(f"{self._clip.id}: {text}" for text in self.driving.notes)]
+
+
+def canvas_for(examples: Sequence[Example], placement: Placement | None, kind: Kind) -> Canvas | Photograph | None:
+    """The canvas on which frames are made, or the photograph into which they are pasted; None for images of the model's size."""
+    if placement is None:
+        return None
+    if not placement.pasted:
+        return canvas_of(examples, placement)
+    assert kind.cover is not None
+    behind = find_ground(examples, kind, kind.soft_edge) if kind.covers_subject and len(examples) > 1 else None
+    return Photograph(examples[0].clip.frame(examples[0].index), examples, placement, kind.cover, kind.soft_edge, behind)
+
+
+def combine_on(canvas: Canvas | Photograph | None, grounds: Iterator[np.ndarray] | None = None) -> Combine | None:
+    """The function that makes frames from what the network made; None for images of the model's size.
+
+    grounds: for each frame the photograph, in which other subjects have moved.
+    """
+    if isinstance(canvas, Photograph):
+        below = repeat(canvas.image) if grounds is None else grounds
+        return lambda made, chosen, keypoints: canvas.frame(made, chosen, keypoints, next(below))
+    return None if canvas is None else lambda made, chosen, keypoints: canvas.frame(made, chosen)
 
 
 def choose_placement(clips: Sequence[Clip], model: Model, options: SynthesizeOptions) -> Placement | None:
@@ -269,7 +280,7 @@ def _last_frames(clip: Clip, config: GeneratorConfig, crop: Crop) -> list[Sample
     return [sample_of(track, index, view, image, regions=config.appearance > 0) for index, view, image in seen]
 
 
-def _selector(kind: str, examples: list[Example], options: SynthesizeOptions) -> Callable[[Step], tuple[int, ...]]:
+def selector(kind: str, examples: list[Example], options: SynthesizeOptions) -> Callable[[Step], tuple[int, ...]]:
     """A function from a driving frame to the indices of the examples that it is made from."""
     count = {"all": len(examples), "delaunay": 3}.get(options.select, 0) if isinstance(options.select, str) else options.select
     if count >= len(examples):
@@ -279,18 +290,20 @@ def _selector(kind: str, examples: list[Example], options: SynthesizeOptions) ->
     return lambda step: selector(find(kind).place(step.sample.keypoints, step.sample.semantic))
 
 
-def _frames(
+def frames_of_steps(
     encoded: Encoded,
-    driving: Driving,
+    steps: Iterable[Step],
     select: Callable[[Step], tuple[int, ...]],
     show: Show,
     start: Sequence[Sample],
     combine: Combine | None,
     observe: Made | None,
+    *,
+    live: bool = False,
 ) -> Iterator[np.ndarray]:
-    """uint8 RGB [H, W, 3], one per driving frame; `start`: the frames before the first.
+    """uint8 RGB [H, W, 3], one per step; `start`: the frames before the first.
 
-    combine: makes them of the parts that the network makes; None for the network's own images.
+    combine: makes frames from what the network made; None for the network's own images. live: make each frame before the next step is read.
     """
     renderer, device, whole = encoded.renderer, encoded.device, encoded.code
 
@@ -319,9 +332,10 @@ def _frames(
         require_finite(image, index)
         return image, made, chosen
 
-    steps = enumerate(driving.steps())
+    numbered_steps = enumerate(steps)
     # On a CPU the network runs in a thread while the next step is drawn and the previous frame is written. A CUDA graph needs one thread.
-    pairs = map_in_thread(make, steps) if device.type == "cpu" else ((each, make(each)) for each in steps)
+    in_thread = device.type == "cpu" and not live
+    pairs = map_in_thread(make, numbered_steps) if in_thread else ((each, make(each)) for each in numbered_steps)
     for (index, step), (image, made, chosen) in pairs:
         if observe is not None and made is not None:
             observe(index, made)

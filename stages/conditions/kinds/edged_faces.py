@@ -63,6 +63,7 @@ KIND = replace(
     open=_open,
     draw=_draw,
     cover_features=None,
+    live=None,
     channels=landmarks.SEMANTIC_CHANNELS + 1,
     remedies={"frames": "Import its video again with the frames, or use a model without edges of the background"},
 )

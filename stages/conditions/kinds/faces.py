@@ -142,6 +142,11 @@ def open_faces(clip: Clip, *, draw_irises: bool = False) -> LandmarkTrack:
     return LandmarkTrack(select_subject(chosen, arrays["points"]), iris, draw_irises=draw_irises)
 
 
+def track_of_frame(keypoints: Keypoints, *, draw_irises: bool = False) -> LandmarkTrack:
+    """One frame with a face: landmarks and irises [78, 3]."""
+    return LandmarkTrack(keypoints[None, None, :LANDMARKS], keypoints[None, None, LANDMARKS:], draw_irises=draw_irises)
+
+
 def _appearance_coordinates(keypoints: Keypoints, semantic: NDArray[np.float32]) -> NDArray[np.float64]:
     """(pitch, yaw) in degrees: the coordinates of faces in adaptive compact attention, section 3.2."""
     pitch, yaw, _ = head_angles(keypoints[:LANDMARKS])
@@ -228,10 +233,15 @@ KIND = Kind(
     soft_edge=0.2,
     result_arrays=_result_arrays,
     dataset=FaceSourceClip,
+    live=track_of_frame,
     extractor="stages.extract_sketch:extract_missing",
     default_model="face-256.safetensors",
 )
 WITH_IRISES = replace(
-    KIND, name="landmarks+iris", open=partial(open_faces, draw_irises=True), channels=landmarks.SEMANTIC_CHANNELS + landmarks.IRIS_CHANNELS
+    KIND,
+    name="landmarks+iris",
+    open=partial(open_faces, draw_irises=True),
+    live=partial(track_of_frame, draw_irises=True),
+    channels=landmarks.SEMANTIC_CHANNELS + landmarks.IRIS_CHANNELS,
 )
 """s_t has a channel for the irises, which is empty if the layer has none."""

@@ -60,6 +60,8 @@ class Kind:
     """Arrays of the first layer for the clip of a result, from the driving keypoints [T, 1, N, 3]; None: results have no such layer."""
     dataset: type[SourceClip] | None = None
     """How build-dataset reads a clip. None: this kind uses the datasets of another kind with the same `layer`, or there are none."""
+    live: Callable[[Keypoints], Track] | None = None
+    """A track of one frame with these keypoints. None: this kind cannot be driven live."""
     extractor: str = ""
     """The function that makes the first layer of a clip, as "module:function". Its parameters are the clip, backend and device, and the
     subject if it can be chosen. Empty: the layer has to be imported."""

@@ -1,0 +1,86 @@
+"""Examples animated by frames that come one after another: a camera, or a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsv2v.models import default_model, load_model, perceptual_of
+from fsv2v.reporting import Reporter
+from fsv2v.sources import Source, Subject, examples_with_layer, temporary_clips
+from stages.backends import Backends
+from stages.compute.devices import choose_device
+from stages.errors import UsageError
+from stages.models import Model
+from stages.models.perceptual import open_distance
+from stages.synthesize import SynthesizeOptions, require_examples, require_face
+from stages.synthesize.live import LiveRendering
+
+REFUSED = ("compare", "example_frames", "appearance", "crop")
+"""Fields of `SynthesizeOptions` that are about driving clips, or about models that cannot be driven live."""
+
+
+class Live:
+    """A face that is animated live. Called with images, it yields one frame for each; see `animate_live`."""
+
+    def __init__(
+        self,
+        examples: Source | Sequence[Source],
+        *,
+        subject: Subject = "largest",
+        model: Model | str | PathLike[str] | None = None,
+        base: str | PathLike[str] | None = None,
+        attention: str = "auto",
+        backend: str = "auto",
+        reporter: Reporter | None = None,
+        **options: Any,
+    ) -> None:
+        """The parameters and errors are those of `synthesize`."""
+        told, chosen = reporter or Reporter(), SynthesizeOptions(**options)
+        for name in REFUSED:
+            if getattr(chosen, name) != getattr(SynthesizeOptions(), name):
+                raise UsageError(f"{name} is for driving clips, not for a live driver", code="option-not-live", facts={"option": name})
+        device = choose_device(chosen.device)
+        found = model if isinstance(model, Model) else default_model(None) if model is None else load_model(model, base)
+        found = found if attention == "auto" else found.attending(attention)
+        require_examples(True, found)
+        require_face(chosen.parsed_motion, found)
+        with temporary_clips(told) as temporary:
+            clips = examples_with_layer(examples, found.config.kind, temporary, device=chosen.device, backend=backend, subject=subject)
+            network = lambda: open_distance(perceptual_of(found, told), device)  # noqa: E731
+            self._rendering = LiveRendering(clips, found, chosen, network)
+        self._detector = Backends("landmarks").require(backend).open(chosen.device)
+
+    def __call__(self, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+        """images: uint8 RGB of any size. Each is taken when the frame before it has been used."""
+        return self._rendering.frames(images, self._detector)
+
+    def restart(self) -> None:
+        """Look for the driver's proportions and the start of relative motion again, from the next image on."""
+        self._rendering.driving.restart()
+
+    @property
+    def pasted(self) -> bool:
+        """Whether frames show the whole photograph."""
+        return self._rendering.pasted
+
+    @property
+    def held_frames(self) -> int:
+        """Number of images so far in which no face was found; the last face was held."""
+        return self._rendering.driving.held
+
+
+def animate_live(examples: Source | Sequence[Source], images: Iterable[NDArray[np.uint8]], **options: Any) -> Iterator[NDArray[np.uint8]]:
+    """Animate the examples by images that come one after another: a frame, uint8 RGB [H, W, 3], for each image, before the next is taken.
+
+    No frame waits for a later one, so landmarks are smoothed less than in a clip, and the driver's proportions are taken from the first
+    second. examples, model, base, attention and backend are those of `synthesize`; subject: who moves in a photograph of several people;
+    options: the fields of `stages.synthesize.SynthesizeOptions` apart from those about driving clips.
+
+    Raises NoDetection when no example shows a face, UsageError for options and models that cannot be live, MissingRequirement.
+    """
+    return Live(examples, **options)(images)

@@ -1,0 +1,207 @@
+"""fsv2v synthesize with a live driver: a camera, or y4m on stdin. The result goes to a window, to a video, or as y4m to stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsv2v_cli import console
+from fsv2v_cli.options import Run
+from fsv2v_cli.prepare import ConsoleReporter
+
+if TYPE_CHECKING:
+    from stages.clip.camera import Camera
+    from stages.clip.y4m import Y4mReader
+
+CAMERA = "camera:"
+CAMERA_RATE = Fraction(25)
+"""Frames per second of a written result that a camera drives. A frame is repeated until there is a new one."""
+STDOUT = Path("-")
+OPEN_A_WINDOW = "import cv2; cv2.namedWindow('fsv2v'); cv2.destroyAllWindows()"
+QUIT, RESTART = ("q", "\x1b"), "r"
+"""Keys of the window."""
+Image = NDArray[np.uint8]
+
+
+def is_live(driving: Sequence[str], format: str | None) -> bool:
+    """Whether these values of --driving and --format name a live driver."""
+    return format is not None or any(name.startswith(CAMERA) for name in driving)
+
+
+def run_live(
+    examples: str | None, driving: Sequence[str], options: dict[str, Any], clip_options: Mapping[str, Any], *, view: bool, run: Run
+) -> int:
+    """Animate until the driver ends or the user stops it; then what was written is complete.
+
+    clip_options: flags that are about driving clips, with their values.
+    """
+    _check(examples, driving, clip_options, view=view, run=run)
+    from fsv2v.live import Live
+    from stages.errors import InputError
+
+    window = _Window() if view else None
+    subjects, latencies, ended = options.pop("subjects"), [], None
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(_open_driver(driving[0]))
+        live = Live(examples or "", subject=subjects[0] if subjects else "largest", reporter=ConsoleReporter(), **options)
+        written = None if run.out is None else _Written(run.out, source.fps, stack, pasted=live.pasted, note=options["note"])
+        images, begun = _Images(source), time.perf_counter()
+        with console.progress("synthesize", None, "frames") as bar:
+            try:
+                for done, frame in enumerate(live(images), 1):
+                    latencies.append(time.perf_counter() - images.captured)
+                    if written is not None:
+                        written.write(frame)
+                    bar.move(done)
+                    key = "" if window is None else window.show(frame)
+                    if key in QUIT:
+                        break
+                    if key == RESTART:
+                        live.restart()
+            except KeyboardInterrupt:
+                pass
+            except InputError as error:  # the driver is damaged from here on
+                ended = error
+        seconds = time.perf_counter() - begun
+    if source.cut_short:
+        console.warning("the stream ended within a frame, which is left out")
+    console.note(_summary(latencies, seconds, source.dropped, live.held_frames))
+    if ended is not None:
+        raise ended
+    if run.out not in (None, STDOUT) and latencies:
+        record = {"clip": str(run.out), "layer": "frames", "status": "done", "frames": len(latencies), "seconds": round(seconds, 3)}
+        console.emit({**record, "held_frames": live.held_frames, "reason": ""} if run.json else str(run.out))
+    return 0
+
+
+def _check(examples: str | None, driving: Sequence[str], clip_options: Mapping[str, Any], *, view: bool, run: Run) -> None:
+    from stages.errors import InputError, UsageError
+
+    for flag, value in clip_options.items():
+        if value:
+            raise UsageError(f"{flag} is for driving clips, not for a live driver", hint="Leave it out")
+    if len(driving) > 1:
+        raise UsageError("there are several drivers, and one of them is live", hint="Name one --driving")
+    if examples is None:
+        raise UsageError("Missing option '--examples'.", hint="A live driver moves the face of an example")
+    if run.out is None and not view:
+        raise UsageError("nothing is to be done with the result", hint="Show it with --view, or write it with -o NAME.mp4 or, as y4m, -o -")
+    if run.out not in (None, STDOUT) and run.out.exists() and not run.overwrite:
+        raise InputError(f"{run.out} exists", hint="Name another video, or replace it with --overwrite")
+
+
+@contextlib.contextmanager
+def _open_driver(name: str) -> Iterator[Camera | Y4mReader]:
+    if name.startswith(CAMERA):
+        from stages.clip.camera import Camera
+
+        with Camera(name.removeprefix(CAMERA)) as camera:
+            yield camera
+    elif name == "-":
+        from stages.clip.y4m import Y4mReader
+
+        yield Y4mReader(sys.stdin.buffer, "stdin")
+    else:
+        from stages.clip.y4m import Y4mReader
+        from stages.errors import InputError
+
+        try:
+            stream = open(name, "rb")
+        except OSError as error:
+            reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+            raise InputError(f"{name} {reason}") from error
+        with stream:
+            yield Y4mReader(stream, name)
+
+
+class _Images:
+    """The images of a driver, in their order."""
+
+    captured = 0.0
+    """When the last one came, as of `time.perf_counter`."""
+
+    def __init__(self, source: Camera | Y4mReader) -> None:
+        self._source = source
+
+    def __iter__(self) -> Iterator[Image]:
+        for image, captured in self._source.captured():
+            self.captured = captured
+            yield image
+
+
+class _Written:
+    """A result that is written as it is made: a video, or y4m on stdout. fps: None for a driver without a rate."""
+
+    def __init__(self, out: Path, fps: Fraction | None, stack: contextlib.ExitStack, *, pasted: bool, note: bool) -> None:
+        self._out, self._stack, self._paced, self._fps = out, stack, fps is None, fps or CAMERA_RATE
+        self._parameters = {"placement": {"pasted": pasted}, "note": note}
+        self._writer: _Writer | None = None
+        self._slots = 0
+
+    def write(self, frame: Image) -> None:
+        if self._writer is None:
+            self._writer, self._begun = self._open(frame), time.perf_counter()
+        if not self._paced:
+            self._writer.write(frame)
+            return
+        due = int((time.perf_counter() - self._begun) * self._fps) + 1
+        for _ in range(due - self._slots):
+            self._writer.write(frame)
+        self._slots = due
+
+    def _open(self, frame: Image) -> _Writer:
+        from stages.clip import VideoWriter
+        from stages.clip.provenance import note_of
+        from stages.clip.y4m import Y4mWriter
+
+        height, width = frame.shape[:2]
+        if self._out == STDOUT:
+            return Y4mWriter(sys.stdout.buffer, width, height, self._fps)
+        return self._stack.enter_context(VideoWriter(self._out, width, height, self._fps, note=note_of("synthesize", self._parameters)))
+
+
+class _Writer(Protocol):
+    def write(self, frame: Image) -> None: ...
+
+
+class _Window:
+    """A window that shows frames. Raises MissingRequirement where there is no display."""
+
+    def __init__(self) -> None:
+        from stages.errors import MissingRequirement
+
+        # without a display Qt ends the process, so another process tries first
+        tried = subprocess.run([sys.executable, "-c", OPEN_A_WINDOW], capture_output=True, check=False)
+        if tried.returncode:
+            raise MissingRequirement(
+                "no window can be opened: there is no display, or OpenCV was built without windows",
+                hint="Leave out --view, and write the result with -o",
+            )
+
+    def show(self, frame: Image) -> str:
+        """Show a frame; returns the key that was pressed, q if the window was closed, or nothing."""
+        import cv2
+
+        cv2.imshow("fsv2v", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        key = cv2.waitKey(1)
+        if cv2.getWindowProperty("fsv2v", cv2.WND_PROP_VISIBLE) < 1:
+            return "q"
+        return "" if key < 0 else chr(key & 0xFF)
+
+
+def _summary(latencies: Sequence[float], seconds: float, dropped: int, held: int) -> str:
+    if not latencies:
+        return "no frame was made"
+    median, slow = (1000 * statistics.quantiles([*latencies, latencies[-1]], n=20, method="inclusive")[part] for part in (9, 18))
+    text = f"{len(latencies)} frames, {len(latencies) / seconds:.1f} per second; latency {median:.0f} ms (median), {slow:.0f} ms (95 %)"
+    return text + (f"; {dropped} camera frames came too early" if dropped else "") + (f"; {held} showed no face" if held else "")

@@ -1,0 +1,98 @@
+"""Frames that come one after another, as from a camera, animate the examples: a frame is made for each before the next is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.clip import Clip
+from stages.conditions.framing import sample_of
+from stages.conditions.kinds import find
+from stages.conditions.kinds.kind import Keypoints
+from stages.conditions.live_face import LiveFace
+from stages.conditions.motion import Motion
+from stages.conditions.tracks import Track
+from stages.conditions.view import View
+from stages.errors import UsageError
+from stages.models import Model
+from stages.networks.common.objective import PerceptualDistance
+from stages.synthesize.driving import Step
+from stages.synthesize.fitting import Fitting
+from stages.synthesize.options import SynthesizeOptions
+from stages.synthesize.placement import Photograph
+from stages.synthesize.rendering import Encoded, choose_placement, canvas_for, combine_on, frames_of_steps, selector
+from stages.tracking.tracker import Detector
+
+Image = NDArray[np.uint8]
+
+
+class LiveRendering:
+    """The examples, ready to be animated. The parameters and errors are those of `synthesize`, UsageError for a kind that cannot be live.
+
+    The driving face is always fitted to the example's, since a camera shows it anywhere; with `normalize="off"` it keeps its proportions.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Clip],
+        model: Model,
+        options: SynthesizeOptions,
+        perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
+    ) -> None:
+        kind = find(model.config.kind)
+        if kind.live is None or not model.config.few_shot:
+            raise UsageError(f"{model.path} cannot be driven live: only models of faces with examples can", code="not-live")
+        placement = choose_placement(examples, model, options)
+        self._encoded = Encoded(examples, model, options, perceptual)
+        self._select = selector(kind.name, self._encoded.examples, options)
+        self._canvas = canvas_for(self._encoded.examples, placement, kind)
+        proportions = options.normalize != "off"
+        fitting = Fitting("proportions" if proportions else "place", "the driver is live")
+        first = self._encoded.examples[0].sample.keypoints
+        self._driving = LiveDriving(first, kind.live, model.config.size, proportions, options.motion_of(kind.name, placement, fitting))
+        self._show = options.show
+
+    @property
+    def pasted(self) -> bool:
+        """Whether the frames show a whole photograph."""
+        return isinstance(self._canvas, Photograph)
+
+    @property
+    def driving(self) -> LiveDriving:
+        """The driving face, which can be started again."""
+        return self._driving
+
+    def frames(self, images: Iterable[Image], detect: Detector) -> Iterator[Image]:
+        """uint8 RGB [H, W, 3], one for each driving image (uint8 RGB of any size). detect: finds faces; it is given the images in order."""
+        steps = self._driving.steps(images, detect)
+        return frames_of_steps(self._encoded, steps, self._select, self._show, (), combine_on(self._canvas), None, live=True)
+
+
+class LiveDriving:
+    """Semantic images of a driving face, one for each image. Without a face the last one is held; before the first, it is the example's."""
+
+    def __init__(
+        self, example: Keypoints, track_of: Callable[[Keypoints], Track], size: tuple[int, int], proportions: bool, motion: Motion
+    ) -> None:
+        self._face = LiveFace(example, proportions=proportions, motion=motion)
+        self._current, self._track_of = example, track_of
+        self._view = View.scaled(*size, *size)
+        self.held = 0
+        """Number of images without a face."""
+
+    def restart(self) -> None:
+        """Look for the driver's proportions and the start of relative motion again, from the next image on."""
+        self._face.restart()
+
+    def steps(self, images: Iterable[Image], detect: Detector) -> Iterator[Step]:
+        """One per image."""
+        for image in images:
+            faces = detect(image)
+            if faces:
+                points = max(faces, key=lambda face: face.size).points
+                missing = len(self._current) - len(points)  # irises, with backends that find none
+                self._current = self._face(np.pad(points, ((0, missing), (0, 0))))
+            self.held += not faces
+            yield Step(sample_of(self._track_of(self._current), 0, self._view), starts_shot=False)
