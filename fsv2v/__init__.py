@@ -21,6 +21,7 @@ from stages import __version__
 if TYPE_CHECKING:
     from fsv2v.datasets import build_dataset, train
     from fsv2v.layers import extract_poses, extract_sketch, segment
+    from fsv2v.live import Live
     from fsv2v.many import synthesize_many
     from fsv2v.metrics import evaluate
     from fsv2v.models import export_model, load_model
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Clip",
     "Error",
+    "Live",
     "Model",
     "Reporter",
     "__version__",
@@ -58,6 +60,7 @@ __all__ = [
 _DEFINITIONS = {
     "Clip": "stages.clip:Clip",
     "Error": "stages.errors:Fsv2vError",
+    "Live": "fsv2v.live:Live",
     "Model": "stages.models:Model",
     "Reporter": "fsv2v.reporting:Reporter",
     "build_dataset": "fsv2v.datasets:build_dataset",

@@ -25,7 +25,15 @@ REFUSED = ("compare", "example_frames", "appearance", "crop")
 
 
 class Live:
-    """A face that is animated live. Called with images, it yields one frame for each; see `animate_live`."""
+    """Examples that are animated by images as they come, from a camera or a stream.
+
+    No frame waits for a later one. So landmarks are smoothed less than in a clip, and the driver's proportions are those of the first
+    second.
+
+        live = fsv2v.Live("anna.jpg")
+        for frame in live(images):  # uint8 RGB [H, W, 3], one for each image, made before the next image is taken
+            ...
+    """
 
     def __init__(
         self,
@@ -39,7 +47,9 @@ class Live:
         reporter: Reporter | None = None,
         **options: Any,
     ) -> None:
-        """The parameters and errors are those of `synthesize`."""
+        """subject: who moves in a photograph of several people. The other parameters and errors are those of `synthesize`; options are the
+        fields of `stages.synthesize.SynthesizeOptions` apart from those about driving clips.
+        """
         told, chosen = reporter or Reporter(), SynthesizeOptions(**options)
         for name in REFUSED:
             if getattr(chosen, name) != getattr(SynthesizeOptions(), name):
@@ -56,7 +66,7 @@ class Live:
         self._detector = Backends("landmarks").require(backend).open(chosen.device)
 
     def __call__(self, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-        """images: uint8 RGB of any size. Each is taken when the frame before it has been used."""
+        """A frame for each image, both uint8 RGB [H, W, 3]."""
         return self._rendering.frames(images, self._detector)
 
     def restart(self) -> None:
@@ -72,15 +82,3 @@ class Live:
     def held_frames(self) -> int:
         """Number of images so far in which no face was found; the last face was held."""
         return self._rendering.driving.held
-
-
-def animate_live(examples: Source | Sequence[Source], images: Iterable[NDArray[np.uint8]], **options: Any) -> Iterator[NDArray[np.uint8]]:
-    """Animate the examples by images that come one after another: a frame, uint8 RGB [H, W, 3], for each image, before the next is taken.
-
-    No frame waits for a later one, so landmarks are smoothed less than in a clip, and the driver's proportions are taken from the first
-    second. examples, model, base, attention and backend are those of `synthesize`; subject: who moves in a photograph of several people;
-    options: the fields of `stages.synthesize.SynthesizeOptions` apart from those about driving clips.
-
-    Raises NoDetection when no example shows a face, UsageError for options and models that cannot be live, MissingRequirement.
-    """
-    return Live(examples, **options)(images)

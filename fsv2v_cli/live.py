@@ -107,21 +107,17 @@ def _open_driver(name: str) -> Iterator[Camera | Y4mReader]:
 
         with Camera(name.removeprefix(CAMERA)) as camera:
             yield camera
-    elif name == "-":
-        from stages.clip.y4m import Y4mReader
-
-        yield Y4mReader(sys.stdin.buffer, "stdin")
     else:
         from stages.clip.y4m import Y4mReader
         from stages.errors import InputError
 
-        try:
-            stream = open(name, "rb")
-        except OSError as error:
-            reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-            raise InputError(f"{name} {reason}") from error
-        with stream:
-            yield Y4mReader(stream, name)
+        with contextlib.ExitStack() as stack:
+            try:
+                stream = sys.stdin.buffer if name == "-" else stack.enter_context(open(name, "rb"))
+            except OSError as error:
+                reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+                raise InputError(f"{name} {reason}") from error
+            yield Y4mReader(stream, "stdin" if name == "-" else name)
 
 
 class _Images:

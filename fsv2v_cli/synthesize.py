@@ -314,7 +314,7 @@ def _synthesize(examples: str | None, driving: tuple[str, ...], out: Path, optio
 
 
 def _synthesize_many(
-    examples: str | None, drivings: Inputs, options: dict[str, Any], report: str | None, view: bool, preview: bool, run: Run, several: bool
+    examples: str | None, drivings: Inputs, options: dict[str, Any], report: str | None, preview: bool, run: Run, several: bool
 ) -> int:
     """Make a result for each driving video in a folder. several: whether there may be more than one driving video."""
     from fsv2v.many import synthesize_many

@@ -101,7 +101,7 @@ def test_a_photograph_moves_whole(model_file, driver, make_painted_clip, tmp_pat
     image[40:168, 60:188] = head.frame(0)
     photograph = create_clip(tmp_path / "photograph.clip", iter([image]), storage="png")
     with photograph.writing("landmarks", Producer("painted"), {}) as layer:
-        layer.arrays(points=head.layer("landmarks").arrays()["points"] + np.float32([60, 40, 0]))
+        layer.arrays(points=head.layer("landmarks").arrays()["points"] + np.array([60, 40, 0], np.float32))
     live = LiveRendering([photograph], load_model(model_file), SynthesizeOptions(device="cpu"))
     frames = list(live.frames(driver.frames(), known_faces(driver)))
     assert live.pasted and frames[0].shape == (200, 300, 3)
