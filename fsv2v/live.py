@@ -1,4 +1,4 @@
-"""Examples animated by frames that come one after another: a camera, or a stream."""
+"""Examples animated live, by a camera or a stream."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fsv2v.models import default_model, load_model, perceptual_of
+from fsv2v.models import choose_perceptual_for, default_model, load_model
 from fsv2v.reporting import Reporter
 from fsv2v.sources import Source, Subject, examples_with_layer, temporary_clips
 from stages.backends import Backends
@@ -21,14 +21,14 @@ from stages.synthesize import SynthesizeOptions, require_examples, require_face
 from stages.synthesize.live import LiveRendering
 
 REFUSED = ("compare", "example_frames", "appearance", "crop")
-"""Fields of `SynthesizeOptions` that are about driving clips, or about models that cannot be driven live."""
+"""Fields of `SynthesizeOptions` that apply only to driving clips, or to models that cannot be driven live."""
 
 
 class Live:
-    """Examples that are animated by images as they come, from a camera or a stream.
+    """Examples that are animated by images from a camera or a stream, one image at a time.
 
-    No frame waits for a later one. So landmarks are smoothed less than in a clip, and the driver's proportions are those of the first
-    second.
+    A frame does not depend on later images. Landmarks are therefore smoothed less than in a clip, and the driver's proportions are measured
+    in the first second.
 
         live = fsv2v.Live("anna.jpg")
         for frame in live(images):  # uint8 RGB [H, W, 3], one for each image, made before the next image is taken
@@ -47,21 +47,21 @@ class Live:
         reporter: Reporter | None = None,
         **options: Any,
     ) -> None:
-        """subject: who moves in a photograph of several people. The other parameters and errors are those of `synthesize`; options are the
-        fields of `stages.synthesize.SynthesizeOptions` apart from those about driving clips.
+        """subject: the person who moves in a photograph of several people. The other parameters and errors are those of `synthesize`.
+        options: the fields of `stages.synthesize.SynthesizeOptions`, except those that apply only to driving clips.
         """
-        told, chosen = reporter or Reporter(), SynthesizeOptions(**options)
+        reporter, chosen = reporter or Reporter(), SynthesizeOptions(**options)
         for name in REFUSED:
             if getattr(chosen, name) != getattr(SynthesizeOptions(), name):
-                raise UsageError(f"{name} is for driving clips, not for a live driver", code="option-not-live", facts={"option": name})
+                raise UsageError(f"{name} applies to driving clips, not to a live driver", code="option-not-live", facts={"option": name})
         device = choose_device(chosen.device)
         found = model if isinstance(model, Model) else default_model(None) if model is None else load_model(model, base)
-        found = found if attention == "auto" else found.attending(attention)
+        found = found if attention == "auto" else found.with_attention(attention)
         require_examples(True, found)
         require_face(chosen.parsed_motion, found)
-        with temporary_clips(told) as temporary:
+        with temporary_clips(reporter) as temporary:
             clips = examples_with_layer(examples, found.config.kind, temporary, device=chosen.device, backend=backend, subject=subject)
-            network = lambda: open_distance(perceptual_of(found, told), device)  # noqa: E731
+            network = lambda: open_distance(choose_perceptual_for(found, reporter), device)  # noqa: E731
             self._rendering = LiveRendering(clips, found, chosen, network)
         self._detector = Backends("landmarks").require(backend).open(chosen.device)
 
@@ -70,7 +70,7 @@ class Live:
         return self._rendering.frames(images, self._detector)
 
     def restart(self) -> None:
-        """Look for the driver's proportions and the start of relative motion again, from the next image on."""
+        """Measure the driver's proportions and the start of relative motion again, from the next image on."""
         self._rendering.driving.restart()
 
     @property
@@ -80,5 +80,5 @@ class Live:
 
     @property
     def held_frames(self) -> int:
-        """Number of images so far in which no face was found; the last face was held."""
+        """Number of images so far without a face; they repeat the last face."""
         return self._rendering.driving.held

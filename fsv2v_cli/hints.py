@@ -127,6 +127,8 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "frames-held": "`fsv2v clip preview` shows what was detected; another --backend may find more",
     "driving-of-subjects": "Give one --driving for all, or one for each --face",
     "group-not-pasted": "Give one photograph as --examples, without --size, --no-paste and --compare",
+    "not-live": "Choose a face model with --model, or give a driving video",
+    "option-not-live": "Leave out this option",
     "no-subjects": "Leave out --face",
     "paste-of-parts": "Leave out --paste, or leave out --show and --compare",
     "paste-without-subject": "Leave out --paste",

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsv2v_cli import console
+from fsv2v_cli.console_reporter import ConsoleReporter
 from fsv2v_cli.options import Run
-from fsv2v_cli.prepare import ConsoleReporter
 
 if TYPE_CHECKING:
     from stages.clip.camera import Camera
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CAMERA = "camera:"
 CAMERA_RATE = Fraction(25)
-"""Frames per second of a written result that a camera drives. A frame is repeated until there is a new one."""
+"""Frames per second of a written result that a camera drives. A frame is repeated until the next one is made."""
 STDOUT = Path("-")
 OPEN_A_WINDOW = "import cv2; cv2.namedWindow('fsv2v'); cv2.destroyAllWindows()"
 QUIT, RESTART = ("q", "\x1b"), "r"
@@ -34,16 +34,16 @@ Image = NDArray[np.uint8]
 
 
 def is_live(driving: Sequence[str], format: str | None) -> bool:
-    """Whether these values of --driving and --format name a live driver."""
+    """Whether --driving or --format chooses a live driver."""
     return format is not None or any(name.startswith(CAMERA) for name in driving)
 
 
 def run_live(
     examples: str | None, driving: Sequence[str], options: dict[str, Any], clip_options: Mapping[str, Any], *, view: bool, run: Run
 ) -> int:
-    """Animate until the driver ends or the user stops it; then what was written is complete.
+    """Animate until the driver ends or the user stops the command. The written result is complete in both cases.
 
-    clip_options: flags that are about driving clips, with their values.
+    clip_options: values of the options that apply only to driving clips.
     """
     _check(examples, driving, clip_options, view=view, run=run)
     from fsv2v.live import Live
@@ -70,11 +70,11 @@ def run_live(
                         live.restart()
             except KeyboardInterrupt:
                 pass
-            except InputError as error:  # the driver is damaged from here on
+            except InputError as error:  # the rest of the stream is damaged
                 ended = error
         seconds = time.perf_counter() - begun
     if source.cut_short:
-        console.warning("the stream ended within a frame, which is left out")
+        console.warning("the stream ends in the middle of a frame, which is left out")
     console.note(_summary(latencies, seconds, source.dropped, live.held_frames))
     if ended is not None:
         raise ended
@@ -89,15 +89,15 @@ def _check(examples: str | None, driving: Sequence[str], clip_options: Mapping[s
 
     for flag, value in clip_options.items():
         if value:
-            raise UsageError(f"{flag} is for driving clips, not for a live driver", hint="Leave it out")
+            raise UsageError(f"{flag} applies to driving clips, not to a live driver", hint="Leave it out")
     if len(driving) > 1:
-        raise UsageError("there are several drivers, and one of them is live", hint="Name one --driving")
+        raise UsageError("a live driver cannot be combined with other drivers", hint="Give one --driving")
     if examples is None:
-        raise UsageError("Missing option '--examples'.", hint="A live driver moves the face of an example")
+        raise UsageError("Missing option '--examples'.", hint="A live driver animates the face of an example")
     if run.out is None and not view:
-        raise UsageError("nothing is to be done with the result", hint="Show it with --view, or write it with -o NAME.mp4 or, as y4m, -o -")
+        raise UsageError("the result would be neither shown nor written", hint="Use --view, -o NAME.mp4, or -o - for y4m on stdout")
     if run.out not in (None, STDOUT) and run.out.exists() and not run.overwrite:
-        raise InputError(f"{run.out} exists", hint="Name another video, or replace it with --overwrite")
+        raise InputError(f"{run.out} exists", hint="Choose another name, or replace it with --overwrite")
 
 
 @contextlib.contextmanager
@@ -121,10 +121,10 @@ def _open_driver(name: str) -> Iterator[Camera | Y4mReader]:
 
 
 class _Images:
-    """The images of a driver, in their order."""
+    """The images of a driver, with the time of the last one."""
 
     captured = 0.0
-    """When the last one came, as of `time.perf_counter`."""
+    """Time of the last image, by `time.perf_counter`."""
 
     def __init__(self, source: Camera | Y4mReader) -> None:
         self._source = source
@@ -136,7 +136,7 @@ class _Images:
 
 
 class _Written:
-    """A result that is written as it is made: a video, or y4m on stdout. fps: None for a driver without a rate."""
+    """Writes frames as they are made, to a video or as y4m to stdout. fps: None for a driver without a frame rate."""
 
     def __init__(self, out: Path, fps: Fraction | None, stack: contextlib.ExitStack, *, pasted: bool, note: bool) -> None:
         self._out, self._stack, self._paced, self._fps = out, stack, fps is None, fps or CAMERA_RATE
@@ -171,12 +171,12 @@ class _Writer(Protocol):
 
 
 class _Window:
-    """A window that shows frames. Raises MissingRequirement where there is no display."""
+    """A window that shows frames. Raises MissingRequirement if no window can be opened."""
 
     def __init__(self) -> None:
         from stages.errors import MissingRequirement
 
-        # without a display Qt ends the process, so another process tries first
+        # without a display Qt ends the process, so this is tried in another process
         tried = subprocess.run([sys.executable, "-c", OPEN_A_WINDOW], capture_output=True, check=False)
         if tried.returncode:
             raise MissingRequirement(
@@ -185,7 +185,7 @@ class _Window:
             )
 
     def show(self, frame: Image) -> str:
-        """Show a frame; returns the key that was pressed, q if the window was closed, or nothing."""
+        """Show a frame. Returns the pressed key, "q" if the window was closed, else ""."""
         import cv2
 
         cv2.imshow("fsv2v", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
@@ -200,4 +200,4 @@ def _summary(latencies: Sequence[float], seconds: float, dropped: int, held: int
         return "no frame was made"
     median, slow = (1000 * statistics.quantiles([*latencies, latencies[-1]], n=20, method="inclusive")[part] for part in (9, 18))
     text = f"{len(latencies)} frames, {len(latencies) / seconds:.1f} per second; latency {median:.0f} ms (median), {slow:.0f} ms (95 %)"
-    return text + (f"; {dropped} camera frames came too early" if dropped else "") + (f"; {held} showed no face" if held else "")
+    return text + (f"; {dropped} camera images were skipped" if dropped else "") + (f"; {held} images showed no face" if held else "")

@@ -1,4 +1,4 @@
-"""A camera as a source of frames: the newest frame is always the next, and those that were not taken in time are dropped."""
+"""A camera as a source of frames. Only the newest frame is kept; older frames that were not taken are dropped."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import InputError
-from stages.mediapipe_task import native_stderr_silenced
+from stages.mediapipe_task import silence_native_stderr
 
 MAX_WAIT = 10.0
-"""Seconds after which a camera that gives no frame counts as lost."""
+"""Seconds without a frame after which a camera is considered lost."""
 
 
 class Captured(NamedTuple):
-    """An image, and when it came."""
+    """An image and its time."""
 
     image: NDArray[np.uint8]
     """RGB [H, W, 3]."""
     time: float
-    """In seconds, as `time.perf_counter` gives it."""
+    """When it was received, in seconds of `time.perf_counter`."""
 
 
 class Camera:
@@ -35,16 +35,16 @@ class Camera:
     """
 
     fps = None
-    """It has no fixed rate."""
+    """A camera has no fixed frame rate."""
     cut_short = False
 
     def __init__(self, source: str) -> None:
         self.source = source
-        with native_stderr_silenced():
+        with silence_native_stderr():
             self._capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
             opened = self._capture.isOpened() and self._capture.grab()
         if not opened:
-            raise InputError(f"the camera {source} gives no frames", hint="Is it plugged in, and not used by another program? Try camera:1")
+            raise InputError(f"the camera {source} gives no frames", hint="Is another program using it? Or try camera:1")
         self._changed = threading.Condition()
         self._newest: Captured | None = None
         self._ended = self._closing = False
@@ -74,7 +74,7 @@ class Camera:
                 return
 
     def captured(self) -> Iterator[Captured]:
-        """The newest frames, until the camera goes away."""
+        """The newest frame each time, until the camera is disconnected."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._newest is not None or self._ended, MAX_WAIT)

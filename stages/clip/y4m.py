@@ -1,6 +1,6 @@
 """YUV4MPEG2 streams (y4m): raw video with a header, as `ffmpeg -f yuv4mpegpipe` and `mjpegtools` write and read it, for pipes.
 
-Eight bits, progressive, 4:2:0, 4:2:2, 4:4:4 or grey. The colour matrix is the one that video software assumes (`usual_matrix`).
+Eight bits, progressive, 4:2:0, 4:2:2, 4:4:4 or grey. The colour matrix is the one that video software assumes (`default_matrix`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.clip.camera import Captured
-from stages.clip.ffmpeg import usual_matrix
+from stages.clip.ffmpeg import default_matrix
 from stages.errors import InputError
 
 MAX_HEADER = 4096
@@ -31,22 +31,22 @@ Image = NDArray[np.uint8]
 
 
 class Y4mReader:
-    """The frames of a stream, uint8 RGB [height, width, 3]. Raises InputError for what is no such stream, or one that is not supported."""
+    """The frames of a stream, uint8 RGB [height, width, 3]. Raises InputError for anything else, and for unsupported pixel formats."""
 
     dropped = 0
-    """No frame is left out."""
+    """Number of skipped frames: none."""
 
     def __init__(self, stream: IO[bytes], name: str = "the stream") -> None:
         """name: for messages."""
         self._stream, self._name = stream, name
         line = stream.readline(MAX_HEADER)
         if not line.startswith(b"YUV4MPEG2 ") or not line.endswith(b"\n"):
-            raise InputError(f"{name} is no y4m", hint="Make one with: ffmpeg -i VIDEO -f yuv4mpegpipe -pix_fmt yuv420p -")
+            raise InputError(f"{name} is not a y4m stream", hint="Make one with: ffmpeg -i VIDEO -f yuv4mpegpipe -pix_fmt yuv420p -")
         fields = {word[:1]: word[1:] for word in line.decode("ascii", "replace").split()[1:] if word[:1] != "X"}
         self._full_range = b"XCOLORRANGE=FULL" in line
         self.width, self.height = (self._side(fields.get(letter, "")) for letter in "WH")
         self.fps = self._rate(fields.get("F", ""))
-        """Frames per second; 25 where the stream does not say."""
+        """Frames per second; 25 if the header has none."""
         if fields.get("I", "p") not in ("p", "?"):
             raise InputError(f"{name} is interlaced", hint="Pass it through: ffmpeg -i - -vf yadif -f yuv4mpegpipe -")
         chroma = fields.get("C", "420")
@@ -60,11 +60,11 @@ class Y4mReader:
         self._sited_left = chroma in ("420", "420mpeg2", "422")
         self._to_rgb = _to_rgb(self.height, self._full_range)
         self.cut_short = False
-        """Whether the stream ended within a frame, once all are read."""
+        """Whether the stream ended in the middle of a frame. Known when all frames have been read."""
 
     def _side(self, text: str) -> int:
         if not text.isdecimal() or not 0 < int(text) <= MAX_SIDE:
-            raise InputError(f"{self._name} has frames of no size between 1 and {MAX_SIDE} pixels")
+            raise InputError(f"{self._name} has a frame size that is not between 1 and {MAX_SIDE} pixels")
         return int(text)
 
     def _rate(self, text: str) -> Fraction:
@@ -78,7 +78,7 @@ class Y4mReader:
     def __iter__(self) -> Iterator[Image]:
         while marker := self._stream.readline(MAX_HEADER):
             if not marker.startswith(b"FRAME"):
-                raise InputError(f"{self._name} is damaged: a frame does not begin where it should")
+                raise InputError(f"{self._name} is damaged: a frame has no header")
             planes = [self._plane(*sides) for sides in self._planes]
             if any(plane is None for plane in planes):
                 self.cut_short = True
@@ -86,7 +86,7 @@ class Y4mReader:
             yield self._rgb([plane for plane in planes if plane is not None])
 
     def _plane(self, rows: int, columns: int) -> Image | None:
-        """None if the stream ends before."""
+        """None if the stream ends earlier."""
         data = bytearray()
         while len(data) < rows * columns:
             part = self._stream.read(rows * columns - len(data))
@@ -102,11 +102,11 @@ class Y4mReader:
         return np.asarray(np.clip(rgb + 0.5, 0, 255), np.uint8)
 
     def _enlarged(self, plane: Image) -> Image:
-        """Chroma at the size of luma. Samples that are sited left lie over every second column of luma, not between two."""
+        """Chroma at the size of luma. Samples sited left are at every second column of luma, not between two columns."""
         if plane.shape == (self.height, self.width):
             return plane
         down, across = self.height / plane.shape[0], self.width / plane.shape[1]
-        down, across = float(round(down)), float(round(across))  # an odd side has half a sample more
+        down, across = float(round(down)), float(round(across))  # an odd side is rounded up to a whole sample
         left = 0.0 if self._sited_left else (across - 1) / 2
         to_luma = np.array([[across, 0, left], [0, down, (down - 1) / 2]])
         enlarged = cv2.warpAffine(plane, to_luma, (self.width, self.height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -136,7 +136,7 @@ class Y4mWriter:
 
 def _to_rgb(height: int, full_range: bool) -> NDArray[np.float64]:
     """The affine map [3, 4] from Y, Cb, Cr in grey levels to R, G, B."""
-    red, blue = LUMA_SHARES[usual_matrix(height)]
+    red, blue = LUMA_SHARES[default_matrix(height)]
     green = 1 - red - blue
     y, c = (1.0, 1.0) if full_range else (255 / 219, 255 / 224)
     linear = np.array(

@@ -1,4 +1,4 @@
-"""A driver's face that is seen live, fitted to an example's face frame by frame: no frame waits for a later one."""
+"""Fits a driver's face to an example's face frame by frame, without later frames."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from stages.conditions.motion import UNCHANGED, Motion
 from stages.conditions.normalise import nearest_weights, normalise
 
 REFERENCE_FRAMES = 25
-"""Number of first frames with a face in which the driver's proportions and the start of relative motion are looked for."""
+"""Number of first frames with a face from which the driver's proportions and the start of relative motion are measured."""
 MEMORY = 3
-"""Number of frames, with the present one, over which landmarks are smoothed."""
+"""Number of frames, including the current one, over which landmarks are smoothed."""
 REACH = 0.01
 """A landmark that moves by this share of the face's size in a frame is hardly smoothed, so that fast motion does not lag."""
 
 
 class LiveFace:
-    """Called with the face of each frame, it returns the face that drives.
+    """Called with the driver's face in each frame, it returns the driving face.
 
-    example: landmarks and irises [78, 3] in the model's pixels. proportions, motion: as for a clip (`normalise`, `FacialMotion`). What a
-    clip shows in all its frames is here looked for in the first `REFERENCE_FRAMES`; from then on it does not change.
+    example: landmarks and irises [78, 3] in the model's pixels. proportions, motion: as for a clip (`normalise`, `FacialMotion`). For a
+    clip, proportions and the start of motion are measured in all frames; here in the first `REFERENCE_FRAMES`.
     """
 
     def __init__(self, example: np.ndarray, *, proportions: bool = True, motion: Motion = UNCHANGED) -> None:
@@ -30,7 +30,7 @@ class LiveFace:
         self._recent: list[np.ndarray] = []
 
     def restart(self) -> None:
-        """Look for proportions and the start of motion again, from the next frame on."""
+        """Measure proportions and the start of motion again, from the next frame on."""
         self._references.clear()
         self._recent.clear()
 
@@ -48,7 +48,7 @@ class LiveFace:
         return np.asarray(FacialMotion(fitted, self._example, weights).apply(self._motion)[-1])
 
     def _smoothed(self, face: np.ndarray) -> np.ndarray:
-        """The mean over the last frames, in which a point weighs the less the farther it is from where it is now."""
+        """The mean over the last frames, in which a point has a smaller weight the farther it is from its current position."""
         self._recent = [*self._recent[1 - MEMORY :], face]
         size = max(float(np.ptp(face[:LANDMARKS, :2], axis=0).max()), 1.0)
         recent = np.stack(self._recent)

@@ -1,4 +1,4 @@
-"""Frames that come one after another, as from a camera, animate the examples: a frame is made for each before the next is seen."""
+"""The examples are animated live: a frame is made for each driving image before the next image is read."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from stages.synthesize.driving import Step
 from stages.synthesize.fitting import Fitting
 from stages.synthesize.options import SynthesizeOptions
 from stages.synthesize.placement import Photograph
-from stages.synthesize.rendering import Encoded, choose_placement, canvas_for, combine_on, frames_of_steps, selector
+from stages.synthesize.rendering import Encoded, canvas_for, choose_placement, combine_on, frames_of_steps, selector
 from stages.tracking.tracker import Detector
 
 Image = NDArray[np.uint8]
 
 
 class LiveRendering:
-    """The examples, ready to be animated. The parameters and errors are those of `synthesize`, UsageError for a kind that cannot be live.
+    """The encoded examples. The parameters and errors are those of `synthesize`. Raises UsageError for a kind that cannot be driven live.
 
-    The driving face is always fitted to the example's, since a camera shows it anywhere; with `normalize="off"` it keeps its proportions.
+    The driving face is always fitted to the example's position; with `normalize="off"` it keeps its own proportions.
     """
 
     def __init__(
@@ -61,17 +61,17 @@ class LiveRendering:
 
     @property
     def driving(self) -> LiveDriving:
-        """The driving face, which can be started again."""
+        """The driving face."""
         return self._driving
 
     def frames(self, images: Iterable[Image], detect: Detector) -> Iterator[Image]:
-        """uint8 RGB [H, W, 3], one for each driving image (uint8 RGB of any size). detect: finds faces; it is given the images in order."""
+        """uint8 RGB [H, W, 3], one for each driving image (uint8 RGB of any size). detect: finds faces; called in order."""
         steps = self._driving.steps(images, detect)
         return frames_of_steps(self._encoded, steps, self._select, self._show, (), combine_on(self._canvas), None, live=True)
 
 
 class LiveDriving:
-    """Semantic images of a driving face, one for each image. Without a face the last one is held; before the first, it is the example's."""
+    """Semantic images of a driving face, one for each image. Images without a face repeat the last face, at first the example's."""
 
     def __init__(
         self, example: Keypoints, track_of: Callable[[Keypoints], Track], size: tuple[int, int], proportions: bool, motion: Motion
@@ -83,7 +83,7 @@ class LiveDriving:
         """Number of images without a face."""
 
     def restart(self) -> None:
-        """Look for the driver's proportions and the start of relative motion again, from the next image on."""
+        """Measure the driver's proportions and the start of relative motion again, from the next image on."""
         self._face.restart()
 
     def steps(self, images: Iterable[Image], detect: Detector) -> Iterator[Step]:

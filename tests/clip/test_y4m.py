@@ -75,11 +75,11 @@ def test_of_a_stream_that_is_cut_short_the_whole_frames_are_read():
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "no y4m"),
-        (b"RIFF....AVI ", "no y4m"),
-        (b"YUV4MPEG2 W0 H10\n", "no size"),
-        (b"YUV4MPEG2 W99999999999 H10\n", "no size"),
-        (b"YUV4MPEG2 H10\n", "no size"),
+        (b"", "not a y4m"),
+        (b"RIFF....AVI ", "not a y4m"),
+        (b"YUV4MPEG2 W0 H10\n", "frame size"),
+        (b"YUV4MPEG2 W99999999999 H10\n", "frame size"),
+        (b"YUV4MPEG2 H10\n", "frame size"),
         (b"YUV4MPEG2 W10 H10 It\n", "interlaced"),
         (b"YUV4MPEG2 W10 H10 C420p10\n", "420p10"),
         (b"YUV4MPEG2 W2 H2 C444\nFRAME\n" + bytes(12) + b"DATA\n", "damaged"),

@@ -187,7 +187,7 @@ def test_y4m_passes_through_a_pipe(command, stream):
 
 def test_of_a_stream_that_is_cut_short_the_result_is_kept(command, stream, tmp_path):
     done = command("--driving", "-", "--format", "y4m", "-o", "out.mp4", stdin=stream[:-1000])
-    assert done.exit_code == 0 and "ended within a frame" in done.stderr
+    assert done.exit_code == 0 and "ends in the middle of a frame" in done.stderr
     assert probe(tmp_path / "out.mp4").num_frames == 4
 
 
@@ -224,9 +224,9 @@ def test_ctrl_c_ends_a_live_result_and_keeps_it(command, stream, tmp_path):
     [
         (["--driving", "camera:97", "-o", "out.mp4"], 3, "the camera 97 gives no frames"),
         (["--driving", "-", "--format", "y4m"], 2, "--view"),
-        (["--driving", "-", "--format", "y4m", "-o", "out.mp4", "--report", "r.html"], 2, "--report is for driving clips"),
-        (["--driving", "camera:0", "--driving", "a.mp4", "-o", "out.mp4"], 2, "several drivers"),
-        (["--driving", "-", "--format", "y4m", "-o", "out.mp4"], 3, "stdin is no y4m"),
+        (["--driving", "-", "--format", "y4m", "-o", "out.mp4", "--report", "r.html"], 2, "--report applies to driving clips"),
+        (["--driving", "camera:0", "--driving", "a.mp4", "-o", "out.mp4"], 2, "cannot be combined"),
+        (["--driving", "-", "--format", "y4m", "-o", "out.mp4"], 3, "stdin is not a y4m"),
         (["--driving", "missing.y4m", "--format", "y4m", "-o", "out.mp4"], 3, "missing.y4m does not exist"),
         (["--driving", "a.mp4", "--view"], 2, "--view is for a live driver"),
     ],
