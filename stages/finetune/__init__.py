@@ -60,7 +60,7 @@ def finetune(
     """
     if not model.generator.tuned:
         raise UsageError(
-            f"{model.path} is of the family {model.config.family}, which learns nothing from examples", hint="Train it instead"
+            f"{model.path} is of the family {model.config.family}, which cannot be finetuned on examples", hint="Train it instead"
         )
     options = replace(options, perceptual=choose_distance(options.perceptual))
     settings = _settings(examples, model, options)

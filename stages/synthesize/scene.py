@@ -111,7 +111,7 @@ def require_examples(given: bool, model: Model, finetune: int = 0) -> None:
     if given and not model.config.few_shot:
         raise UsageError(f"a model of the family {model.config.family} uses no examples", hint="Leave out the examples")
     if finetune and not model.generator.tuned:
-        raise UsageError(f"a model of the family {model.config.family} learns nothing from examples", hint="Leave out the finetuning")
+        raise UsageError(f"a model of the family {model.config.family} cannot be finetuned on examples", hint="Leave out the finetuning")
 
 
 def require_face(motion: Motion, model: Model) -> None:
