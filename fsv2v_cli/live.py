@@ -12,16 +12,18 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fsv2v_cli import console
 from fsv2v_cli.console_reporter import ConsoleReporter
 from fsv2v_cli.options import Run
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from stages.clip.camera import Camera
     from stages.clip.y4m import Y4mReader
+
+    Image = NDArray[np.uint8]
 
 CAMERA = "camera:"
 CAMERA_RATE = Fraction(25)
@@ -30,7 +32,6 @@ STDOUT = Path("-")
 OPEN_A_WINDOW = "import cv2; cv2.namedWindow('fsv2v'); cv2.destroyAllWindows()"
 QUIT, RESTART = ("q", "\x1b"), "r"
 """Keys of the window."""
-Image = NDArray[np.uint8]
 
 
 def is_live(driving: Sequence[str], format: str | None) -> bool:
