@@ -20,7 +20,7 @@ from stages.models.perceptual import open_distance
 from stages.synthesize import SynthesizeOptions, require_examples, require_face
 from stages.synthesize.live import LiveRendering
 
-REFUSED = ("compare", "example_frames", "appearance", "crop")
+REFUSED = ("compare", "example_frames", "appearance", "crop", "retarget")
 """Fields of `SynthesizeOptions` that apply only to driving clips, or to models that cannot be driven live."""
 
 

@@ -30,7 +30,7 @@ from stages.errors import InputError, InvalidClip, Sentence, SharedInputError, U
 from stages.models.perceptual import open_distance
 from stages.runner import ClipTask, Report, Step, run_over_clips
 from stages.runner import Outcome as Finished
-from stages.synthesize import Encoded, Outcome, ReportRequest, SynthesizeOptions
+from stages.synthesize import Encoded, Outcome, ReportRequest, SynthesizeOptions, require_sheet
 from stages.synthesize.report.remarks import full_precision_frames
 
 SUFFIXES = {*CONTAINERS, ".clip"}
@@ -201,6 +201,8 @@ class Shared:
         request = None if page is None else ReportRequest(page, recorder.messages, work.explain)
         if request is not None:
             request.require_writable(out)
+        if work.preview:
+            require_sheet(out)
         with self._temporary.named(), temporary_clips(recorder) as temporary:
             ready = self._inputs.driven_by(driving, temporary)
             encoded = self._encoded_for(ready)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, overload
@@ -18,6 +20,7 @@ from stages.compute.devices import choose_device
 from stages.errors import UsageError
 from stages.models import Model
 from stages.models.perceptual import open_distance
+from stages.networks.common.objective import PerceptualDistance
 from stages.synthesize import (
     Encoded,
     Outcome,
@@ -126,18 +129,8 @@ def preview(
 
 def draw_preview(ready: Prepared, out: Path, options: SynthesizeOptions, recorder: Reporter, encoded: Encoded | None = None) -> Outcome:
     """The sheet of `preview`."""
-    return write_preview(
-        ready.examples,
-        ready.driving,
-        ready.model,
-        out,
-        options,
-        start=ready.start,
-        pictures=ready.pictures,
-        others=ready.others,
-        encoded=encoded,
-        perceptual=lambda: open_distance(choose_perceptual_for(ready.model, recorder), choose_device(options.device)),
-    )
+    started = time.monotonic()
+    return write_preview(_open_scene(ready, replace(options, compare=False), recorder, encoded), out, started)
 
 
 def synthesize_variants(
@@ -204,14 +197,11 @@ def write_result(
         ready.model,
         out,
         options,
-        start=ready.start,
-        pictures=ready.pictures,
-        others=ready.others,
+        **_shared_arguments(ready, options, recorder),
         encoded=encoded,
         overwrite=overwrite,
         report=report,
         progress=recorder.progress,
-        perceptual=lambda: open_distance(choose_perceptual_for(ready.model, recorder), choose_device(options.device)),
     )
 
 
@@ -220,11 +210,7 @@ def _frames(
 ) -> Iterator[NDArray[np.uint8]]:
     with temporary_clips(reporter) as temporary:
         ready = prepare(examples, driving, temporary, **settings)
-        require_inputs(ready.examples, ready.model, options, ready.start, ready.others)
-        scene = Scene(
-            ready.examples, ready.driving, ready.model, options, start=ready.start, pictures=ready.pictures, others=ready.others,
-            perceptual=lambda: open_distance(choose_perceptual_for(ready.model, reporter), choose_device(options.device)),
-        )  # fmt: skip
+        scene = _open_scene(ready, options, reporter)
         for text in scene.warnings():
             reporter.warning(temporary.with_sources(text))
         for text in scene.notes():
@@ -232,6 +218,20 @@ def _frames(
         for done, frame in enumerate(scene.frames(), 1):
             yield frame
             reporter.progress(done, scene.first.driving.num_frames)
+
+
+def _open_scene(ready: Prepared, options: SynthesizeOptions, reporter: Reporter, encoded: Encoded | None = None) -> Scene:
+    require_inputs(ready.examples, ready.model, options, ready.start, ready.others)
+    return Scene(ready.examples, ready.driving, ready.model, options, **_shared_arguments(ready, options, reporter), encoded=encoded)
+
+
+def _shared_arguments(ready: Prepared, options: SynthesizeOptions, reporter: Reporter) -> dict[str, Any]:
+    """The keyword arguments that `Scene` and the stage have in common."""
+
+    def perceptual() -> PerceptualDistance | None:
+        return open_distance(choose_perceptual_for(ready.model, reporter), choose_device(options.device))
+
+    return {"start": ready.start, "pictures": ready.pictures, "others": ready.others, "perceptual": perceptual}
 
 
 def finetune(

@@ -52,9 +52,9 @@ def run_live(
 
     window = _Window() if view else None
     subjects, latencies, ended = options.pop("subjects"), [], None
+    live = Live(examples or "", subject=subjects[0] if subjects else "largest", reporter=ConsoleReporter(), **options)
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(_open_driver(driving[0]))
-        live = Live(examples or "", subject=subjects[0] if subjects else "largest", reporter=ConsoleReporter(), **options)
         written = None if run.out is None else _Written(run.out, source.fps, stack, pasted=live.pasted, note=options["note"])
         images, begun = _Images(source), time.perf_counter()
         with console.progress("synthesize", None, "frames") as bar:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     help="The file for the key, which tells which method made which video. It must be outside of the page's folder. Default: OUT.key.json.",
 )  # fmt: skip
 @path_option(
-    "--reference", default="", metavar="R", help="A folder with the true or driving videos, each of which is shown above the two videos."
+    "--reference", default="", metavar="R", help="A folder with the true or driving videos. Each is shown above the two videos to compare."
 )
 @click.option(
     "--question", default="", metavar="TEXT",

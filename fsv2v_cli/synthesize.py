@@ -208,7 +208,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     help="Also write a page about the result: examples, some frames, where they were painted, landmark error, frames without a detection, "
     "warnings. An older page is replaced. With several driving videos a folder for a page each.",
 )  # fmt: skip
-@click.option("--view", is_flag=True, help="Show the result of a live driver in a window: q quits, r starts from the present face again.")
+@click.option("--view", is_flag=True, help="Show the result of a live driver in a window: q quits, r starts again from the current face.")
 @click.option(
     "--preview", is_flag=True,
     help="Make a PNG of ten frames in place of the video, NAME.preview.png, to check the options first.",
@@ -249,7 +249,8 @@ def synthesize(
     choose_device(device)  # fail before minutes of work
     if is_live(driving, format):
         about_clips = {"--start": start, "--time": time, "--variants": variants, "--report": report, "--preview": preview}
-        options = {name: value for name, value in options.items() if name not in ("start", "time", "example_frames", "crop", "compare")}
+        about_clips["--shard, --engine or --failures"] = _for_many(run)
+        options = {name: value for name, value in options.items() if name not in ("start", "time")}
         return run_live(examples, driving, options, about_clips, view=view, run=run)
     if view:
         raise UsageError("--view is for a live driver", hint="Leave it out, or name a camera with --driving camera:0")
@@ -264,7 +265,7 @@ def synthesize(
             raise InputError(f"{path} does not exist")
     named = driving if len(subjects) > 1 else _listed(driving)
     several = len(subjects) < 2 and (len(named) > 1 or named != driving or "-" in named)
-    if several or _divided(run) or _is_folder(run.out):
+    if several or _for_many(run) or _is_folder(run.out):
         if variants is not None:
             raise UsageError("variants are made of one driving video", hint="Leave out --variants, or all --driving but one")
         return _synthesize_many(examples, Inputs(named, null), options, report, preview, run, several)
@@ -295,7 +296,7 @@ def _is_folder(out: Path | None) -> bool:
     return out is not None and out.is_dir() and not _is_result(out)
 
 
-def _divided(run: Run) -> bool:
+def _for_many(run: Run) -> bool:
     """Whether an option for many inputs is given."""
     return run.shard != (0, 1) or run.engine != "local" or run.address is not None or run.failures is not None
 

@@ -78,7 +78,7 @@ def source_time_base_value() -> str:
 
 
 def default_matrix(height: int) -> str:
-    """The colour matrix that video players assume for a video of this height without one. fsv2v writes videos with this matrix, too."""
+    """The conventional colour matrix of videos of this height, for files that name none. fsv2v writes videos with it."""
     return "bt709" if height >= 720 else "smpte170m"
 
 

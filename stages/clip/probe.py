@@ -54,7 +54,7 @@ class Timestamps:
 
 @dataclass(frozen=True)
 class Colour:
-    """The colour space of a video in ffmpeg's names: as stated in the file, or else as video players assume.
+    """The colour space of a video in ffmpeg's names: that of the file, or else the conventional one.
 
     Empty for RGB and full-range grey.
     """

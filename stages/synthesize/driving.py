@@ -69,7 +69,7 @@ class Driving:
         self._seen_through = [View.scaled(*self.size, *self.size)] * self.track.num_frames
 
     def show_only(self, frames: Sequence[int]) -> None:
-        """Drive with some frames alone, none of which follows another."""
+        """Use only these frames, and treat each as the first of a shot."""
         self.source, self._apart = self.source[list(frames)], True
 
     def painted_by(self, painter: Callable[[], Painter]) -> None:

@@ -25,7 +25,7 @@ WORTHWHILE = 1.25
 CROPPED_SHARE = 0.9
 """A view that shows at least this share of the image, in both directions, is not pasted."""
 MAX_PHOTOGRAPH = 4096
-"""A photograph with a longer side, in pixels, is scaled down to it, because few players can decode larger videos."""
+"""Longest side of a pasted photograph, in pixels. Larger photographs are scaled down, because few video players decode larger videos."""
 MIN_EDGE = 0.03
 """Smallest width of the soft edge of the pasted part, in heights of the crop."""
 Cover = Callable[[Keypoints, NDArray[np.uint8]], None]

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from stages.clip import Clip
 from stages.clip.preview import captioned_row, evenly_spaced, scale_to_height, time_text
 from stages.clip.provenance import note_of
 from stages.errors import UsageError
 from stages.io.files import require_marker, write_atomically
-from stages.models import Model
-from stages.networks.common.objective import PerceptualDistance
-from stages.synthesize.options import Outcome, SynthesizeOptions
-from stages.synthesize.rendering import Encoded, Rendering
-from stages.synthesize.scene import Scene, require_inputs
+from stages.synthesize.options import Outcome
+from stages.synthesize.rendering import Rendering
+from stages.synthesize.scene import Scene
 
 FRAMES, COLUMNS = 10, 5
 """Number of frames on a sheet, and in each of its lines."""
@@ -40,34 +35,19 @@ def require_sheet(out: Path) -> None:
     require_marker(out, MARK.encode(), "preview of a synthesis")
 
 
-def write_preview(
-    examples: Sequence[Clip],
-    driving: Clip,
-    model: Model,
-    out: Path,
-    options: SynthesizeOptions,
-    *,
-    start: Clip | None = None,
-    pictures: Mapping[str, Clip] = MappingProxyType({}),
-    others: Sequence[tuple[Clip, Clip]] = (),
-    perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
-    encoded: Encoded | None = None,
-) -> Outcome:
+def write_preview(scene: Scene, out: Path, started: float) -> Outcome:
     """Write a sheet of `FRAMES` frames that are spread evenly over the driving clip, each made without the frame before it.
 
-    The parameters and errors are those of `synthesize`. A sheet that is there is replaced.
+    scene: opened without the option `compare`, because the sheet shows the driving frames in any case. started: when the work began, in
+    seconds of `time.monotonic`. An older sheet is replaced. Raises the errors of `require_sheet`.
     """
     require_sheet(out)
-    started = time.monotonic()
-    options = replace(options, compare=False)  # the sheet shows the driving frames in any case
-    require_inputs(examples, model, options, start, others)
-    scene = Scene(examples, driving, model, options, start=start, pictures=pictures, others=others, perceptual=perceptual, encoded=encoded)
     first, warnings, notes = scene.first, scene.warnings(), scene.notes()
     chosen = evenly_spaced(first.driving.num_frames, FRAMES)
     for rendering in scene.renderings:
         rendering.driving.show_only(chosen)
     frames = list(scene.frames())
-    note = note_of("synthesize", {"note": options.note, "placement": {"pasted": first.pasted}, "compare": True})
+    note = note_of("synthesize", {"note": first.options.note, "placement": {"pasted": first.pasted}, "compare": True})
     write_atomically(out, _png(_sheet(first, chosen, frames), "" if note is None else note.xmp))
     seconds = time.monotonic() - started
     return Outcome(out, "done", len(chosen), seconds, scene.fallbacks, scene.held, warnings, notes, scene.placement, scene.fitting)

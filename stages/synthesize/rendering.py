@@ -83,7 +83,7 @@ class Encoded:
             generator, tuning = copy.deepcopy(generator), TuneOptions(steps=options.finetune, seed=options.seed)
             tune(generator, finetune_batches(self.examples, tuning.batch, tuning.seed, self.device), tuning, self._perceptual())
         renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
-        move_to_disk(generator)  # from now on only frames that half precision spoils need them
+        move_to_disk(generator)  # from now on they are needed only for frames that fail in half precision
         return renderer
 
     @cached_property
@@ -164,7 +164,7 @@ class Rendering:
 
     @property
     def fallbacks(self) -> int:
-        """The number of frames so far that half precision spoilt and that were made again in full precision."""
+        """Number of frames so far that failed in half precision and were made again in full precision."""
         return self.renderer.fallbacks - self._fallbacks
 
     @property

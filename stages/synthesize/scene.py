@@ -41,13 +41,15 @@ class Scene:
         others: Sequence[tuple[Clip, Clip]] = (),
         perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
         encoded: Encoded | None = None,
-        fitting: Fitting | None = None,
-        placement: Placement | None = None,
+        decided: tuple[Fitting, Placement | None] | None = None,
     ) -> None:
+        """decided: fitting and placement, if the caller has decided them."""
         rendering = FilmRendering if options.retarget else Rendering
         with keeping_frames(example_clips(examples, others)):
-            self.fitting = fitting or decide(options.normalize, model.config.kind, examples, driving)
-            self.placement = placement or choose_placement(examples, model, options)
+            self.fitting, self.placement = decided or (
+                decide(options.normalize, model.config.kind, examples, driving),
+                choose_placement(examples, model, options),
+            )
             self.first = rendering(examples, driving, model, options, self.fitting, perceptual, start, pictures, self.placement, encoded)
             self.renderings = [self.first, *_other_renderings(others, driving, self.first, model, perceptual)]
 

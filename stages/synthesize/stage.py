@@ -79,7 +79,7 @@ def synthesize(
             started = time.monotonic()
             scene = Scene(
                 examples, driving, model, options, start=start, pictures=pictures, others=others, perceptual=perceptual, encoded=encoded,
-                fitting=fitting, placement=placement,
+                decided=(fitting, placement),
             )  # fmt: skip
         record = None if report is None else Record(scene.first)
         frames = _report_progress(scene.frames(record), num_frames, progress)

@@ -225,6 +225,13 @@ def test_ctrl_c_ends_a_live_result_and_keeps_it(command, stream, tmp_path):
         (["--driving", "camera:97", "-o", "out.mp4"], 3, "the camera 97 gives no frames"),
         (["--driving", "-", "--format", "y4m"], 2, "--view"),
         (["--driving", "-", "--format", "y4m", "-o", "out.mp4", "--report", "r.html"], 2, "--report applies to driving clips"),
+        (
+            ["--driving", "-", "--format", "y4m", "-o", "out.mp4", "--shard", "0/2"],
+            2,
+            "--shard, --engine or --failures applies to driving clips",
+        ),
+        (["--driving", "-", "--format", "y4m", "-o", "out.mp4", "--crop", "none"], 2, "crop applies to driving clips"),
+        (["--driving", "-", "--format", "y4m", "-o", "out.mp4", "--retarget"], 2, "retarget applies to driving clips"),
         (["--driving", "camera:0", "--driving", "a.mp4", "-o", "out.mp4"], 2, "cannot be combined"),
         (["--driving", "-", "--format", "y4m", "-o", "out.mp4"], 3, "stdin is not a y4m"),
         (["--driving", "missing.y4m", "--format", "y4m", "-o", "out.mp4"], 3, "missing.y4m does not exist"),

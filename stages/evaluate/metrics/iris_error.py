@@ -22,7 +22,7 @@ Points = NDArray[np.float32]
 Detect = Callable[[Image], list[Points]]
 """frame -> each face with its irises, [78, 3]."""
 _EYES = ((RIGHT_EYE, 0), (LEFT_EYE, 5))
-"""(landmarks of an eye, the first and fourth of which are its corners; index of its iris' centre among the ten points of both irises)."""
+"""(landmarks of an eye, index of the centre of its iris among the ten iris points). The first and the fourth landmark are the corners."""
 
 
 class IrisError:

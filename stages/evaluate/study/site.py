@@ -49,7 +49,7 @@ class StudyOptions:
 @dataclass(frozen=True)
 class Outcome:
     """status: done or skipped; frames: number of frames that were written; pairs, catch: number of questions of each kind; blocks: number
-    of blocks of questions, each of which is for one worker."""
+    of blocks of questions. Each block is for one worker."""
 
     status: str
     frames: int

@@ -20,7 +20,7 @@ from stages.synthesize.rendering import Rendering
 from stages.synthesize.transforms import Frames
 
 COLUMNS = 12
-"""Largest number of frames of which the page shows pictures."""
+"""Largest number of frames that the page shows."""
 KEPT_SIDE = 256
 """Longer side in pixels of the pictures that are kept."""
 Image = NDArray[np.uint8]
@@ -31,7 +31,7 @@ Spans = list[tuple[int, int]]
 class Record:
     """Records a rendering, which calls `made` with what the network made of each frame, and passes its frames through `frames`.
 
-    shown: the frames of which the page shows pictures.
+    shown: the frames that the page shows.
     painted: the mean of m_e for each frame.
     errors: the landmark error of each frame, None without a face.
     identity: frame in `shown` with a face -> the distance of the face from that of the first example, by dlib's network.
