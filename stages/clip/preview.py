@@ -29,10 +29,11 @@ def contact_sheet(clip: Clip, path: str | Path, columns: int = 6, cell: int = 24
     """
     indices = evenly_spaced(clip.num_frames, columns)
     frames = [clip.frame(index) if clip.has("frames") else _black(clip) for index in indices]
-    rows = [captioned_row("frames", [scale_to_height(frame, cell) for frame in frames], [_caption(clip, index) for index in indices])]
+    captions = [_caption(clip, index) for index in indices]
+    rows = [captioned_row([scale_to_height(frame, cell) for frame in frames], [f"frames  {captions[0]}", *captions[1:]])]
     for overlay in _overlays(clip):
         cells = [scale_to_height(overlay.draw(frame, index), cell) for frame, index in zip(frames, indices, strict=True)]
-        rows.append(captioned_row(overlay.kind, cells, [""] * len(cells)))
+        rows.append(captioned_row(cells, [overlay.kind]))
     with building_file(Path(path)) as hidden:
         write_bytes(hidden, encode(np.concatenate(rows), "png"))
     return Path(path)
@@ -96,12 +97,11 @@ def time_text(clip: Timed, index: int) -> str:
     return f"{float(seconds):.2f} s"
 
 
-def captioned_row(title: str, cells: list[np.ndarray], captions: list[str]) -> np.ndarray:
-    """Cells side by side, below a strip with the title and the caption of each cell."""
+def captioned_row(cells: list[np.ndarray], captions: list[str]) -> np.ndarray:
+    """Cells side by side, below a strip with the captions of the first of them."""
     image = np.concatenate(cells, axis=1)
     strip = np.full((_CAPTION_HEIGHT, image.shape[1], 3), 24, np.uint8)
     for number, caption in enumerate(captions):
-        text = f"{title}  {caption}" if number == 0 else caption
         place = (6 + number * cells[0].shape[1], _CAPTION_HEIGHT - 7)
-        cv2.putText(strip, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (235, 235, 235), 1, cv2.LINE_AA)
+        cv2.putText(strip, caption, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (235, 235, 235), 1, cv2.LINE_AA)
     return np.concatenate([strip, image])
