@@ -145,6 +145,7 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "retarget-keeps-pose": "Leave pose out of --strength and --part",
     "sound-of-driver": "Another sound can be added to the result with ffmpeg",
     "keypoints-fitted": "Use --normalize on or off for another choice",
+    "own-size": "Use --size model to scale the clip instead",
     "pose-of-photograph": "Use --motion absolute to give it the driver's pose",
     "labels-of-another-model": "Give the clip the labels of the model with `fsv2v segment --table` and `--map`, or choose another --model",
     "model-makes-labels": "`fsv2v predict` uses such a model",

@@ -178,7 +178,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 @click.option(
     "--size", default="auto", show_default=True, metavar="auto|model|example|N",
     help="Height of the crop in the result: of the model's images, of the example's own pixels, or N pixels. auto: the example's, at most "
-    "1024, if it is clearly larger than the model's.",
+    "1024, if it is clearly larger than the model's. For a model without examples, model scales a driving clip that auto leaves as it is.",
 )  # fmt: skip
 @click.option(
     "--paste/--no-paste", default=None,

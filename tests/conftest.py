@@ -53,6 +53,7 @@ SLOW_PLACES = (
     "synthesize/test_film.py",
     "synthesize/test_kinds.py",
     "synthesize/test_motion.py",
+    "synthesize/test_own_size.py",
     "synthesize/test_placement.py",
     "synthesize/test_report.py",
     "synthesize/test_selection.py",

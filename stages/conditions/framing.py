@@ -84,11 +84,22 @@ def views(clip: Clip, track: Track, size: tuple[int, int], mode: Crop) -> list[V
     subject: crops around the head or the whole body. none: the whole image. auto: as subject, unless the crops are nearly the whole
     image, as in the clips of a dataset, and the image has the aspect ratio of `size`. Label maps have no subject and are never cropped.
     """
+    boxes = _crops(clip, track, size, mode)
+    return [View.scaled(clip.height, clip.width, *size)] * clip.num_frames if boxes is None else [View.crop(box, *size) for box in boxes]
+
+
+def shows_whole(clip: Clip, track: Track, size: tuple[int, int], mode: Crop) -> bool:
+    """Whether `views` shows whole images."""
+    return _crops(clip, track, size, mode) is None
+
+
+def _crops(clip: Clip, track: Track, size: tuple[int, int], mode: Crop) -> np.ndarray | None:
+    """The crops [T, 3] (left, top, height) of `views`; None for whole images."""
     boxes = track.crops(clip, size[1] / size[0])
-    whole = View.scaled(clip.height, clip.width, *size)
-    if boxes is None or mode == "none" or (mode == "auto" and _fill_image(boxes, clip) and not whole.squeezes):
-        return [whole] * clip.num_frames
-    return [View.crop(box, *size) for box in boxes]
+    if boxes is None or mode == "none":
+        return None
+    squeezes = View.scaled(clip.height, clip.width, *size).squeezes
+    return None if mode == "auto" and _fill_image(boxes, clip) and not squeezes else boxes
 
 
 def _fill_image(boxes: np.ndarray, clip: Clip) -> bool:
