@@ -130,8 +130,8 @@ class Rendering:
             () if start is None else squeeze_warnings(start, views(start, open_track(start, self._kind), size, options.crop)[-1])
         )
         self._keypoints = [example.sample.keypoints for example in self._examples]
-        if fitting.how != "none":
-            self.driving.fit_to(self._keypoints, proportions=fitting.how == "proportions")
+        if fitting.method != "none":
+            self.driving.fit_to(self._keypoints, proportions=fitting.method == "proportions")
         motion = options.motion_of(self._kind, placement, fitting)
         self._own_pose = motion != options.parsed_motion
         if not motion.unchanged:
@@ -198,7 +198,7 @@ class Rendering:
         return self._examples
 
     def frames_beyond(self) -> dict[str, list[int]]:
-        """The driving frames whose subject is beyond what the examples show, by the respect in which it is (`reach.RESPECTS`)."""
+        """The driving frames whose subject is beyond what the examples show, by the kind of deviation (a key of `reach.DEVIATIONS`)."""
         return self.driving.frames_beyond(reach.Reach(find(self._kind).pose, self._keypoints))
 
     def warnings(self) -> list[str]:
