@@ -89,7 +89,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     if not all(clip.has(layer) for clip in (driving, example) for layer in find(kind).layers):
         return "it is decided when the driving layer has been extracted"
     fitting = decide("auto", kind, [example], driving)
-    return f"{FITTED[fitting.how]}: {fitting.why}"
+    return f"{FITTED[fitting.method]}: {fitting.reason}"
 
 
 @command("synthesize", explain=_explain)

@@ -23,9 +23,9 @@ _CAPTION_HEIGHT = 22
 
 
 def contact_sheet(clip: Clip, path: str | Path, columns: int = 6, cell: int = 240) -> Path:
-    """Write a PNG with `columns` frames, evenly spaced in the clip: a row of frames, then for each layer a row with it drawn over them.
+    """Write a PNG of `columns` evenly spaced frames: a row of the frames, then for each layer a row with the layer drawn over them.
 
-    `cell` is the height of an image in pixels. A clip without frames is drawn on black.
+    `cell` is the height of an image in pixels. The layers of a clip without frames are drawn on black.
     """
     indices = evenly_spaced(clip.num_frames, columns)
     frames = [clip.frame(index) if clip.has("frames") else _black(clip) for index in indices]
@@ -85,14 +85,14 @@ def _caption(clip: Clip, index: int) -> str:
 
 
 class Timed(Protocol):
-    """What has frames with times, such as a clip."""
+    """Anything with frames that have times, such as a clip."""
 
     fps: Fraction
     timestamps: Timestamps | None
 
 
 def time_text(clip: Timed, index: int) -> str:
-    """The time of a frame for people, such as "1.24 s"."""
+    """The time of a frame as text, such as "1.24 s"."""
     seconds = clip.timestamps.seconds(index) if clip.timestamps else index / clip.fps
     return f"{float(seconds):.2f} s"
 

@@ -108,7 +108,7 @@ def _fill_image(boxes: np.ndarray, clip: Clip) -> bool:
 
 
 def examples_of(clip: Clip, kind: str, size: tuple[int, int], mode: Crop, max_count: int, span: slice = slice(None)) -> list[Example]:
-    """At most `max_count` examples, evenly spaced over the frames that show the subject. `span` selects a part of the clip.
+    """At most `max_count` examples of `size` (height, width), evenly spaced over the frames of `span` that show the subject.
 
     Raises InputError if `span` selects no frame, NoDetection if none of its frames shows the subject.
     """
@@ -125,7 +125,7 @@ def examples_of(clip: Clip, kind: str, size: tuple[int, int], mode: Crop, max_co
 
 
 def frame_of(samples: Sequence[Sample], device: torch.device) -> Frame:
-    """K samples of one size as one Frame of tensors [K, ...]; images are in [-1, 1]. A field that is None in a sample is None in it."""
+    """K samples of one size as one Frame of tensors [K, ...]; images are in [-1, 1]. A field that any sample lacks is None."""
     images, regions, appearance = (_stack_optional([getattr(s, name) for s in samples]) for name in ("image", "regions", "appearance"))
     semantics, keypoints = np.stack([sample.semantic for sample in samples]), np.stack([sample.keypoints for sample in samples])
     return Frame(

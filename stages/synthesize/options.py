@@ -96,7 +96,7 @@ class SynthesizeOptions:
         relative, unless the keypoints are not fitted."""
         if self.retarget and self.motion == "auto":
             return replace(self.parsed_motion, relative=frozenset(PARTS))
-        in_photograph = placement is not None and placement.pasted and fitting.how != "none"
+        in_photograph = placement is not None and placement.pasted and fitting.method != "none"
         own_pose = self.motion == "auto" and in_photograph and find(kind).expressive
         return self.parsed_motion.with_relative_pose() if own_pose else self.parsed_motion
 

@@ -137,8 +137,8 @@ class Rendering:
             self._squeezed = squeeze_warnings(start, start_view)
             self._resized += [] if model.config.few_shot else size_notes(start, start_view, size, "the frames")
         self._keypoints = [example.sample.keypoints for example in self._examples]
-        if fitting.how != "none":
-            self.driving.fit_to(self._keypoints, proportions=fitting.how == "proportions")
+        if fitting.method != "none":
+            self.driving.fit_to(self._keypoints, proportions=fitting.method == "proportions")
         motion = options.motion_of(self._kind, placement, fitting)
         self._own_pose = motion != options.parsed_motion
         if not motion.unchanged:
@@ -205,7 +205,7 @@ class Rendering:
         return self._examples
 
     def frames_beyond(self) -> dict[str, list[int]]:
-        """The driving frames whose subject is beyond what the examples show, by the respect in which it is (`reach.RESPECTS`)."""
+        """The driving frames whose subject is beyond what the examples show, by the kind of deviation (a key of `reach.DEVIATIONS`)."""
         return self.driving.frames_beyond(reach.Reach(find(self._kind).pose, self._keypoints))
 
     def warnings(self) -> list[str]:

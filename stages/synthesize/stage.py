@@ -122,8 +122,8 @@ def _producer(
     parameters["pictures"] = [clip.frames_digest() for clip in examples if clip.has("frames")]
     if start is not None:
         parameters["start"] = {"layers": layers_digest(start, kind), "images": start.frames_digest()}
-    if fitting.how == "place":
-        parameters["fitting"] = fitting.how
+    if fitting.method == "place":
+        parameters["fitting"] = fitting.method
     for name in ("compile", "device", "size", "paste", "strength", "part", "motion", *(() if options.retarget else ("retarget",))):
         del parameters[name]
     if options.note:

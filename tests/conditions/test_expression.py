@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from heads import lower_lips, project, with_irises
 
-from stages.conditions.expression import most_alike, with_expression
+from stages.conditions.expression import find_reference, with_expression
 from stages.conditions.head import AVERAGE_HEAD
 from stages.conditions.landmarks import eye_distance
 from stages.conditions.motion import Motion
@@ -82,7 +82,7 @@ def test_the_gaze_is_measured_from_where_each_looks_most_of_the_time():
 def test_frames_are_alike_by_their_expression_and_not_by_the_place_of_the_face():
     film = with_irises([project(opened(by), turn=(0, 20 * (by == 0), 0), size=50) for by in (0.2, 0.1, 0)])
     driver = with_irises([project(opened(by), size=90, place=(10, 200)) for by in (0.3, 0.1, 0.4, 0.5)])
-    own, weights = most_alike(film, driver)
+    own, weights = find_reference(film, driver)
     assert own == 1 and weights.argmax() == 1 and weights.sum() == pytest.approx(1)
 
 
