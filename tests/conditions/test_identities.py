@@ -87,7 +87,7 @@ def test_specks_belong_to_the_largest_piece_of_their_label_and_void_to_none():
     assert np.unique(empty).tolist() == [VOID]
 
 
-# instance ids of the clip
+# Instance ids of a clip
 
 
 def keys_of_cars(*cars: tuple[int, Box]) -> np.ndarray:
