@@ -23,7 +23,7 @@ MAX_SIDE = 1024
 WORTHWHILE = 1.25
 """With the size `auto`, a crop is shown at the model's size unless it is higher than the model's images by this factor."""
 CROPPED_SHARE = 0.9
-"""A view that shows at least this share of the image, in both directions, is not pasted."""
+"""A view that shows at least this share of the image, in both directions, is not pasted, unless it is scaled down to MAX_SIDE."""
 MAX_PHOTOGRAPH = 4096
 """Longest side of a pasted photograph, in pixels. Larger photographs are scaled down, because few video players decode larger videos."""
 MIN_EDGE = 0.03
@@ -41,13 +41,13 @@ class Placement:
 
 
 def decide_placement(first: Example, size: Size, *, paste: bool, film: bool = False) -> Placement | None:
-    """The placement of results that show the first example. If `paste` is set, they are pasted, provided that the example is cropped;
-    into a film always.
+    """The placement of results that show the first example. If `paste` is set, they are pasted, provided that the example is cropped or
+    would be scaled down; into a film always.
 
     None if the results are images of the model's size that are not pasted.
     """
     model, native = first.view, first.view.height / _scale(first.view)
-    pasted = film or (paste and _is_cropped(first))
+    pasted = film or (paste and (_is_cropped(first) or (size == "auto" and native > MAX_SIDE)))
     if size == "auto":
         height = model.height if native < WORTHWHILE * model.height and not pasted else min(native, MAX_SIDE)
     else:

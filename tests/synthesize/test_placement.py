@@ -269,6 +269,17 @@ def test_a_photograph_that_is_larger_than_players_show_is_made_smaller(model, ph
     assert np.abs(frames - small)[:, 30:90, 40:100].mean() > 5, "the head"
 
 
+def test_a_photograph_that_the_head_fills_keeps_its_resolution(model, make_photograph, driver, tmp_path, monkeypatch):
+    """Only the head is limited to MAX_SIDE. A smaller photograph is made as a crop."""
+    filled, options = make_photograph(300, 300, 200, "filled"), replace(OPTIONS, crop="none")
+    small = synthesize([filled], driver, model, tmp_path / "small.clip", options)
+    assert small.placement is not None and not small.placement.pasted
+    monkeypatch.setattr(placement, "MAX_SIDE", 150)
+    large = synthesize([filled], driver, model, tmp_path / "large.clip", options)
+    assert large.placement is not None and large.placement.pasted and large.placement.height == 150
+    assert frames_of(tmp_path / "large.clip").shape[1:] == (300, 300, 3)
+
+
 def test_several_photographs_are_not_pasted_unless_asked(model, photograph, make_photograph, driver, tmp_path):
     """Asked for, it is the first that moves."""
     other = make_photograph(320, 260, 180, "other")
