@@ -32,7 +32,7 @@ class Prepared(NamedTuple):
     driving: Clip
     model: Model
     start: Clip | None
-    pictures: dict[str, Clip]
+    appearance_images: dict[str, Clip]
     """Path in the option `appearance` -> clip of that picture."""
     others: list[tuple[Clip, Clip]]
     """(example clip, driving clip) of each further subject of the photograph."""
@@ -82,7 +82,7 @@ class Inputs:
         kind = model.config.kind
         if kind not in self._shared:
             self._shared[kind] = self.open_shared(kind, subjects)
-        shown, start, pictures = self._shared[kind]
+        shown, start, appearance_images = self._shared[kind]
         first = with_layer(first, kind, temporary, **self._detector)
         opened = {_identity(drivings[0]): first}
         for one in drivings:
@@ -90,7 +90,7 @@ class Inputs:
                 opened[_identity(one)] = with_layer(self._drive(one, temporary), kind, temporary, **self._detector)
         drives = [opened[_identity(one)] for one in drivings]
         others = [(clips[0], moves) for clips, moves in zip(shown[1:], drives[1:], strict=True) if clips]
-        return Prepared(shown[0], first, model, start, pictures, others)
+        return Prepared(shown[0], first, model, start, appearance_images, others)
 
     def _drive(self, source: Source, temporary: TemporaryClips) -> Clip:
         """The driving clip, or the requested part of it. If a layer has to be extracted for a preview, only a few of its frames."""
@@ -116,7 +116,7 @@ class Inputs:
         return self._models[name]
 
     def open_shared(self, kind: str, subjects: Sequence[Subject]) -> tuple[list[list[Clip]], Clip | None, dict[str, Clip]]:
-        """The examples of each subject, the start and the pictures of the appearance, all with the driving layer."""
+        """The examples of each subject, the start and the images of the appearance, all with the driving layer."""
 
         def open_with_layer(source: Source) -> Clip:
             return with_layer(driving_clip(source, self._temporary, fps=self._fps), kind, self._temporary, **self._detector)
@@ -127,7 +127,7 @@ class Inputs:
             return examples_with_layer(self._examples, kind, self._temporary, subject=subject, **self._detector)
 
         start = None if self._start is None else open_with_layer(self._start)
-        return [*map(examples_of, subjects)], start, {name: open_with_layer(name) for name in self._choices.pictures}
+        return [*map(examples_of, subjects)], start, {name: open_with_layer(name) for name in self._choices.images}
 
 
 def prepare(examples: Examples, driving: Source | Sequence[Source], temporary: TemporaryClips, **settings: Any) -> Prepared:

@@ -21,7 +21,7 @@ from stages.models import load_model, save_model
 from stages.networks.common.config import GeneratorConfig
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator
-from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.inference import InferenceOptions, Renderer
 from stages.networks.common.objective import LossWeights, Target, generator_losses
 from stages.networks.families import as_family, build
 from stages.networks.fewshot.config import PRESETS
@@ -243,7 +243,7 @@ def test_frames_are_in_range_and_every_weight_has_a_gradient(method: str):
     synthesis = network.synthesize(code, driving(body(3), body(4)))
     assert synthesis.frame.shape == (2, 3, HEIGHT, WIDTH) and synthesis.frame.abs().max() <= 1
     assert synthesis.shares is not None
-    assert synthesis.shares.tolist() == [[1, 0, 0]] * 2 and network.choose(code, [1]).examples.required_image.shape[1] == 1
+    assert synthesis.shares.tolist() == [[1, 0, 0]] * 2 and network.select_examples(code, [1]).examples.required_image.shape[1] == 1
     ((synthesis.frame - image(2)) ** 2).sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 and p.grad.isfinite().all() for p in network.parameters())
 
@@ -261,7 +261,7 @@ def test_a_saved_rival_is_loaded_and_rendered_by_its_own_family(method: str, tmp
     save_model(tmp_path / "rival.safetensors", network.state_dict(), config(method), {"step": 0})
     model = load_model(tmp_path / "rival.safetensors")
     assert type(model.generator) is type(network) and model.config.family == method
-    renderer, again = Renderer(model.generator, Speed("fp32")), driving(body(1))
+    renderer, again = Renderer(model.generator, InferenceOptions("fp32")), driving(body(1))
     ours, past = renderer.step(renderer.encode_examples(person), again)
     with torch.no_grad():
         theirs, _ = network.step(network.encode_examples(person), again)
