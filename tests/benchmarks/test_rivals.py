@@ -279,7 +279,7 @@ def test_the_loss_of_a_warp_without_a_mask_has_no_mask_term():
     synthesis = network.synthesize(network.encode_examples(example(person)), driving(person))
     target = Target(replace(driving(person), image=image()), example(person))
     terms = generator_losses(
-        synthesis, target, LossWeights(), None, None, import_module("stages.networks.common.discriminator_inputs").Past([], [], [])
+        synthesis, target, LossWeights(), None, None, import_module("stages.networks.common.discriminator_inputs").History([], [], [])
     )
     assert set(terms) == {"l1", "raw", "warp", "keypoint"}
 
