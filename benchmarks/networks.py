@@ -28,7 +28,7 @@ from measuring import report
 from torch import Tensor
 
 from stages.networks.common.frame import Frame
-from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.inference import InferenceOptions, Renderer
 from stages.networks.fewshot.attention import Attention, Memory
 from stages.networks.fewshot.config import PRESETS, FewShotConfig
 from stages.networks.fewshot.generator import FewShotGenerator
@@ -86,7 +86,7 @@ def median_seconds(action: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
-def time_fast(config: FewShotConfig, count: int, speed: Speed, repeats: int) -> float:
+def time_fast(config: FewShotConfig, count: int, speed: InferenceOptions, repeats: int) -> float:
     """Seconds per frame of the fast form with `count` examples."""
     examples, driving, past = make_frames(config, count)
     renderer = Renderer(make_generator(config), speed)
@@ -114,10 +114,10 @@ def measure_frames(config: FewShotConfig, repeats: int) -> tuple[list[Row], Goal
             slow = time_straightforward(compact, count, repeats)
             rows.append({"what": f"{name}: straightforward, compact", "seconds": slow, "ratio": base / slow})
         for precision in ("fp32", "auto"):
-            fast = time_fast(variant, count, Speed(precision), repeats)
+            fast = time_fast(variant, count, InferenceOptions(precision), repeats)
             rows.append({"what": f"{name}: {precision}", "seconds": fast, "ratio": base / fast})
         goals[name] = (base / fast, goal, base / fast >= goal)
-    few, many = (time_fast(compact, count, Speed(), max(repeats, 7)) for count in (2, 16))
+    few, many = (time_fast(compact, count, InferenceOptions(), max(repeats, 7)) for count in (2, 16))
     rows.append({"what": "compact, K = 2", "seconds": few, "ratio": 1.0})
     rows.append({"what": "compact, K = 16", "seconds": many, "ratio": few / many})
     goals["compact, seconds of K = 16 relative to K = 2 (at most)"] = (many / few, MANY_EXAMPLES_GOAL, many / few <= MANY_EXAMPLES_GOAL)

@@ -20,14 +20,14 @@ from measuring import report
 
 import fsv2v
 from stages.export.check import SampleInput, frame_arrays, run_network, select_inputs
-from stages.networks.common.inference import Precision, Renderer, Speed
+from stages.networks.common.inference import InferenceOptions, Precision, Renderer
 from stages.networks.fewshot.generator import FewShotGenerator
 
 WORTHWHILE = 1.2
 
 
 def torch_step(model: fsv2v.Model, sample: SampleInput, precision: Precision) -> Callable[[], object]:
-    renderer = Renderer(model.generator, Speed(precision))
+    renderer = Renderer(model.generator, InferenceOptions(precision))
     code, (past, driving, _) = renderer.encode_examples(sample.examples), sample.frames
     return lambda: renderer.step(code, driving, past)
 

@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from stages.compute.allocator import keep_freed_memory
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator
-from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.inference import InferenceOptions, Renderer
 from stages.networks.vid2vid import PRESETS, Vid2Vid, Vid2VidConfig
 
 GOAL = 1.8
@@ -39,7 +39,7 @@ def main() -> None:
     keep_freed_memory()
     rows, goals = [], {}
     for name, network in networks.items():
-        fast = measure(Renderer(network.float(), Speed("bf16")), driving[name], options.frames)
+        fast = measure(Renderer(network.float(), InferenceOptions("bf16")), driving[name], options.frames)
         row: dict[str, float | str] = {
             "preset": name,
             "millions": sum(p.numel() for p in network.parameters()) / 1e6,

@@ -34,7 +34,7 @@ class Prepared(NamedTuple):
     model: Model
     start: Clip | None
     """Real frames that precede the first result."""
-    pictures: dict[str, Clip]
+    appearance_images: dict[str, Clip]
     """Path in the option `appearance` -> clip of that picture."""
     others: list[tuple[Clip, Clip]]
     """(example clip, driving clip) of each further subject of the photograph."""
@@ -84,7 +84,7 @@ class Inputs:
         kind = model.config.kind
         if kind not in self._shared:
             self._shared[kind] = self.open_shared(kind, subjects)
-        examples, start, pictures = self._shared[kind]
+        examples, start, appearance_images = self._shared[kind]
         first = with_layer(first, kind, temporary, **self._detector)
         opened = {_identity(sources[0]): first}
         for source in sources:
@@ -92,7 +92,7 @@ class Inputs:
                 opened[_identity(source)] = with_layer(self._open_driving(source, temporary), kind, temporary, **self._detector)
         drivers = [opened[_identity(source)] for source in sources]
         others = [(clips[0], driver) for clips, driver in zip(examples[1:], drivers[1:], strict=True) if clips]
-        return Prepared(examples[0], first, model, start, pictures, others)
+        return Prepared(examples[0], first, model, start, appearance_images, others)
 
     def _open_driving(self, source: Source, temporary: TemporaryClips) -> Clip:
         """The driving clip, or the requested part of it; only a few of its frames if a layer has to be extracted for a preview."""
@@ -118,7 +118,7 @@ class Inputs:
         return self._models[name]
 
     def open_shared(self, kind: str, subjects: Sequence[Subject]) -> tuple[list[list[Clip]], Clip | None, dict[str, Clip]]:
-        """The examples of each subject, the start and the pictures of the appearance, all with the driving layer."""
+        """The examples of each subject, the start and the images of the appearance, all with the driving layer."""
 
         def open_with_layer(source: Source) -> Clip:
             return with_layer(driving_clip(source, self._temporary, fps=self._fps), kind, self._temporary, **self._detector)
@@ -129,7 +129,7 @@ class Inputs:
             return examples_with_layer(self._examples, kind, self._temporary, subject=subject, **self._detector)
 
         start = None if self._start is None else open_with_layer(self._start)
-        return [*map(examples_of, subjects)], start, {name: open_with_layer(name) for name in self._choices.pictures}
+        return [*map(examples_of, subjects)], start, {name: open_with_layer(name) for name in self._choices.images}
 
 
 def prepare(examples: Examples, driving: Source | Sequence[Source], temporary: TemporaryClips, **settings: Any) -> Prepared:

@@ -237,7 +237,7 @@ def _shared_arguments(ready: Prepared, options: SynthesizeOptions, reporter: Rep
     def perceptual() -> PerceptualDistance | None:
         return open_distance(choose_perceptual_for(ready.model, reporter), choose_device(options.device))
 
-    return {"start": ready.start, "pictures": ready.pictures, "others": ready.others, "perceptual": perceptual}
+    return {"start": ready.start, "appearance_images": ready.appearance_images, "others": ready.others, "perceptual": perceptual}
 
 
 def finetune(

@@ -51,7 +51,7 @@ def train(data: Path, config: TrainConfig, steps: int, out: Path) -> Path:
         return out
     torch.manual_seed(0)
     network = DenseNet(DenseConfig(config.generator.semantic_channels, stride=2, width=96))
-    network.start_from(load_file(registry.path(WEIGHTS)))
+    network.initialise_from(load_file(registry.path(WEIGHTS)))
     dataset, plain = Dataset(data, "segment", "train"), replace(config, seed=0)
     state = out.with_suffix(".state")
     if not state.exists() or json.loads(out.with_suffix(".json").read_text()) != wanted:

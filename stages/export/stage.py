@@ -66,7 +66,7 @@ def export(model: Model, out: Path, options: ExportOptions, *, overwrite: bool =
     installed), ParametersDiffer (`out` contains something else), and Fsv2vError if the frames differ.
     """
     generator = _require_few_shot(model)
-    settings = {**asdict(options), "model": model.sha256, **model.config.recorded(), "opset": OPSET}
+    settings = {**asdict(options), "model": model.sha256, **model.config.key_entries(), "opset": OPSET}
     with exclusive_lock(out):
         if (finished := _find_finished(out, settings, overwrite)) is not None:
             return finished

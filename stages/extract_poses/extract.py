@@ -17,7 +17,7 @@ from stages.extract_poses import rules
 from stages.runner import Outcome
 from stages.tables.skeletons import SIZES, boxes_of
 from stages.tracking.interpolation import fill_gaps
-from stages.tracking.smoothing import Tracked, smooth_tracks
+from stages.tracking.smoothing import TrackedFrame, smooth_tracks
 from stages.tracking.tracker import Detections, Detector, detect_in_frames, follow, parse_choice
 
 Boxes = NDArray[np.float32]
@@ -77,7 +77,7 @@ def _parameters(options: PoseOptions) -> dict[str, Any]:
     return {"person": parse_choice(options.person), "smoothing": float(options.smoothing), "drop": sorted(set(options.drop))}
 
 
-def _track_people(clip: Clip, backend: Backend[Detector], options: PoseOptions) -> Iterator[Tracked[Boxes]]:
+def _track_people(clip: Clip, backend: Backend[Detector], options: PoseOptions) -> Iterator[TrackedFrame[Boxes]]:
     """The chosen people in each frame: tracked, with short gaps filled, and smoothed."""
     fps = float(clip.fps)
     detect = backend.open_for(options.person, options.device)
@@ -90,7 +90,7 @@ def _track_people(clip: Clip, backend: Backend[Detector], options: PoseOptions) 
     return smooth_tracks(fill_gaps(chosen, fps), fps, options.smoothing)
 
 
-def _arrays(frames: list[Tracked[Boxes]]) -> dict[str, NDArray[Any]]:
+def _arrays(frames: list[TrackedFrame[Boxes]]) -> dict[str, NDArray[Any]]:
     """The arrays of the layer. Their second axis has the largest number of people in a frame."""
     persons = max(len(frame.points) for frame in frames)
     points = np.zeros((len(frames), persons, *frames[0].points.shape[1:]), np.float32)

@@ -1,4 +1,4 @@
-"""A look at a synthesis before it is made: some of its frames on one sheet, beside what drives them and the example."""
+"""The preview of a synthesis: some of its frames on one sheet, with their driving frames and the example."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from stages.synthesize.rendering import Rendering
 from stages.synthesize.scene import Scene
 
 FRAMES, COLUMNS = 10, 5
-"""Number of frames on a sheet, and in each of its lines."""
+"""Number of frames on a sheet, and in each of its rows."""
 CELL = 360
 """Height of a picture on the sheet, in pixels."""
 MARK = "fsv2v: preview of a synthesis"
@@ -31,7 +31,7 @@ Picture = NDArray[np.uint8]
 
 
 def require_sheet(out: Path) -> None:
-    """Raises UsageError for a name that is no PNG, ParametersDiffer for a file that is no sheet of this kind."""
+    """Raises UsageError for a name that does not end in .png, ParametersDiffer for an existing file that is not such a sheet."""
     if out.suffix.lower() != ".png":
         raise UsageError(f"{out} cannot be a preview", hint="End its name in .png")
     require_marker(out, MARK.encode(), "preview of a synthesis")
@@ -47,7 +47,7 @@ def write_preview(scene: Scene, out: Path, started: float) -> Outcome:
     first, warnings, notes = scene.first, scene.warnings(), scene.notes()
     chosen = evenly_spaced(first.driving.num_frames, FRAMES)
     for rendering in scene.renderings:
-        rendering.driving.show_only(chosen)
+        rendering.driving.use_only(chosen)
     frames = list(scene.frames())
     note = note_of("synthesize", {"note": first.options.note, "placement": {"pasted": first.pasted}, "compare": True})
     write_atomically(out, _png(_sheet(first, chosen, frames), "" if note is None else note.xmp))
@@ -56,7 +56,7 @@ def write_preview(scene: Scene, out: Path, started: float) -> Outcome:
 
 
 def _sheet(rendering: Rendering, chosen: Sequence[int], made: Sequence[Picture]) -> Picture:
-    """Lines of driving frames with the results below them. At the left are the driving layer of the example, drawn, and the example."""
+    """Rows of driving frames with the results below them. On the left are the driving layer of the example, drawn, and the example."""
     driving, count = rendering.driving, len(chosen)
     pictures = [scale_to_height(picture, CELL) for picture in (*_driving_pictures(rendering, chosen), *made, *_example(rendering))]
     width = max(picture.shape[1] for picture in pictures)
@@ -95,13 +95,13 @@ def _example(rendering: Rendering) -> list[Picture]:
 
 
 def _centred(image: Picture, width: int) -> Picture:
-    """The image on black of this width."""
+    """The image, centred on black of this width."""
     left = (width - image.shape[1]) // 2
     return np.pad(image, ((0, 0), (left, width - image.shape[1] - left), (0, 0)))
 
 
 def _png(sheet: Picture, xmp: str) -> bytes:
-    """The sheet as a PNG that says what it is, and in XMP that it is synthetic, if there is such a note."""
+    """The sheet as a PNG that says what it is, and that it is synthetic: `xmp`, unless it is empty."""
     about, data = PngInfo(), io.BytesIO()
     about.add_text("Software", MARK)
     if xmp:

@@ -21,9 +21,9 @@ from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View
 from stages.models import load_model, save_model
-from stages.networks.common.discriminator_inputs import Past as History
+from stages.networks.common.discriminator_inputs import History
 from stages.networks.common.frame import Frame
-from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.inference import InferenceOptions, Renderer
 from stages.networks.common.objective import LossWeights, Target
 from stages.networks.families import find
 from stages.networks.pix2pixhd.config import Pix2PixHDConfig
@@ -207,7 +207,7 @@ def test_a_saved_covst_is_loaded_and_its_fast_form_renders_the_same_video(tmp_pa
     network = build_network()
     save_model(tmp_path / "rival.safetensors", network.state_dict(), tiny_config(), {"step": 0})
     assert load_model(tmp_path / "rival.safetensors").config == tiny_config()
-    renderer = Renderer(network, Speed("fp32"))
+    renderer = Renderer(network, InferenceOptions("fp32"))
     fast_past: Frame | None = None
     exact_past: Frame | None = None
     for t in range(3):

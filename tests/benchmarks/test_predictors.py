@@ -15,10 +15,10 @@ from by_loops import convlstm_step, convolve, max_pool, upsample
 from torch import Tensor
 
 from stages.models import load_model, save_model
-from stages.networks.common.discriminator_inputs import Past as History
+from stages.networks.common.discriminator_inputs import History
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator, Synthesis
-from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.inference import InferenceOptions, Renderer
 from stages.networks.common.objective import LossWeights, Target
 from stages.networks.families import find
 
@@ -246,7 +246,7 @@ def test_a_saved_predictor_is_loaded_and_its_fast_form_predicts_the_same(method:
     save_model(tmp_path / "rival.safetensors", network.state_dict(), tiny_config(method), {"step": 0})
     model = load_model(tmp_path / "rival.safetensors")
     assert type(model.generator) is type(network) and model.config == tiny_config(method)
-    renderer = Renderer(network, Speed("fp32"))
+    renderer = Renderer(network, InferenceOptions("fp32"))
     fast_past: Frame | None = None
     exact_past: Frame | None = None
     for t in range(5):

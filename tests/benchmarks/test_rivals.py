@@ -21,7 +21,7 @@ from stages.models import load_model, save_model
 from stages.networks.common.config import GeneratorConfig
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator
-from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.inference import InferenceOptions, Renderer
 from stages.networks.common.objective import LossWeights, Target, generator_losses
 from stages.networks.families import as_family, build
 from stages.networks.fewshot.config import PRESETS
@@ -246,7 +246,7 @@ def test_frames_are_in_range_and_every_weight_has_a_gradient(method: str):
     synthesis = network.synthesize(code, driving(body(3), body(4)))
     assert synthesis.frame.shape == (2, 3, HEIGHT, WIDTH) and synthesis.frame.abs().max() <= 1
     assert synthesis.shares is not None
-    assert synthesis.shares.tolist() == [[1, 0, 0]] * 2 and network.choose(code, [1]).examples.required_image.shape[1] == 1
+    assert synthesis.shares.tolist() == [[1, 0, 0]] * 2 and network.select_examples(code, [1]).examples.required_image.shape[1] == 1
     ((synthesis.frame - image(2)) ** 2).sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 and p.grad.isfinite().all() for p in network.parameters())
 
@@ -264,7 +264,7 @@ def test_a_saved_rival_is_loaded_and_rendered_by_its_own_family(method: str, tmp
     save_model(tmp_path / "rival.safetensors", network.state_dict(), config(method), {"step": 0})
     model = load_model(tmp_path / "rival.safetensors")
     assert type(model.generator) is type(network) and model.config.family == method
-    renderer, frame = Renderer(model.generator, Speed("fp32")), driving(body(1))
+    renderer, frame = Renderer(model.generator, InferenceOptions("fp32")), driving(body(1))
     fast, past = renderer.step(renderer.encode_examples(person), frame)
     with torch.no_grad():
         exact, _ = network.step(network.encode_examples(person), frame)
@@ -282,7 +282,7 @@ def test_the_loss_of_a_warp_without_a_mask_has_no_mask_term():
     synthesis = network.synthesize(network.encode_examples(example(person)), driving(person))
     target = Target(replace(driving(person), image=image()), example(person))
     terms = generator_losses(
-        synthesis, target, LossWeights(), None, None, import_module("stages.networks.common.discriminator_inputs").Past([], [], [])
+        synthesis, target, LossWeights(), None, None, import_module("stages.networks.common.discriminator_inputs").History([], [], [])
     )
     assert set(terms) == {"l1", "raw", "warp", "keypoint"}
 

@@ -29,7 +29,7 @@ from stages.networks.pix2pixhd.config import Pix2PixHDConfig
 from stages.networks.pix2pixhd.generator import Pix2PixHD
 from stages.synthesize import Outcome, ReportRequest, SynthesizeOptions, placement, rendering, synthesize
 from stages.synthesize.canvas import Canvas, Plate
-from stages.synthesize.placement import fading
+from stages.synthesize.placement import soft_mask
 
 OPTIONS = SynthesizeOptions(device="cpu", crop="subject", precision="fp32")
 CROP = replace(OPTIONS, size="model")
@@ -163,7 +163,7 @@ def test_a_warp_is_the_example_itself_where_the_window_is_closed():
 def test_a_window_falls_beside_the_subject_except_where_the_photograph_ends():
     mask = np.zeros((40, 40), np.uint8)
     mask[15:40, 15:25] = 1
-    window = fading(mask, (False, False, False, True), edge=0.25)
+    window = soft_mask(mask, (False, False, False, True), edge=0.25)
     assert (window[mask.astype(bool)] == 1).all(), "the subject is cut by the photograph's lower border, and moves there"
     assert (window[:5] == 0).all() and (window[:, :5] == 0).all() and (window[:, 35:] == 0).all()
     assert (np.diff(window[20, :16]) >= 0).all() and window[20, 10] == pytest.approx(0.5)
@@ -172,7 +172,7 @@ def test_a_window_falls_beside_the_subject_except_where_the_photograph_ends():
 def test_a_subject_at_a_border_that_is_no_end_of_the_photograph_fades_towards_it():
     mask = np.zeros((100, 100), np.uint8)
     mask[:, 40:] = 1
-    window = fading(mask, (False, True, False, True), edge=0.25)
+    window = soft_mask(mask, (False, True, False, True), edge=0.25)
     assert (window[:, -1] == 0).all() and (window[:, 97:] < 1).all() and (window[:, 45:90] == 1).all()
 
 

@@ -38,7 +38,7 @@ class Animator(Generator):
         assert examples is not None
         return ExampleCode(examples, [], examples.required_image.new_zeros(*examples.required_image.shape[:2], 0, 1, 1), None, None, None)
 
-    def choose(self, code: ExampleCode, indices: Sequence[int]) -> ExampleCode:
+    def select_examples(self, code: ExampleCode, indices: Sequence[int]) -> ExampleCode:
         kept = list(indices)
         return replace(code, examples=code.examples.map(lambda x: x[:, kept]), values=code.values[:, kept])
 

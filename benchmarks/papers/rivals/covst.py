@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.flow.warp import warp
-from stages.networks.common.discriminator_inputs import Past as History
+from stages.networks.common.discriminator_inputs import History
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Synthesis
 from stages.networks.common.objective import Discriminators, LossWeights, PerceptualDistance, Target

@@ -13,7 +13,7 @@ from stages.conditions.landmarks import IRIS_POINTS, LANDMARKS
 from stages.extract_sketch.faces import FACE_POINTS, Detector, Face, box_of_points
 from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
 from stages.tables.mesh68 import IRISES, mesh_to_68
-from stages.tracking.multi_person import FACE_TILES, Crowd
+from stages.tracking.multi_person import FACE_TILES, CrowdDetector
 from stages.tracking.tracker import point_distance
 
 WEIGHTS = "face_landmarker.task"
@@ -106,7 +106,7 @@ def _open_many(device: str) -> Detector:
     from weights import registry
 
     weights = str(registry.path(WEIGHTS))
-    return Crowd(MediapipeFaces(weights, "image"), lambda: MediapipeFaces(weights, "follower"), FACE_TILES)
+    return CrowdDetector(MediapipeFaces(weights, "image"), lambda: MediapipeFaces(weights, "follower"), FACE_TILES)
 
 
 BACKEND = Backend(

@@ -119,7 +119,7 @@ class FewShotGenerator(Generator):
             no_features = examples.required_image.new_zeros(batch, count, 0, 1, 1)
             return self._with_appearance(ExampleCode(examples, [], no_features, None, None, None))
         images, labels = examples.required_image.flatten(0, 1), examples.semantic.flatten(0, 1)
-        values, pooled = self.example_encoder.before(images.to(labels.dtype), labels)
+        values, pooled = self.example_encoder.before_attention(images.to(labels.dtype), labels)
         values, pooled = values.unflatten(0, (batch, count)), [p.unflatten(0, (batch, count)) for p in pooled]
         code = ExampleCode(examples, pooled, values, None, None, None)
         if count == 1:
@@ -127,8 +127,8 @@ class FewShotGenerator(Generator):
         keys = self.attention.key(labels).unflatten(0, (batch, count))
         return replace(code, keys=keys, memory=self.attention.memorise(keys, values))
 
-    def choose(self, code: ExampleCode, indices: Sequence[int]) -> ExampleCode:
-        """As `Generator.choose`. No example is encoded again; only compact bases are extracted again."""
+    def select_examples(self, code: ExampleCode, indices: Sequence[int]) -> ExampleCode:
+        """As `Generator.select_examples`. No example is encoded again; only compact bases are extracted again."""
         chosen = list(indices)
         part = replace(
             code, examples=code.examples.map(lambda x: x[:, chosen]), pooled=[p[:, chosen] for p in code.pooled],
@@ -160,8 +160,8 @@ class FewShotGenerator(Generator):
             frame, raw, example, example_mask, previous, previous_mask, appearance.attention, appearance.shares, appearance.chosen_example
         )
 
-    def move(self, examples: Frame, driving: Frame) -> Synthesis:
-        """As `Generator.move`: the frame and h_t are the warped example, or the blend of all. K is 1 unless `warp_all` is on."""
+    def warp_examples(self, examples: Frame, driving: Frame) -> Synthesis:
+        """As `Generator.warp_examples`: the frame and h_t are the warped example, or the blend of all. K is 1 unless `warp_all` is on."""
         network = self.flow if self.example_flow is None else self.example_flow
         sources, count = network(driving, examples), examples.required_image.shape[1]
         warped = sources.select(0) if count == 1 else sources.blend(count)
@@ -171,7 +171,7 @@ class FewShotGenerator(Generator):
             warped.image, warped.image, warped, torch.sigmoid(warped.mask), None, None, shares[..., None, None], shares, chosen_example
         )
 
-    def begin_windows(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    def initial_window_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """If the previous frame has its own flow network, it starts with the weights of the example's flow network."""
         if self.example_flow is None:
             return state
@@ -197,7 +197,7 @@ class FewShotGenerator(Generator):
         example = code.examples.map(lambda x: x[rows, chosen_example])
         if self.config.method == "spade":
             return Appearance([], q, example, attention)
-        bottleneck, after = self.example_encoder.after(q)
+        bottleneck, after = self.example_encoder.after_attention(q)
         features = [torch.einsum("bkc,bk->bc", p, shares.to(p.dtype)) for p in code.pooled] + after
         weights = [generate(features[level]) for level, generate in enumerate(self.weight_generator)]
         return Appearance(weights, bottleneck, example, attention)

@@ -145,7 +145,7 @@ class CoarseScale(Scale):
 
 
 class FineScale(Scale):
-    """G_s, a finer scale. It has twice the size of the next coarser scale and adds its features to its own."""
+    """G_s, a finer scale. It has twice the size of the next coarser scale, and adds that scale's features to its own."""
 
     def __init__(self, config: Vid2VidConfig, level: int) -> None:
         super().__init__()
@@ -200,7 +200,7 @@ class Vid2Vid(Generator):
     def encode_examples(self, examples: Frame | None) -> Code:
         return Code(examples)
 
-    def choose(self, code: Code, indices: object) -> Code:
+    def select_examples(self, code: Code, indices: object) -> Code:
         return code
 
     def finest(self, height: int) -> int:
@@ -240,7 +240,7 @@ class Vid2Vid(Generator):
         features = self.encoder(smallest.to(frame.semantic.dtype)).float()
         return region_means(F.interpolate(features, frame.image.shape[-2:]), frame.regions)
 
-    def learn_finest(self, height: int | None) -> None:
+    def set_trainable_scale(self, height: int | None) -> None:
         if self.encoder is not None:
             self.encoder.requires_grad_(height is None or self.finest(height) == 0)
         for level, scale in enumerate(self.scales):
