@@ -28,7 +28,7 @@ from stages.tracking.interpolation import fill_gaps
 from stages.tracking.smoothing import smooth_tracks
 from stages.tracking.tracker import Detections, Subject, box_of_points, follow
 
-GOAL_OF_BARE, GOAL_OF_JOBS, GOAL_OF_TRACKING = 0.9, 1.7, 2.0
+BACKEND_GOAL, JOBS_GOAL, TRACKING_GOAL = 0.9, 1.7, 2.0
 
 
 @dataclass(frozen=True)
@@ -160,9 +160,9 @@ def main() -> None:
     cost = {persons: sum(time_tracking(persons)) for persons in (1, 4)}
     rows += [{"what": f"tracking and drawing {persons}", "ms per frame": value} for persons, value in cost.items()]
     goals = {
-        f"{extractor.command} relative to the bare backend": (bare / stage, GOAL_OF_BARE, bare / stage >= GOAL_OF_BARE),
-        "--jobs 2 relative to --jobs 1": (one / two, GOAL_OF_JOBS, one / two >= GOAL_OF_JOBS),
-        "ms to track and draw one person": (cost[1], GOAL_OF_TRACKING, cost[1] < GOAL_OF_TRACKING),
+        f"{extractor.command} relative to the bare backend": (bare / stage, BACKEND_GOAL, bare / stage >= BACKEND_GOAL),
+        "--jobs 2 relative to --jobs 1": (one / two, JOBS_GOAL, one / two >= JOBS_GOAL),
+        "ms to track and draw one person": (cost[1], TRACKING_GOAL, cost[1] < TRACKING_GOAL),
     }
     report("extract_speed", rows, goals)
 

@@ -33,14 +33,14 @@ Window = tuple[DatasetClip, list[int]]
 
 def windows_of(data: Path, kind: str, packed: Path, count: int, frames: int) -> list[Window]:
     """Random windows of the packed clips of a dataset."""
-    draw, rows = np.random.default_rng(0), read_index(data)
+    rng, rows = np.random.default_rng(0), read_index(data)
     candidates = [row for row in rows if row["num_frames"] >= frames and "crops" not in row]
-    chosen = [candidates[draw.integers(len(candidates))] for _ in range(count)]
+    chosen = [candidates[rng.integers(len(candidates))] for _ in range(count)]
     clips = {row["id"]: DatasetClip(packed, {**row, "clip": _pack(data / row["clip"], packed)}, kind) for row in chosen}
     windows = []
     for row in chosen:
         clip = clips[row["id"]]
-        start = int(draw.integers(max(1, len(clip.usable) - frames + 1)))
+        start = int(rng.integers(max(1, len(clip.usable) - frames + 1)))
         windows.append((clip, clip.usable[start : start + frames]))
     return windows
 
@@ -62,8 +62,8 @@ def speeds(methods: dict[str, Callable[[], object]], frames: int) -> dict[str, f
 
 def reading_methods(windows: list[Window]) -> dict[str, Callable[[], object]]:
     height, width = windows[0][0].shape
-    draw = np.random.default_rng(0)
-    view, colours = draw_view(draw, (height, width), height, width, 1.0), draw_colours(draw, 1.0, 0.0)
+    rng = np.random.default_rng(0)
+    view, colours = draw_view(rng, (height, width), height, width, 1.0), draw_colours(rng, 1.0, 0.0)
     stored = [
         np.frombuffer(clip.clip.store.read(f"frames/{clip.clip.layer('frames').entry(index)}"), np.uint8)
         for clip, window in windows

@@ -55,7 +55,7 @@ def python(program: str, *arguments: object, cores: int = 2) -> CommandRun:
 
 
 @contextlib.contextmanager
-def busy(processes: int) -> Iterator[None]:
+def keep_busy(processes: int) -> Iterator[None]:
     """Keep the cores busy during the block with this number of processes of lower priority (nice 10)."""
     workers = [subprocess.Popen(["nice", sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
     try:

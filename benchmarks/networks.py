@@ -67,10 +67,10 @@ def make_generator(config: FewShotConfig) -> FewShotGenerator:
 
 def make_frames(config: FewShotConfig, count: int) -> tuple[Frame, Frame, Frame]:
     """`count` examples, a driving frame and the previous frame, all of noise."""
-    draw = torch.Generator().manual_seed(count)
-    images = torch.rand(1, count, 3, *config.size, generator=draw) * 2 - 1
-    semantics = torch.rand(1, count, config.semantic_channels, *config.size, generator=draw)
-    keypoints = torch.rand(1, count, KEYPOINTS, 3, generator=draw) * min(config.size)
+    rng = torch.Generator().manual_seed(count)
+    images = torch.rand(1, count, 3, *config.size, generator=rng) * 2 - 1
+    semantics = torch.rand(1, count, config.semantic_channels, *config.size, generator=rng)
+    keypoints = torch.rand(1, count, KEYPOINTS, 3, generator=rng) * min(config.size)
     examples = Frame(semantics, keypoints, images)
     return examples, Frame(semantics[:, 0].flip(-1), keypoints[:, 0]), examples.map(lambda x: x[:, 0])
 

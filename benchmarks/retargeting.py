@@ -54,22 +54,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--example", type=Path)
     parser.add_argument("--frames", type=int, default=24)
-    asked = parser.parse_args()
-    image = np.array(Image.open(asked.example).convert("RGB")) if asked.example else skimage.data.astronaut()
+    arguments = parser.parse_args()
+    image = np.array(Image.open(arguments.example).convert("RGB")) if arguments.example else skimage.data.astronaut()
     driving = open_clip(EXAMPLES / "driving.clip")
     model = default_model(driving)
     with tempfile.TemporaryDirectory() as folder:
         photograph = create_clip(Path(folder, "photograph.clip"), iter([widen(image)]))
         extract_missing(photograph, "auto", "cpu")
         photograph = open_clip(photograph.path)
-        film = film_of(photograph, asked.frames + 1, Path(folder, "film.clip"))
+        film = film_of(photograph, arguments.frames + 1, Path(folder, "film.clip"))
         times = {}
         for name, clip, kind in (("photograph", photograph, Rendering), ("film", film, FilmRendering)):
             options = SynthesizeOptions(device="cpu", retarget=kind is FilmRendering)
             rendering = kind([clip], driving, model, options, FITTING, placement=choose_placement([clip], model, options))
-            times[name] = milliseconds(partial(next, rendering.frames()), asked.frames)
+            times[name] = milliseconds(partial(next, rendering.frames()), arguments.frames)
         example = frame_of([rendering.examples[0].sample], rendering.renderer.device).map(lambda x: x[None])
-        encoding = milliseconds(lambda: rendering.renderer.encode_examples(example), asked.frames)
+        encoding = milliseconds(lambda: rendering.renderer.encode_examples(example), arguments.frames)
     rows: list[dict[str, float | str]] = [
         {"what": "a photograph of 1920x1080", "ms/frame": times["photograph"], "ratio": 1.0},
         {"what": "a film of 1920x1080", "ms/frame": times["film"], "ratio": times["film"] / times["photograph"]},

@@ -80,8 +80,8 @@ def _network(name: str) -> Vid2Vid:
 def _draw_labels(config: Vid2VidConfig, labels: int) -> Frame:
     """A label map of squares with this number of labels."""
     height, width = config.size
-    draw = torch.Generator().manual_seed(0)
-    cells = torch.randint(labels, (1, height // 32, width // 32), generator=draw)
+    rng = torch.Generator().manual_seed(0)
+    cells = torch.randint(labels, (1, height // 32, width // 32), generator=rng)
     ids = cells.repeat_interleave(32, 1).repeat_interleave(32, 2)
     semantic = torch.stack([(ids == label).float() for label in range(config.semantic_channels)], 1)
     return Frame(semantic, torch.zeros(1, 0, 3))

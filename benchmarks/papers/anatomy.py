@@ -75,9 +75,9 @@ class Anatomy:
         for index, (start, end) in enumerate(zip(joints, joints[1:], strict=False)):
             share = float(np.clip(reach - index, 0, 1))
             if share > 0.05:
-                places = np.linspace(0, share, radii.shape[1])
-                widths = np.interp(places, np.linspace(0, 1, radii.shape[1]), radii[index]) * self.height + ease
-                widths = widths + flare * np.clip((index + places) / reach, 0, 1) ** 2
+                positions = np.linspace(0, share, radii.shape[1])
+                widths = np.interp(positions, np.linspace(0, 1, radii.shape[1]), radii[index]) * self.height + ease
+                widths = widths + flare * np.clip((index + positions) / reach, 0, 1) ** 2
                 last = ease > 0 and reach <= index + 1
                 shapes.append(Loft(start, start + share * (end - start), widths.tolist(), flat_ends=(False, last)))
         return shapes

@@ -40,7 +40,7 @@ CLIPS_PER_TOWN = 8
 SMALLEST, LARGEST = 32, 4096
 """Limits of width and height in pixels."""
 LAYERS = ("segment", "instances", "flow", "flow_confidence", "flow_backward", "depth")
-_TOWN, _SCENE, _GRAIN = range(3)
+_TOWN, _SCENE, _SENSOR_NOISE = range(3)
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class ClipSpec:
         return self.number // CLIPS_PER_TOWN
 
     def drive(self) -> Drive:
-        draw = np.random.default_rng([self.seed, _SCENE, self.number])
-        grain = (self.seed, _GRAIN, self.number)
+        rng = np.random.default_rng([self.seed, _SCENE, self.number])
+        grain = (self.seed, _SENSOR_NOISE, self.number)
         rate = float(Fraction(self.fps))
-        return draw_drive(draw, _atlas(self.seed, self.town), self.frames, rate, self.width, self.height, grain)
+        return draw_drive(rng, _atlas(self.seed, self.town), self.frames, rate, self.width, self.height, grain)
 
 
 @lru_cache(maxsize=2)

@@ -25,11 +25,11 @@ class HairStyle:
     length: float
 
 
-def draw_hair_style(draw: np.random.Generator, feminine: float) -> HairStyle:
-    odds = np.array(_FEMININE) * feminine + np.array(_MASCULINE) * (1 - feminine)
-    name = str(draw.choice(STYLES, p=odds / odds.sum()))
-    thick = {"stubble": 0.012, "crop": 0.03, "afro": 0.2, "curls": 0.1}.get(name, 0.05) * draw.uniform(0.85, 1.4)
-    return HairStyle(name, float(thick), float(draw.uniform(-0.06, 0.12)), float(draw.uniform(0.5, 1.5)))
+def draw_hair_style(rng: np.random.Generator, feminine: float) -> HairStyle:
+    weights = np.array(_FEMININE) * feminine + np.array(_MASCULINE) * (1 - feminine)
+    name = str(rng.choice(STYLES, p=weights / weights.sum()))
+    thick = {"stubble": 0.012, "crop": 0.03, "afro": 0.2, "curls": 0.1}.get(name, 0.05) * rng.uniform(0.85, 1.4)
+    return HairStyle(name, float(thick), float(rng.uniform(-0.06, 0.12)), float(rng.uniform(0.5, 1.5)))
 
 
 def hair_of(anatomy: Anatomy, style: HairStyle, covered: bool, seed: int) -> list[Solid]:

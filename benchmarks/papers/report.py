@@ -194,15 +194,15 @@ def bar_plot(path: Path, table: Table, metrics: Sequence[str]) -> None:
     save_figure(figure, path)
 
 
-def line_plot(places: Mapping[str, float], label: str) -> Plot:
-    """A plot with a panel for each metric. places: for each row of the table its value on the x axis, which has this label."""
+def line_plot(x_values: Mapping[str, float], label: str) -> Plot:
+    """A plot with a panel for each metric. x_values: for each row of the table its position on the x axis. label: of the x axis."""
 
     def plot(path: Path, table: Table, metrics: Sequence[str]) -> None:
         figure, panels = pyplot.subplots(1, len(metrics), figsize=(3.2 * len(metrics), 2.6), squeeze=False)
         for panel, metric in zip(panels[0], metrics, strict=True):
-            known = [name for name in places if metric in table.get(name, {})]
+            known = [name for name in x_values if metric in table.get(name, {})]
             pairs = [mean_and_half_width(list(table[name][metric].values())) for name in known]
-            x = [places[name] for name in known]
+            x = [x_values[name] for name in known]
             panel.errorbar(x, [mean for mean, _ in pairs], [half or 0 for _, half in pairs], marker="o", capsize=3)
             panel.set(xlabel=label, title=f"{metric} {_ARROW[better(metric)]}", xticks=x)
         save_figure(figure, path)

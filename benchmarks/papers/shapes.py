@@ -132,8 +132,8 @@ class Mesh:
     def without(self, dropped: np.ndarray) -> Mesh:
         """The mesh without the faces marked by `dropped` [F], and without unused vertices."""
         faces = self.faces[~dropped]
-        kept, places = np.unique(faces, return_inverse=True)
-        return Mesh(self.vertices[kept], self.normals[kept], places.reshape(-1, 3), self.texture[~dropped], self.weights[kept])
+        kept, inverse = np.unique(faces, return_inverse=True)
+        return Mesh(self.vertices[kept], self.normals[kept], inverse.reshape(-1, 3), self.texture[~dropped], self.weights[kept])
 
 
 def build_mesh(solid: Solid, cell: float, skeleton: Skeleton) -> Mesh:
@@ -237,12 +237,12 @@ def _smooth_minimum(one: Array, other: Array, smooth: float) -> Array:
 
 def _wrinkles(points: Array, length: float, seed: int) -> Array:
     """Smooth noise [...] with an amplitude of about 1 at points [..., 3]: a sum of waves, most of them horizontal."""
-    draw = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     total = np.zeros(points.shape[:-1])
     for _ in range(6):
-        wave = draw.normal(size=3) * (1.0, 0.6, 1.0)
-        wave *= 2 * np.pi / (length * draw.uniform(0.6, 1.6) * np.linalg.norm(wave))
-        total += np.sin(points @ wave + draw.uniform(0, 2 * np.pi))
+        wave = rng.normal(size=3) * (1.0, 0.6, 1.0)
+        wave *= 2 * np.pi / (length * rng.uniform(0.6, 1.6) * np.linalg.norm(wave))
+        total += np.sin(points @ wave + rng.uniform(0, 2 * np.pi))
     return total / 4
 
 

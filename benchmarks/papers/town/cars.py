@@ -17,7 +17,7 @@ _COLOURS = (
     (0.02, 0.02, 0.024), (0.3, 0.31, 0.32), (0.55, 0.56, 0.57), (0.8, 0.8, 0.79), (0.1, 0.11, 0.12), (0.03, 0.06, 0.2), (0.35, 0.02, 0.02),
     (0.08, 0.16, 0.3), (0.02, 0.1, 0.06), (0.5, 0.42, 0.3), (0.8, 0.8, 0.79), (0.2, 0.2, 0.21), (0.55, 0.06, 0.03), (0.7, 0.5, 0.06),
 )  # fmt: skip
-_ODDS = np.array([3, 3, 3, 3, 2, 2, 2, 1.5, 0.7, 0.8, 2, 2, 0.8, 0.4])
+_COLOUR_WEIGHTS = np.array([3, 3, 3, 3, 2, 2, 2, 1.5, 0.7, 0.8, 2, 2, 0.8, 0.4])
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ class Car:
         return join([self.body, *wheels])
 
 
-def draw_car(draw: np.random.Generator, atlas: Atlas) -> Car:
-    odds = np.array([outline.weight for outline in _OUTLINES])
-    outline = _OUTLINES[int(draw.choice(len(_OUTLINES), p=odds / odds.sum()))]
-    colour = _COLOURS[int(draw.choice(len(_COLOURS), p=_ODDS / _ODDS.sum()))]
-    if outline.name == "van" and draw.random() < 0.6:
+def draw_car(rng: np.random.Generator, atlas: Atlas) -> Car:
+    weights = np.array([outline.weight for outline in _OUTLINES])
+    outline = _OUTLINES[int(rng.choice(len(_OUTLINES), p=weights / weights.sum()))]
+    colour = _COLOURS[int(rng.choice(len(_COLOURS), p=_COLOUR_WEIGHTS / _COLOUR_WEIGHTS.sum()))]
+    if outline.name == "van" and rng.random() < 0.6:
         colour = (0.78, 0.78, 0.76)
-    paint = Paint(atlas["glossy"], CAR).with_tint(*(np.array(colour) * draw.uniform(0.9, 1.1)).tolist())
-    scale = draw.uniform(0.96, 1.05)
+    paint = Paint(atlas["glossy"], CAR).with_tint(*(np.array(colour) * rng.uniform(0.9, 1.1)).tolist())
+    scale = rng.uniform(0.96, 1.05)
     body = join([_hull(outline, atlas, paint), *_greenhouse(outline, atlas, paint), *_arches_and_mirrors(outline, atlas)])
     half = (outline.width / 2 * scale, outline.length / 2 * scale)
     body = body.transform(np.diag([scale, 1, scale, 1.0])[:3])

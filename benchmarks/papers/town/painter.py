@@ -22,14 +22,14 @@ TINT, GLOSS, GLOW, COVER = 3, 4, 5, 6
 class Painter:
     """The random generator and the noise that the tiles of one town share."""
 
-    def __init__(self, draw: np.random.Generator) -> None:
-        self.draw = draw
-        self.soft, self.middle, self.fine = (noise(draw, SIDE, cells, 4) for cells in (3, 12, 48))
-        self.grain = draw.standard_normal((SIDE, SIDE), dtype=np.float32)
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.soft, self.middle, self.fine = (noise(rng, SIDE, cells, 4) for cells in (3, 12, 48))
+        self.grain = rng.standard_normal((SIDE, SIDE), dtype=np.float32)
 
     def rough(self, soft: float, middle: float, fine: float, grain: float = 0.0) -> Array:
         """Noise [SIDE, SIDE] with mean 1; the arguments are the amplitudes from coarse to fine."""
-        shift = self.draw.integers(SIDE, size=(4, 2))
+        shift = self.rng.integers(SIDE, size=(4, 2))
         fields = zip((self.soft, self.middle, self.fine, self.grain), (soft, middle, fine, grain), shift, strict=True)
         parts = [amount * np.roll(field, tuple(by), (0, 1)) for field, amount, by in fields if amount]
         return np.asarray(1 + sum(parts), np.float32)
@@ -65,6 +65,6 @@ def write_text(canvas: Array, word: str, at: tuple[int, int], scale: float, ink:
     canvas += (np.array(ink, np.float32) - canvas) * (stencil[..., None] / np.float32(255))
 
 
-def random_colour(draw: np.random.Generator, low: float, high: float, strength: float) -> Colour:
-    red, green, blue = draw.uniform(low, high) + draw.uniform(-strength, strength, 3)
+def random_colour(rng: np.random.Generator, low: float, high: float, strength: float) -> Colour:
+    red, green, blue = rng.uniform(low, high) + rng.uniform(-strength, strength, 3)
     return float(red), float(green), float(blue)

@@ -37,8 +37,8 @@ class Person:
     swing: float
     lean: float
 
-    def pose(self, place: Array, yaw: float, phase: float, walking: float) -> Array:
-        """Rigid motions [PARTS, 3, 4] of the parts of a person at `place` [3] on the ground.
+    def pose(self, position: Array, yaw: float, phase: float, walking: float) -> Array:
+        """Rigid motions [PARTS, 3, 4] of the parts of a person at `position` [3] on the ground, who faces the direction `yaw` in radians.
 
         phase: of the gait in radians; two steps take 2 pi. walking: 1 for a person who walks, 0 for one who stands.
         """
@@ -51,7 +51,7 @@ class Person:
             knee = -walking * (0.12 + 0.85 * max(0.0, np.cos(phase + side)) ** 1.5)
             legs.append((hip, knee))
         longest = max(float(thigh * np.cos(hip) + shin * np.cos(hip + knee)) for hip, knee in legs)
-        base = rigid_motion(yaw, (place[0], place[1] + longest + 0.045 * tall, place[2]))
+        base = rigid_motion(yaw, (position[0], position[1] + longest + 0.045 * tall, position[2]))
         trunk = _joint(base, (0, 0, 0), -self.lean * walking)
         motions = [trunk]
         for index, side in ((0, -1), (1, 1)):
@@ -64,38 +64,38 @@ class Person:
         return np.stack(motions)
 
 
-def _joint(parent: Array, place: tuple[float, float, float], bend: float, splay: float = 0.0) -> Array:
-    """The motion [3, 4] of a part that hangs at `place` of its parent. bend swings its lower end ahead, splay to the right, in radians."""
+def _joint(parent: Array, position: tuple[float, float, float], bend: float, splay: float = 0.0) -> Array:
+    """The motion [3, 4] of a part that hangs at `position` of its parent. bend swings its lower end ahead, splay to the right (radians)."""
     cosine, sine = np.cos(bend), np.sin(bend)
     about_x = np.array([[1, 0, 0], [0, cosine, sine], [0, -sine, cosine]])
     cosine, sine = np.cos(splay), np.sin(splay)
     about_z = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
-    turn = parent[:, :3] @ about_x @ about_z
-    return np.concatenate([turn, (parent[:, :3] @ np.array(place) + parent[:, 3])[:, None]], 1)
+    rotation = parent[:, :3] @ about_x @ about_z
+    return np.concatenate([rotation, (parent[:, :3] @ np.array(position) + parent[:, 3])[:, None]], 1)
 
 
-def draw_person(draw: np.random.Generator, atlas: Atlas) -> Person:
-    tall = float(np.clip(draw.normal(1.71, 0.09), 1.45, 1.95))
-    if draw.random() < 0.1:
-        tall = float(draw.uniform(1.05, 1.4))
-    wide = draw.uniform(0.92, 1.15) * tall
+def draw_person(rng: np.random.Generator, atlas: Atlas) -> Person:
+    tall = float(np.clip(rng.normal(1.71, 0.09), 1.45, 1.95))
+    if rng.random() < 0.1:
+        tall = float(rng.uniform(1.05, 1.4))
+    wide = rng.uniform(0.92, 1.15) * tall
 
     def pick(colours: tuple[tuple[float, float, float], ...]) -> tuple[float, float, float]:
-        red, green, blue = np.array(colours[int(draw.integers(len(colours)))]) * draw.uniform(0.8, 1.2)
+        red, green, blue = np.array(colours[int(rng.integers(len(colours)))]) * rng.uniform(0.8, 1.2)
         return float(red), float(green), float(blue)
 
     skin, coat, legs = pick(_SKINS), pick(_CLOTHES), pick(_TROUSERS)
-    cloth = Paint(atlas["stripes" if draw.random() < 0.12 else "cloth"], PEDESTRIAN, coat)
+    cloth = Paint(atlas["stripes" if rng.random() < 0.12 else "cloth"], PEDESTRIAN, coat)
     trousers = Paint(atlas["cloth"], PEDESTRIAN, legs)
     bare = Paint(atlas["plain"], PEDESTRIAN, skin)
     shoes = Paint(atlas["plain"], PEDESTRIAN, pick(((0.015, 0.014, 0.013), (0.5, 0.5, 0.5), (0.1, 0.06, 0.03))))
-    sleeves = bare if draw.random() < 0.2 else cloth
-    shins = bare if draw.random() < 0.12 else trousers
-    hem = str(draw.choice(["jacket", "coat", "skirt"], p=[0.62, 0.22, 0.16]))
-    trunk = [_trunk(tall, wide, cloth, trousers, hem), *_head(draw, tall, atlas, skin, pick(_HAIR))]
-    if draw.random() < 0.4:
+    sleeves = bare if rng.random() < 0.2 else cloth
+    shins = bare if rng.random() < 0.12 else trousers
+    hem = str(rng.choice(["jacket", "coat", "skirt"], p=[0.62, 0.22, 0.16]))
+    trunk = [_trunk(tall, wide, cloth, trousers, hem), *_head(rng, tall, atlas, skin, pick(_HAIR))]
+    if rng.random() < 0.4:
         bag = Paint(atlas["cloth"], PEDESTRIAN, pick(_CLOTHES))
-        back = draw.random() < 0.5
+        back = rng.random() < 0.5
         low = np.array((-0.075, 0.12, -0.145) if back else (0.1, -0.06, -0.06)) * tall
         trunk.append(box(low, low + np.array((0.15, 0.18, 0.085) if back else (0.05, 0.11, 0.14)) * tall, bag))
     parts = [join(trunk)]
@@ -106,7 +106,7 @@ def draw_person(draw: np.random.Generator, atlas: Atlas) -> Person:
         parts.append(_limb(0.25 * tall, 0.05 * wide, 0.034 * wide, trousers))
         foot = box((-0.026 * tall, -0.27 * tall, -0.045 * tall), (0.026 * tall, -0.225 * tall, 0.1 * tall), shoes)
         parts.append(join([_limb(0.235 * tall, 0.034 * wide, 0.024 * wide, shins), foot]))
-    return Person(parts, tall, 0.78 * tall * float(draw.uniform(0.9, 1.05)), float(draw.uniform(0.3, 0.55)), float(draw.uniform(0.0, 0.06)))
+    return Person(parts, tall, 0.78 * tall * float(rng.uniform(0.9, 1.05)), float(rng.uniform(0.3, 0.55)), float(rng.uniform(0.0, 0.06)))
 
 
 def _ring(across: float, deep: float, high: float, sides: int = 8) -> Array:
@@ -135,7 +135,7 @@ def _trunk(tall: float, wide: float, cloth: Paint, trousers: Paint, hem: str) ->
 
 
 def _head(
-    draw: np.random.Generator, tall: float, atlas: Atlas, skin: tuple[float, float, float], hair: tuple[float, float, float]
+    rng: np.random.Generator, tall: float, atlas: Atlas, skin: tuple[float, float, float], hair: tuple[float, float, float]
 ) -> list[Mesh]:
     """Head and hair. The tile of the face begins at the back of the head, so that its middle is in front."""
     shape = np.array([(0.0, -0.062), (0.03, -0.055), (0.041, -0.03), (0.045, 0.005), (0.041, 0.035), (0.026, 0.056), (0.0, 0.064)]) * tall
@@ -146,7 +146,7 @@ def _head(
     face = replace(face, tile=np.where(front, face.tile, atlas["plain"]))
     cap = (rings - middle) * 1.09 + middle
     covered = loft(cap, Paint(atlas["cloth"], PEDESTRIAN, hair))
-    place = (covered.corners.mean(1) - middle) / tall
-    long = draw.random() < 0.4
-    kept = (place[:, 1] > 0.03) | ((place[:, 2] < 0.0) & (place[:, 1] > (-0.06 if long else -0.025)))
+    position = (covered.corners.mean(1) - middle) / tall
+    long = rng.random() < 0.4
+    kept = (position[:, 1] > 0.03) | ((position[:, 2] < 0.0) & (position[:, 1] > (-0.06 if long else -0.025)))
     return [face, covered.select(kept)]

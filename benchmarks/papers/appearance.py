@@ -26,7 +26,7 @@ LABELS = LabelTable("actors", tuple(_LABELS), tuple(_LABELS.values()))
 """Arms and legs are bare skin, including hands. Left and right are those of the person."""
 
 SLACK = 0.003
-"""Surfaces that lie deeper than this below a garment, in metres, are not drawn; see also `Part.hidden_depth`."""
+"""Surfaces that lie deeper than this below a garment, in metres, are left out; see also `Part.hidden_depth`."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Material:
     gloss: float = 0.0
     decal: Image | None = None
     """RGBA, placed on the front of the part."""
-    decal_place: tuple[float, float, float] = (0.0, 0.0, 1.0)
-    """Left x, top y and side of the decal, in metres at rest."""
+    decal_square: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    """Left x, top y and side of the square that the decal covers, in metres at rest."""
     skin: bool = False
     """Skin scatters light."""
 
@@ -58,14 +58,14 @@ class Part:
     skirt: bool = False
     """Bound to the bones by `bind_skirt`."""
     hides: bool = True
-    """Earlier parts are not drawn inside this one."""
+    """Whether earlier parts are left out where they are inside this one."""
     hidden_depth: float = 0.012
-    """Earlier parts that stick out of this one by less than this, in metres, are hidden, too, except at its edges."""
+    """Earlier parts are also left out where they stick out of this one by less than this, in metres, except at its edges."""
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A subject that can be posed. labels [F]: of the faces of `mesh`; materials [F]: their indices in `palette`."""
+class Actor:
+    """A person that can be posed. labels [F]: of the F faces of `mesh`; materials [F]: their indices in `palette`."""
 
     skeleton: Skeleton
     mesh: Mesh
@@ -77,30 +77,32 @@ class Figure:
 
 @dataclass
 class _Wardrobe:
-    """The parts of a figure while it is built, from the skin outward. worn: names of the garments."""
+    """The parts of an actor while it is built, from the skin outward. worn: names of the garments."""
 
     anatomy: Anatomy
-    draw: np.random.Generator
+    rng: np.random.Generator
     parts: list[Part] = field(default_factory=list)
     worn: list[str] = field(default_factory=list)
 
     def seed(self) -> int:
-        return int(self.draw.integers(1 << 31))
+        """A random seed for the wrinkles of a part."""
+        return int(self.rng.integers(1 << 31))
 
     def cloth(self, plainness: float = 1.0, neutral: float = 0.45) -> tuple[Material, Colour]:
-        base = textures.cloth_colour(self.draw, neutral)
-        return Material(textures.fabric(self.draw, base, plainness), float(self.draw.uniform(0.3, 0.7))), base
+        """A random fabric and its base colour. plainness: see `textures.fabric`; neutral: see `textures.cloth_colour`."""
+        base = textures.cloth_colour(self.rng, neutral)
+        return Material(textures.fabric(self.rng, base, plainness), float(self.rng.uniform(0.3, 0.7))), base
 
     def wear(self, part: Part, name: str) -> None:
-        """Add a part over the others. name: of the garment, for the description; empty if another part of the garment has it."""
+        """Add a part over the others. name: of the garment, for the description; empty if another part has added it."""
         self.parts.append(part)
         self.worn.append(name)
 
 
-def draw_figure(draw: np.random.Generator) -> Figure:
-    skeleton = Skeleton(draw_proportions(draw))
-    wardrobe = _Wardrobe(Anatomy(skeleton), draw)
-    face = faces.draw_face(draw, skeleton.proportions.feminine)
+def draw_actor(rng: np.random.Generator) -> Actor:
+    skeleton = Skeleton(draw_proportions(rng))
+    wardrobe = _Wardrobe(Anatomy(skeleton), rng)
+    face = faces.draw_face(rng, skeleton.proportions.feminine)
     _add_body(wardrobe, face)
     _add_outfit(wardrobe)
     _add_hair(wardrobe, face)
@@ -109,8 +111,8 @@ def draw_figure(draw: np.random.Generator) -> Figure:
 
 def _add_body(w: _Wardrobe, face: faces.Face) -> None:
     a, u = w.anatomy, w.anatomy.unit
-    flesh = Material(textures.skin_tile(w.draw, face.skin), 0.4, gloss=0.12, skin=True)
-    painted = replace(flesh, decal=faces.paint_face(face, w.draw), decal_place=faces.decal_place(a.skeleton.skull, u))
+    flesh = Material(textures.skin_tile(w.rng, face.skin), 0.4, gloss=0.12, skin=True)
+    painted = replace(flesh, decal=faces.paint_face(face, w.rng), decal_square=faces.decal_square(a.skeleton.skull, u))
     w.parts.append(Part("face", a.head(), painted, 0.0085, hides=False))
     w.parts.append(Part("face", Solid([*a.yoke(), *a.trunk()], smooth=0.02), flesh, hides=False))
     for side in ("left", "right"):
@@ -124,30 +126,30 @@ def _add_outfit(w: _Wardrobe) -> None:
     """Add an outfit: shoes; a dress, or trousers or a skirt with a top; sometimes a jacket and gloves."""
     feminine = w.anatomy.feminine
     _add_shoes(w)
-    kind = w.draw.random()
+    kind = w.rng.random()
     if kind < 0.22 * (0.1 + 1.6 * feminine):
         _add_dress(w)
     else:
-        tucked = w.draw.random() < 0.35
-        add_lower: Callable[[_Wardrobe, float], None] = _add_skirt if w.draw.random() < 0.3 * feminine else _add_trousers
+        tucked = w.rng.random() < 0.35
+        add_lower: Callable[[_Wardrobe, float], None] = _add_skirt if w.rng.random() < 0.3 * feminine else _add_trousers
         add_lower(w, 0.022 if tucked else 0.012)
         _add_top(w, 0.012 if tucked else 0.026, tucked)
-    if w.draw.random() < 0.3:
+    if w.rng.random() < 0.3:
         _add_jacket(w)
-    if w.draw.random() < 0.05:
+    if w.rng.random() < 0.05:
         material, _ = w.cloth(6, 0.8)
         for side in ("left", "right"):
             w.wear(Part("gloves", w.anatomy.hand(side, 0.005), material, 0.007), "gloves")
 
 
 def _add_shoes(w: _Wardrobe) -> None:
-    base = textures.cloth_colour(w.draw, 0.7)
-    high = float(w.draw.choice([0.0, 0.012, 0.05, 0.1], p=[0.45, 0.3, 0.17, 0.08]))
+    base = textures.cloth_colour(w.rng, 0.7)
+    high = float(w.rng.choice([0.0, 0.012, 0.05, 0.1], p=[0.45, 0.3, 0.17, 0.08]))
     material = Material(
-        textures.uneven_tile(w.draw, np.broadcast_to(base, (256, 256, 3)), 0.06), 0.3, gloss=float(w.draw.choice([0.05, 0.5]))
+        textures.uneven_tile(w.rng, np.broadcast_to(base, (256, 256, 3)), 0.06), 0.3, gloss=float(w.rng.choice([0.05, 0.5]))
     )
-    pale = Material(textures.uneven_tile(w.draw, np.broadcast_to(textures.hex_colour("e6e3dc"), (256, 256, 3)), 0.05), 0.3)
-    rim = w.draw.random() < 0.45
+    pale = Material(textures.uneven_tile(w.rng, np.broadcast_to(textures.hex_colour("e6e3dc"), (256, 256, 3)), 0.05), 0.3)
+    rim = w.rng.random() < 0.45
     for side in ("left", "right"):
         w.wear(Part("shoe", w.anatomy.foot(side, 0.006, high), material, 0.009), "shoes")
         if rim:
@@ -155,18 +157,18 @@ def _add_shoes(w: _Wardrobe) -> None:
 
 
 def _add_trousers(w: _Wardrobe, ease: float) -> None:
-    a, draw = w.anatomy, w.draw
-    reach = float(draw.choice([1.93, 1.7, 1.02, 0.75, 0.5], p=[0.6, 0.07, 0.12, 0.13, 0.08]))
-    flare = float(draw.choice([0.0, 0.012, 0.03, 0.06], p=[0.35, 0.35, 0.2, 0.1])) + (0.015 if reach < 1.2 else 0)
-    cut = float(draw.uniform(0.005, 0.011))
-    if draw.random() < 0.42 and reach != 1.02:
-        base = textures.hex_colour(str(draw.choice(["2c3e5e", "4a648c", "7c95b4", "22262e", "1d2b45", "9fb0c4"])))
-        material, name = Material(textures.denim(draw, base), 0.45), "jeans"
+    a, rng = w.anatomy, w.rng
+    reach = float(rng.choice([1.93, 1.7, 1.02, 0.75, 0.5], p=[0.6, 0.07, 0.12, 0.13, 0.08]))
+    flare = float(rng.choice([0.0, 0.012, 0.03, 0.06], p=[0.35, 0.35, 0.2, 0.1])) + (0.015 if reach < 1.2 else 0)
+    cut = float(rng.uniform(0.005, 0.011))
+    if rng.random() < 0.42 and reach != 1.02:
+        base = textures.hex_colour(str(rng.choice(["2c3e5e", "4a648c", "7c95b4", "22262e", "1d2b45", "9fb0c4"])))
+        material, name = Material(textures.denim(rng, base), 0.45), "jeans"
     else:
         material, name = w.cloth(9, 0.7)[0], "trousers"
     shapes: list[Shape] = [*a.trunk(cut), *a.leg("left", cut, reach, flare), *a.leg("right", cut, reach, flare)]
     shapes[0] = _waistband(shapes[0], ease)
-    solid = Solid(shapes, below=a.at["abdomen"][1] + float(draw.uniform(-0.02, 0.04)), folds=0.004, fold_length=0.13, seed=w.seed())
+    solid = Solid(shapes, below=a.at["abdomen"][1] + float(rng.uniform(-0.02, 0.04)), folds=0.004, fold_length=0.13, seed=w.seed())
     w.wear(Part("lower garment", solid, material), name if reach > 1.1 else f"short {name}")
 
 
@@ -185,8 +187,8 @@ def _skirt_shape(w: _Wardrobe, top: float, ease: float, length: float, flare: fl
     hem = hip - 0.5 * length * (hip - foot)
     waist, hips = min(trunk.widths[3:6]), max(trunk.widths[:4]) + 0.02
     share = (top - hip) / (top - hem)
-    places, across = np.array([0, 0.6 * share, 1.15 * share, 1]), np.array([waist, 0.5 * (waist + hips), hips, hips + flare])
-    widths = np.interp(np.linspace(0, 1, 8), places, across)
+    positions, across = np.array([0, 0.6 * share, 1.15 * share, 1]), np.array([waist, 0.5 * (waist + hips), hips, hips + flare])
+    widths = np.interp(np.linspace(0, 1, 8), positions, across)
     thigh, shin, ankle = (a.at[f"left {part}"] for part in ("thigh", "shin", "foot"))
     heights = np.linspace(top, hem, 8)
     legs = np.interp(-heights, [-thigh[1], -shin[1], -ankle[1]], [thigh[0], shin[0], ankle[0]])
@@ -198,7 +200,7 @@ def _skirt_shape(w: _Wardrobe, top: float, ease: float, length: float, flare: fl
 
 def _add_skirt(w: _Wardrobe, ease: float) -> None:
     material, _ = w.cloth(1.0, 0.4)
-    length, flare = float(w.draw.choice([0.6, 0.95, 1.3, 1.75])), float(w.draw.uniform(0.0, 0.16))
+    length, flare = float(w.rng.choice([0.6, 0.95, 1.3, 1.75])), float(w.rng.uniform(0.0, 0.16))
     top = w.anatomy.at["abdomen"][1] + 0.01
     solid = Solid([_skirt_shape(w, top, ease, length, flare)], below=top, folds=0.008, fold_length=0.12, seed=w.seed())
     w.wear(Part("lower garment", solid, material, skirt=True), "skirt")
@@ -208,41 +210,42 @@ def _necklines(w: _Wardrobe) -> list[Shape]:
     """The shapes that are cut out of a garment at the neck."""
     a, h = w.anatomy, w.anatomy.height
     neck = a.at["neck"]
-    deep, wide = float(w.draw.uniform(0.03, 0.075)) * h, float(w.draw.uniform(0.036, 0.05)) * h
+    deep, wide = float(w.rng.uniform(0.03, 0.075)) * h, float(w.rng.uniform(0.036, 0.05)) * h
     hole: list[Shape] = [Ball(neck + [0, 0.035 * h, 0.018 * h], (wide, 0.045 * h, 0.05 * h))]
-    if w.draw.random() < 0.45:
+    if w.rng.random() < 0.45:
         tip = neck + [0, 0.03 * h - deep, 0.075 * h]
         hole.append(Loft(tip, neck + [0, 0.03 * h, 0.05 * h], [0.006 * h, wide], [0.05 * h, 0.05 * h]))
     return hole
 
 
 def _sleeves(w: _Wardrobe, ease: float, reach: float, flare: float) -> list[Shape]:
+    """Both sleeves; see `Anatomy.arm`."""
     return [shape for side in ("left", "right") for shape in w.anatomy.arm(side, ease, reach, flare)]
 
 
 def _add_top(w: _Wardrobe, ease: float, tucked: bool) -> None:
-    a, draw = w.anatomy, w.draw
+    a, rng = w.anatomy, w.rng
     material, base = w.cloth()
-    reach = float(draw.choice([0.0, 0.55, 0.72, 1.4, 1.96], p=[0.1, 0.3, 0.15, 0.07, 0.38]))
-    loose, flare = float(draw.uniform(0, 1)), float(draw.choice([0.004, 0.012, 0.025]))
-    cut = ease - 0.004 + float(draw.uniform(0, 0.012)) * loose
+    reach = float(rng.choice([0.0, 0.55, 0.72, 1.4, 1.96], p=[0.1, 0.3, 0.15, 0.07, 0.38]))
+    loose, flare = float(rng.uniform(0, 1)), float(rng.choice([0.004, 0.012, 0.025]))
+    cut = ease - 0.004 + float(rng.uniform(0, 0.012)) * loose
     shoulders = a.yoke(0.6 * cut) if reach else []
-    hem = a.at["pelvis"][1] + float(draw.uniform(-0.05, 0.05)) if not tucked else a.at["abdomen"][1] - 0.02
+    hem = a.at["pelvis"][1] + float(rng.uniform(-0.05, 0.05)) if not tucked else a.at["abdomen"][1] - 0.02
     holes = _necklines(w)
     if not reach:
         holes += [
             Ball(a.at[f"{side} upper arm"] + [0, 0.01, 0], (0.045 * a.height, 0.07 * a.height, 0.09 * a.height))
             for side in ("left", "right")
         ]
-    style = draw.random()
+    style = rng.random()
     if style < 0.3:
-        material = replace(material, decal=textures.print_decal(draw, base), decal_place=_on_chest(a, float(draw.uniform(0.14, 0.24))))
+        material = replace(material, decal=textures.print_decal(rng, base), decal_square=_on_chest(a, float(rng.uniform(0.14, 0.24))))
     elif style < 0.5:
-        material = replace(material, decal=textures.button_decal(draw, base), decal_place=(-0.29, a.at["neck"][1] + 0.0, 0.58))
+        material = replace(material, decal=textures.button_decal(rng, base), decal_square=(-0.29, a.at["neck"][1] + 0.0, 0.58))
     shapes = [*a.trunk(cut, loose), *shoulders, *_sleeves(w, 0.8 * cut, reach, flare)]
     solid = Solid(shapes, holes, above=hem, folds=0.005, seed=w.seed())
     w.wear(Part("upper garment", solid, material), f"top with sleeves of {reach:g}")
-    if reach > 1 and draw.random() < 0.35:
+    if reach > 1 and rng.random() < 0.35:
         collar = Loft(
             a.at["neck"] + [0, 0.002, 0],
             a.at["neck"] + [0, 0.034 * a.height, 0.012],
@@ -253,14 +256,15 @@ def _add_top(w: _Wardrobe, ease: float, tucked: bool) -> None:
 
 
 def _on_chest(a: Anatomy, side: float) -> tuple[float, float, float]:
+    """The square of a decal on the chest; see `Material.decal_square`."""
     return -side / 2, a.at["chest"][1] + 0.065 * a.height + side / 2 - 0.03, side
 
 
 def _add_dress(w: _Wardrobe) -> None:
-    a, draw = w.anatomy, w.draw
+    a, rng = w.anatomy, w.rng
     material, _ = w.cloth(0.8, 0.3)
-    reach = float(draw.choice([0.0, 0.5, 1.3, 1.95], p=[0.4, 0.3, 0.1, 0.2]))
-    length, flare = float(draw.choice([0.75, 1.0, 1.4, 1.85])), float(draw.uniform(0.0, 0.2))
+    reach = float(rng.choice([0.0, 0.5, 1.3, 1.95], p=[0.4, 0.3, 0.1, 0.2]))
+    length, flare = float(rng.choice([0.75, 1.0, 1.4, 1.85])), float(rng.uniform(0.0, 0.2))
     waist = a.at["abdomen"][1] + 0.02 * a.height
     holes = _necklines(w)
     if not reach:
@@ -273,21 +277,21 @@ def _add_dress(w: _Wardrobe) -> None:
     w.wear(Part("dress", Solid(shapes, holes, above=waist - 0.06, folds=0.003, seed=seed), material), "dress")
     skirt = Solid([_skirt_shape(w, waist, 0.013, length, flare)], below=waist, folds=0.008, fold_length=0.12, seed=seed)
     w.wear(Part("dress", skirt, material, skirt=True), "")
-    if draw.random() < 0.4:
+    if rng.random() < 0.4:
         belt = Solid([a.trunk(0.021)[0]], above=waist - 0.035, below=waist)
-        w.wear(Part("dress", belt, Material(textures.fabric(draw, textures.cloth_colour(draw), 20), 0.3)), "belt")
+        w.wear(Part("dress", belt, Material(textures.fabric(rng, textures.cloth_colour(rng), 20), 0.3)), "belt")
 
 
 def _add_jacket(w: _Wardrobe) -> None:
     """Add a jacket, open in front."""
-    a, draw, h = w.anatomy, w.draw, w.anatomy.height
+    a, rng, h = w.anatomy, w.rng, w.anatomy.height
     material, _ = w.cloth(5, 0.6)
-    hem = a.at["pelvis"][1] + float(draw.choice([0.04, -0.06, -0.14]))
-    gap = float(draw.uniform(0.012, 0.045)) * h
+    hem = a.at["pelvis"][1] + float(rng.choice([0.04, -0.06, -0.14]))
+    gap = float(rng.uniform(0.012, 0.045)) * h
     bottom, top = np.array([0, hem - 0.1, 0.14]), a.at["neck"] + [0, 0.05 * h, 0.1]
     opening: list[Shape] = [Loft(bottom, top, [1.5 * gap, gap, 0.8 * gap, 1.4 * gap, 0.05 * h], [0.14, 0.14, 0.14, 0.14, 0.13])]
-    reach = float(draw.choice([1.95, 1.5, 0.0], p=[0.75, 0.1, 0.15]))
-    shapes = [*a.trunk(0.034, float(draw.uniform(0.2, 0.9))), *(a.yoke(0.024) if reach else []), *_sleeves(w, 0.024, reach, 0.008)]
+    reach = float(rng.choice([1.95, 1.5, 0.0], p=[0.75, 0.1, 0.15]))
+    shapes = [*a.trunk(0.034, float(rng.uniform(0.2, 0.9))), *(a.yoke(0.024) if reach else []), *_sleeves(w, 0.024, reach, 0.008)]
     neck: list[Shape] = [Ball(a.at["neck"] + [0, 0.035 * h, 0.005 * h], (0.042 * h, 0.042 * h, 0.055 * h))]
     if not reach:
         neck += [Ball(a.at[f"{side} upper arm"] + [0, 0.01, 0], (0.04 * h, 0.07 * h, 0.09 * h)) for side in ("left", "right")]
@@ -296,19 +300,19 @@ def _add_jacket(w: _Wardrobe) -> None:
 
 
 def _add_hair(w: _Wardrobe, face: faces.Face) -> None:
-    style = draw_hair_style(w.draw, w.anatomy.feminine)
-    covered = w.draw.random() < 0.14
-    strands = Material(textures.strands(w.draw, face.hair), 0.35, gloss=0.18)
+    style = draw_hair_style(w.rng, w.anatomy.feminine)
+    covered = w.rng.random() < 0.14
+    strands = Material(textures.strands(w.rng, face.hair), 0.35, gloss=0.18)
     for solid in hair_of(w.anatomy, style, covered, w.seed()):
         w.wear(Part("hair", solid, strands, 0.0095), style.name)
     if covered:
-        name = str(w.draw.choice(HATS))
+        name = str(w.rng.choice(HATS))
         material, _ = w.cloth(4, 0.6)
         for solid in hat_of(w.anatomy, name):
             w.wear(Part("headwear", solid, material, 0.0095), name)
 
 
-def _assemble(skeleton: Skeleton, w: _Wardrobe) -> Figure:
+def _assemble(skeleton: Skeleton, w: _Wardrobe) -> Actor:
     """One mesh of all parts, without the faces that later parts hide."""
     meshes, labels, materials = [], [], []
     for index, part in enumerate(w.parts):
@@ -326,7 +330,7 @@ def _assemble(skeleton: Skeleton, w: _Wardrobe) -> Figure:
             materials.append(np.full(len(surface.faces), index, np.int32))
     palette = [part.material for part in w.parts]
     description = ", ".join(dict.fromkeys(name for name in w.worn if name))
-    return Figure(skeleton, join(meshes), np.concatenate(labels), np.concatenate(materials), palette, description)
+    return Actor(skeleton, join(meshes), np.concatenate(labels), np.concatenate(materials), palette, description)
 
 
 def _inside(part: Part, points: Array) -> np.ndarray:
