@@ -1,4 +1,4 @@
-"""Speed of an extractor relative to its bare backend, gain by a second process, and cost of tracking and drawing.
+"""Speed of an extractor relative to its bare backend, the gain from a second process, and the time for tracking and drawing.
 
     python benchmarks/extract_speed.py VIDEO [--extractor extract-sketch/mediapipe] [--frames 300] [--clips 8]
 
@@ -41,11 +41,13 @@ class Extractor:
     stage: Callable[[Clip], object]
 
     def open(self) -> Callable[[np.ndarray], object]:
+        """The bare backend: a function of a frame, uint8 [H, W, 3] RGB."""
         detector = Backends(self.kind).require(self.backend).open("cpu")
         return detector(None) if self.kind == "segment" and self.backend != "person" else detector
 
 
 def extractors() -> dict[str, Extractor]:
+    """The extractors that can be measured, by COMMAND/BACKEND."""
     from stages.extract_poses import PoseOptions
     from stages.extract_poses import extract as poses
     from stages.extract_sketch import SketchOptions
@@ -71,7 +73,7 @@ def extractors() -> dict[str, Extractor]:
 
 
 def time_backend(video: Path, extractor: Extractor, frames: int) -> float:
-    """Seconds that the bare backend takes, including opening it."""
+    """Seconds that the bare backend takes for the first `frames` frames, including opening it."""
     decoded = list(islice(read_frames(video), frames))
     start = time.perf_counter()
     detect = extractor.open()

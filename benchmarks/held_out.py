@@ -11,7 +11,7 @@ then over persons or places.
 
 The script runs the commands finetune, synthesize and evaluate; existing results are kept. It prints Markdown. results.json contains every
 figure, and sheets/ a contact sheet of each clip. `face-perceptual` stands for identity: it is the perceptual distance of the face alone,
-cut out around the driving landmarks and scaled to 128x128. It does not measure whether a face is recognised.
+cut out around the driving landmarks and scaled to 128x128. It does not measure whether a person is recognised.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ FACE_SIDE, FACE_MARGIN = 128, 1.3
 
 @dataclass(frozen=True)
 class Trial:
-    """The settings of one run of this script."""
+    """The settings of one run of this script. steps: of finetuning; 0: none."""
 
     data: Path
     out: Path
@@ -126,7 +126,7 @@ def _write_report(trial: Trial, subjects: Mapping[str, held_out_report.Scores]) 
 
 
 def measure(trial: Trial, row: dict[str, Any]) -> held_out_report.Scores:
-    """The figures of one clip. Results and scores are kept in a folder of their own, its contact sheet in sheets/."""
+    """The figures of one clip. Its results and scores are kept in clips/ID, its contact sheet in sheets/."""
     folder = trial.out / "clips" / row["id"]
     examples, reference = excerpts.cut(trial.data, row, trial.kind, trial.frames, folder)
     results = {variant: _synthesize(trial, folder, variant) for variant in trial.variants}
@@ -214,6 +214,7 @@ def _face_crop(points: np.ndarray) -> View:
 
 
 def fsv2v(*arguments: str) -> str:
+    """Run `fsv2v ARGUMENTS` and return its stdout. Ends the script if it fails."""
     process = subprocess.run([sys.executable, "-m", "fsv2v_cli", *arguments, "-q"], stdout=subprocess.PIPE, text=True)
     if process.returncode:
         sys.exit(f"fsv2v {' '.join(arguments)} failed with exit code {process.returncode}")

@@ -1,4 +1,4 @@
-"""Many inputs: Ray against processes, two jobs against one, the time to skip a finished clip, and growth of memory with the inputs.
+"""Many inputs: Ray relative to local processes, two jobs to one, the time to skip a finished clip, and memory by the number of inputs.
 
     python benchmarks/many.py VIDEO [--stage extract-sketch] [--backend dlib] [--frames 250] [--clips 50] [--few 200] [--many 2000]
 

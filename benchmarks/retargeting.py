@@ -3,8 +3,7 @@
     python benchmarks/retargeting.py [--example PICTURE] [--frames 24]
 
 The same face moves once in a photograph of 1920x1080 pixels, the baseline of the ratio, and once in a film that shows this photograph in
-each frame. The share that encoding each frame as the example takes is printed, too. Processor time hardly depends on the load of
-the machine.
+each frame. The time for encoding a frame as the example is printed, too. Processor time hardly depends on the load of the machine.
 """
 
 from __future__ import annotations
@@ -41,13 +40,13 @@ def film_of(photograph: Clip, count: int, path: Path) -> Clip:
     return open_clip(path)
 
 
-def milliseconds(made: Callable[[], object], count: int) -> float:
-    """Processor time of one of `count` calls, after a first one."""
-    made()
-    begun = time.process_time()
+def milliseconds(action: Callable[[], object], count: int) -> float:
+    """Mean processor time of `count` calls, after a first one that does not count."""
+    action()
+    start = time.process_time()
     for _ in range(count):
-        made()
-    return 1000 * (time.process_time() - begun) / count
+        action()
+    return 1000 * (time.process_time() - start) / count
 
 
 def main() -> None:

@@ -1,10 +1,11 @@
-"""How long synthesize takes from the command to its first frame, and with what. Goal: 2.5 seconds or less on two cores.
+"""How long `synthesize` takes from the command to its first frame, and which parts take this time. Goal: 2.5 seconds or less on two cores.
 
     python benchmarks/startup.py [--model MODEL] [--example PICTURE] [--driving CLIP] [--cores 2] [--runs 5]
 
-The landmarks of example and driving clip exist. A process takes the steps of the command one after another and says when each has
-ended; each part's time is the least of several runs. The processor's time counts all threads; it depends less on what else is running.
-The last row is the command itself with a driving clip of one frame, until it has ended. Python's bytecode is compiled beforehand.
+The landmarks of the example and the driving clip exist. A process takes the steps of the command one after another and prints when each
+has ended; the figure of each part is the shortest time of several runs. Processor time counts all threads; it depends less on what else
+is running. The last row is the command itself with a driving clip of one frame, until it has ended. Python's bytecode is compiled
+beforehand.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ print(json.dumps(marks))
 
 
 def first_frame(example: Path, driving: Path, model: Path | None, cores: int) -> dict[str, tuple[float, float]]:
-    """part -> seconds, and seconds of the processor."""
+    """part -> (wall time, processor time), in seconds."""
     parts, before = {}, (time.monotonic(), 0.0)
     for name, *now in json.loads(python(STEPS, example, driving, model or "", cores=cores).output):
         parts[name] = now[0] - before[0], now[1] - before[1]

@@ -3,9 +3,9 @@
     python benchmarks/synthesize_speed.py [--model MODEL] [--example PICTURE] [--driving CLIP] [--cores 2] [--against OTHER]
 
 The command runs once with the driving clip and once with the clip repeated three times, which separates the time of the start (imports,
-weights, the examples) from the time per frame. The steady rate is that of the difference of the two runs. The long run, including its
-start, is the baseline of the ratios. It runs once more while a process of lower priority keeps each core busy. With `--against` the same
-runs are made with another model, alternating with the first; the goal for the ratio of the two steady rates is 0.9.
+weights, the examples) from the time per frame. The steady rate is the difference of their frames over the difference of their times. The
+long run, including its start, is the baseline of the ratios. It runs once more while a process of lower priority keeps each core busy.
+With `--against` another model does the same runs, alternating with the first; the goal for the ratio of the two steady rates is 0.9.
 
 The steady rate at the model's size is also compared with that of the network alone, without drawing and writing; the goal is 0.9.
 

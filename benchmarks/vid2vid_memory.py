@@ -47,7 +47,7 @@ STEADY_FROM = 10
 MAX_GROWTH = 0.01
 """Growth of memory after frame `STEADY_FROM`, relative to the memory at this frame, that counts as none."""
 LIMIT = 17e9
-"""Bytes of memory that the system grants to training. An allocation beyond it fails, before the machine runs out of memory."""
+"""Limit of the memory of training in bytes. An allocation beyond it fails before the machine runs out of memory."""
 LABELS = 18
 """Number of labels in a frame, of 35."""
 FOREGROUND = (0, 1, 2)
@@ -157,7 +157,7 @@ def measure_training(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _batch(config: Vid2VidConfig, phase: Phase, real_frames: int) -> Batch:
-    """Windows of drawn label maps and noise, with a flow."""
+    """Windows of the phase after `real_frames` real frames: random label maps of squares, noise as images, and a constant flow."""
     height, width = (round(phase.scale * side) for side in config.size)
     count, length = phase.batch, phase.frames + real_frames
     rng = torch.Generator().manual_seed(0)
@@ -175,6 +175,7 @@ def _config(width: int) -> Vid2VidConfig:
 
 
 def _resident() -> float:
+    """Resident memory of this process and of ffmpeg, in GB."""
     return sum(_status("VmRSS"))
 
 

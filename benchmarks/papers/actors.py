@@ -35,9 +35,9 @@ RENDERER_VERSION = 1
 """Increment when the same seed would render different pixels, so that outdated clips are detected."""
 LAYERS = ("poses", "mask", "segment", "flow", "flow_confidence")
 INVERSE_DEPTH_TOLERANCE = 0.0015
-"""In 1/m. A pixel counts as visible in the next frame if the expected and the rendered inverse depth differ by less than this."""
+"""A pixel counts as visible in the next frame if the expected and the rendered inverse depth differ by less than this, in 1/m."""
 _APPEARANCE, _MOTION, _SCENE, _SENSOR_NOISE = range(4)
-"""Purposes of random numbers."""
+"""Purposes of random numbers; each has its own seed."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ class ClipSpec:
         return f"actor-{self.subject:04d}-{self.clip:02d}"
 
     def rng(self, purpose: int) -> np.random.Generator:
-        """Random numbers for one purpose. Those of the appearance do not depend on the clip."""
+        """The random generator for one purpose. That of the appearance does not depend on the clip."""
         return np.random.default_rng([self.seed, self.subject, purpose, *([] if purpose == _APPEARANCE else [self.clip])])
 
 
 @dataclass(frozen=True)
 class RenderedClip:
-    """keypoints [T, 25, 3] (x, y, 1) in pixels, the frames, and a description of the person, the actions and the place."""
+    """The keypoints [T, 25, 3] (x, y in pixels, 1), the frames, and a description of the person, the actions and the backdrop."""
 
     keypoints: NDArray[np.float32]
     frames: list[RenderedFrame]

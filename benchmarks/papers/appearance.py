@@ -109,55 +109,55 @@ def draw_actor(rng: np.random.Generator) -> Actor:
     return _assemble(skeleton, wardrobe)
 
 
-def _add_body(w: _Wardrobe, face: faces.Face) -> None:
-    a, u = w.anatomy, w.anatomy.unit
-    flesh = Material(textures.skin_tile(w.rng, face.skin), 0.4, gloss=0.12, skin=True)
-    painted = replace(flesh, decal=faces.paint_face(face, w.rng), decal_square=faces.decal_square(a.skeleton.skull, u))
-    w.parts.append(Part("face", a.head(), painted, 0.0085, hides=False))
-    w.parts.append(Part("face", Solid([*a.yoke(), *a.trunk()], smooth=0.02), flesh, hides=False))
+def _add_body(wardrobe: _Wardrobe, face: faces.Face) -> None:
+    a, u = wardrobe.anatomy, wardrobe.anatomy.head_height
+    flesh = Material(textures.skin_tile(wardrobe.rng, face.skin), 0.4, gloss=0.12, skin=True)
+    painted = replace(flesh, decal=faces.paint_face(face, wardrobe.rng), decal_square=faces.decal_square(a.skeleton.skull, u))
+    wardrobe.parts.append(Part("face", a.head(), painted, 0.0085, hides=False))
+    wardrobe.parts.append(Part("face", Solid([*a.yoke(), *a.trunk()], smooth=0.02), flesh, hides=False))
     for side in ("left", "right"):
-        w.parts.append(Part("arm", Solid([*a.yoke(), *a.arm(side)], smooth=0.02), flesh, hides=False))
-        w.parts.append(Part("arm", a.hand(side), flesh, 0.0065, hides=False))
-        w.parts.append(Part("leg", Solid(a.leg(side)), flesh, hides=False))
-        w.parts.append(Part("leg", a.foot(side), flesh, 0.01, hides=False))
+        wardrobe.parts.append(Part("arm", Solid([*a.yoke(), *a.arm(side)], smooth=0.02), flesh, hides=False))
+        wardrobe.parts.append(Part("arm", a.hand(side), flesh, 0.0065, hides=False))
+        wardrobe.parts.append(Part("leg", Solid(a.leg(side)), flesh, hides=False))
+        wardrobe.parts.append(Part("leg", a.foot(side), flesh, 0.01, hides=False))
 
 
-def _add_outfit(w: _Wardrobe) -> None:
+def _add_outfit(wardrobe: _Wardrobe) -> None:
     """Add an outfit: shoes; a dress, or trousers or a skirt with a top; sometimes a jacket and gloves."""
-    feminine = w.anatomy.feminine
-    _add_shoes(w)
-    kind = w.rng.random()
+    feminine = wardrobe.anatomy.feminine
+    _add_shoes(wardrobe)
+    kind = wardrobe.rng.random()
     if kind < 0.22 * (0.1 + 1.6 * feminine):
-        _add_dress(w)
+        _add_dress(wardrobe)
     else:
-        tucked = w.rng.random() < 0.35
-        add_lower: Callable[[_Wardrobe, float], None] = _add_skirt if w.rng.random() < 0.3 * feminine else _add_trousers
-        add_lower(w, 0.022 if tucked else 0.012)
-        _add_top(w, 0.012 if tucked else 0.026, tucked)
-    if w.rng.random() < 0.3:
-        _add_jacket(w)
-    if w.rng.random() < 0.05:
-        material, _ = w.cloth(6, 0.8)
+        tucked = wardrobe.rng.random() < 0.35
+        add_lower: Callable[[_Wardrobe, float], None] = _add_skirt if wardrobe.rng.random() < 0.3 * feminine else _add_trousers
+        add_lower(wardrobe, 0.022 if tucked else 0.012)
+        _add_top(wardrobe, 0.012 if tucked else 0.026, tucked)
+    if wardrobe.rng.random() < 0.3:
+        _add_jacket(wardrobe)
+    if wardrobe.rng.random() < 0.05:
+        material, _ = wardrobe.cloth(6, 0.8)
         for side in ("left", "right"):
-            w.wear(Part("gloves", w.anatomy.hand(side, 0.005), material, 0.007), "gloves")
+            wardrobe.wear(Part("gloves", wardrobe.anatomy.hand(side, 0.005), material, 0.007), "gloves")
 
 
-def _add_shoes(w: _Wardrobe) -> None:
-    base = textures.cloth_colour(w.rng, 0.7)
-    high = float(w.rng.choice([0.0, 0.012, 0.05, 0.1], p=[0.45, 0.3, 0.17, 0.08]))
+def _add_shoes(wardrobe: _Wardrobe) -> None:
+    base = textures.cloth_colour(wardrobe.rng, 0.7)
+    shaft = float(wardrobe.rng.choice([0.0, 0.012, 0.05, 0.1], p=[0.45, 0.3, 0.17, 0.08]))
     material = Material(
-        textures.uneven_tile(w.rng, np.broadcast_to(base, (256, 256, 3)), 0.06), 0.3, gloss=float(w.rng.choice([0.05, 0.5]))
+        textures.uneven_tile(wardrobe.rng, np.broadcast_to(base, (256, 256, 3)), 0.06), 0.3, gloss=float(wardrobe.rng.choice([0.05, 0.5]))
     )
-    pale = Material(textures.uneven_tile(w.rng, np.broadcast_to(textures.hex_colour("e6e3dc"), (256, 256, 3)), 0.05), 0.3)
-    rim = w.rng.random() < 0.45
+    pale = Material(textures.uneven_tile(wardrobe.rng, np.broadcast_to(textures.hex_colour("e6e3dc"), (256, 256, 3)), 0.05), 0.3)
+    rim = wardrobe.rng.random() < 0.45
     for side in ("left", "right"):
-        w.wear(Part("shoe", w.anatomy.foot(side, 0.006, high), material, 0.009), "shoes")
+        wardrobe.wear(Part("shoe", wardrobe.anatomy.foot(side, 0.006, shaft), material, 0.009), "shoes")
         if rim:
-            w.wear(Part("shoe", replace(w.anatomy.foot(side, 0.009, -0.03), below=0.022), pale, 0.009), "")
+            wardrobe.wear(Part("shoe", replace(wardrobe.anatomy.foot(side, 0.009, -0.03), below=0.022), pale, 0.009), "")
 
 
-def _add_trousers(w: _Wardrobe, ease: float) -> None:
-    a, rng = w.anatomy, w.rng
+def _add_trousers(wardrobe: _Wardrobe, ease: float) -> None:
+    a, rng = wardrobe.anatomy, wardrobe.rng
     reach = float(rng.choice([1.93, 1.7, 1.02, 0.75, 0.5], p=[0.6, 0.07, 0.12, 0.13, 0.08]))
     flare = float(rng.choice([0.0, 0.012, 0.03, 0.06], p=[0.35, 0.35, 0.2, 0.1])) + (0.015 if reach < 1.2 else 0)
     cut = float(rng.uniform(0.005, 0.011))
@@ -165,11 +165,11 @@ def _add_trousers(w: _Wardrobe, ease: float) -> None:
         base = textures.hex_colour(str(rng.choice(["2c3e5e", "4a648c", "7c95b4", "22262e", "1d2b45", "9fb0c4"])))
         material, name = Material(textures.denim(rng, base), 0.45), "jeans"
     else:
-        material, name = w.cloth(9, 0.7)[0], "trousers"
+        material, name = wardrobe.cloth(9, 0.7)[0], "trousers"
     shapes: list[Shape] = [*a.trunk(cut), *a.leg("left", cut, reach, flare), *a.leg("right", cut, reach, flare)]
     shapes[0] = _waistband(shapes[0], ease)
-    solid = Solid(shapes, below=a.at["abdomen"][1] + float(rng.uniform(-0.02, 0.04)), folds=0.004, fold_length=0.13, seed=w.seed())
-    w.wear(Part("lower garment", solid, material), name if reach > 1.1 else f"short {name}")
+    solid = Solid(shapes, below=a.at["abdomen"][1] + float(rng.uniform(-0.02, 0.04)), folds=0.004, fold_length=0.13, seed=wardrobe.seed())
+    wardrobe.wear(Part("lower garment", solid, material), name if reach > 1.1 else f"short {name}")
 
 
 def _waistband(trunk: Shape, ease: float) -> Shape:
@@ -178,9 +178,9 @@ def _waistband(trunk: Shape, ease: float) -> Shape:
     return replace(trunk, widths=[width + ease - 0.01 for width in trunk.widths], depths=[depth + ease - 0.01 for depth in trunk.depths])
 
 
-def _skirt_shape(w: _Wardrobe, top: float, ease: float, length: float, flare: float) -> Loft:
+def _skirt_shape(wardrobe: _Wardrobe, top: float, ease: float, length: float, flare: float) -> Loft:
     """A skirt from the height `top` down. length: 1 reaches the knee, 2 the ankle."""
-    a = w.anatomy
+    a = wardrobe.anatomy
     trunk = a.trunk(ease)[0]
     assert isinstance(trunk, Loft)
     hip, foot = a.at["left thigh"][1], a.at["left foot"][1]
@@ -192,46 +192,48 @@ def _skirt_shape(w: _Wardrobe, top: float, ease: float, length: float, flare: fl
     thigh, shin, ankle = (a.at[f"left {part}"] for part in ("thigh", "shin", "foot"))
     heights = np.linspace(top, hem, 8)
     legs = np.interp(-heights, [-thigh[1], -shin[1], -ankle[1]], [thigh[0], shin[0], ankle[0]])
-    thick = np.interp(-heights, [-thigh[1], -shin[1], -ankle[1]], [0.055 * a.height, 0.04 * a.height, 0.03 * a.height]) * a.girth
-    widths = np.where(heights < hip, np.maximum(widths, legs + thick + 0.012), widths)
-    deep = np.interp(np.linspace(0, 1, 8), [0, 1], [0.74, 0.85])
-    return Loft(np.array([0, top, 0]), np.array([0, hem, -0.005]), widths.tolist(), (widths * deep).tolist(), flat_ends=(False, True))
+    leg_width = np.interp(-heights, [-thigh[1], -shin[1], -ankle[1]], [0.055 * a.height, 0.04 * a.height, 0.03 * a.height]) * a.girth
+    widths = np.where(heights < hip, np.maximum(widths, legs + leg_width + 0.012), widths)
+    depth_ratio = np.interp(np.linspace(0, 1, 8), [0, 1], [0.74, 0.85])
+    return Loft(
+        np.array([0, top, 0]), np.array([0, hem, -0.005]), widths.tolist(), (widths * depth_ratio).tolist(), flat_ends=(False, True)
+    )
 
 
-def _add_skirt(w: _Wardrobe, ease: float) -> None:
-    material, _ = w.cloth(1.0, 0.4)
-    length, flare = float(w.rng.choice([0.6, 0.95, 1.3, 1.75])), float(w.rng.uniform(0.0, 0.16))
-    top = w.anatomy.at["abdomen"][1] + 0.01
-    solid = Solid([_skirt_shape(w, top, ease, length, flare)], below=top, folds=0.008, fold_length=0.12, seed=w.seed())
-    w.wear(Part("lower garment", solid, material, skirt=True), "skirt")
+def _add_skirt(wardrobe: _Wardrobe, ease: float) -> None:
+    material, _ = wardrobe.cloth(1.0, 0.4)
+    length, flare = float(wardrobe.rng.choice([0.6, 0.95, 1.3, 1.75])), float(wardrobe.rng.uniform(0.0, 0.16))
+    top = wardrobe.anatomy.at["abdomen"][1] + 0.01
+    solid = Solid([_skirt_shape(wardrobe, top, ease, length, flare)], below=top, folds=0.008, fold_length=0.12, seed=wardrobe.seed())
+    wardrobe.wear(Part("lower garment", solid, material, skirt=True), "skirt")
 
 
-def _necklines(w: _Wardrobe) -> list[Shape]:
+def _necklines(wardrobe: _Wardrobe) -> list[Shape]:
     """The shapes that are cut out of a garment at the neck."""
-    a, h = w.anatomy, w.anatomy.height
+    a, h = wardrobe.anatomy, wardrobe.anatomy.height
     neck = a.at["neck"]
-    deep, wide = float(w.rng.uniform(0.03, 0.075)) * h, float(w.rng.uniform(0.036, 0.05)) * h
-    hole: list[Shape] = [Ball(neck + [0, 0.035 * h, 0.018 * h], (wide, 0.045 * h, 0.05 * h))]
-    if w.rng.random() < 0.45:
-        tip = neck + [0, 0.03 * h - deep, 0.075 * h]
-        hole.append(Loft(tip, neck + [0, 0.03 * h, 0.05 * h], [0.006 * h, wide], [0.05 * h, 0.05 * h]))
+    depth, width = float(wardrobe.rng.uniform(0.03, 0.075)) * h, float(wardrobe.rng.uniform(0.036, 0.05)) * h
+    hole: list[Shape] = [Ball(neck + [0, 0.035 * h, 0.018 * h], (width, 0.045 * h, 0.05 * h))]
+    if wardrobe.rng.random() < 0.45:
+        tip = neck + [0, 0.03 * h - depth, 0.075 * h]
+        hole.append(Loft(tip, neck + [0, 0.03 * h, 0.05 * h], [0.006 * h, width], [0.05 * h, 0.05 * h]))
     return hole
 
 
-def _sleeves(w: _Wardrobe, ease: float, reach: float, flare: float) -> list[Shape]:
+def _sleeves(wardrobe: _Wardrobe, ease: float, reach: float, flare: float) -> list[Shape]:
     """Both sleeves; see `Anatomy.arm`."""
-    return [shape for side in ("left", "right") for shape in w.anatomy.arm(side, ease, reach, flare)]
+    return [shape for side in ("left", "right") for shape in wardrobe.anatomy.arm(side, ease, reach, flare)]
 
 
-def _add_top(w: _Wardrobe, ease: float, tucked: bool) -> None:
-    a, rng = w.anatomy, w.rng
-    material, base = w.cloth()
+def _add_top(wardrobe: _Wardrobe, ease: float, tucked: bool) -> None:
+    a, rng = wardrobe.anatomy, wardrobe.rng
+    material, base = wardrobe.cloth()
     reach = float(rng.choice([0.0, 0.55, 0.72, 1.4, 1.96], p=[0.1, 0.3, 0.15, 0.07, 0.38]))
     loose, flare = float(rng.uniform(0, 1)), float(rng.choice([0.004, 0.012, 0.025]))
     cut = ease - 0.004 + float(rng.uniform(0, 0.012)) * loose
     shoulders = a.yoke(0.6 * cut) if reach else []
     hem = a.at["pelvis"][1] + float(rng.uniform(-0.05, 0.05)) if not tucked else a.at["abdomen"][1] - 0.02
-    holes = _necklines(w)
+    holes = _necklines(wardrobe)
     if not reach:
         holes += [
             Ball(a.at[f"{side} upper arm"] + [0, 0.01, 0], (0.045 * a.height, 0.07 * a.height, 0.09 * a.height))
@@ -242,9 +244,9 @@ def _add_top(w: _Wardrobe, ease: float, tucked: bool) -> None:
         material = replace(material, decal=textures.print_decal(rng, base), decal_square=_on_chest(a, float(rng.uniform(0.14, 0.24))))
     elif style < 0.5:
         material = replace(material, decal=textures.button_decal(rng, base), decal_square=(-0.29, a.at["neck"][1] + 0.0, 0.58))
-    shapes = [*a.trunk(cut, loose), *shoulders, *_sleeves(w, 0.8 * cut, reach, flare)]
-    solid = Solid(shapes, holes, above=hem, folds=0.005, seed=w.seed())
-    w.wear(Part("upper garment", solid, material), f"top with sleeves of {reach:g}")
+    shapes = [*a.trunk(cut, loose), *shoulders, *_sleeves(wardrobe, 0.8 * cut, reach, flare)]
+    solid = Solid(shapes, holes, above=hem, folds=0.005, seed=wardrobe.seed())
+    wardrobe.wear(Part("upper garment", solid, material), f"top with sleeves of {reach:g}")
     if reach > 1 and rng.random() < 0.35:
         collar = Loft(
             a.at["neck"] + [0, 0.002, 0],
@@ -252,7 +254,7 @@ def _add_top(w: _Wardrobe, ease: float, tucked: bool) -> None:
             [0.041 * a.height, 0.036 * a.height],
             flat_ends=(True, True),
         )
-        w.wear(Part("upper garment", Solid([collar]), Material(material.tile, material.size), 0.01), "collar")
+        wardrobe.wear(Part("upper garment", Solid([collar]), Material(material.tile, material.size), 0.01), "collar")
 
 
 def _on_chest(a: Anatomy, side: float) -> tuple[float, float, float]:
@@ -260,67 +262,67 @@ def _on_chest(a: Anatomy, side: float) -> tuple[float, float, float]:
     return -side / 2, a.at["chest"][1] + 0.065 * a.height + side / 2 - 0.03, side
 
 
-def _add_dress(w: _Wardrobe) -> None:
-    a, rng = w.anatomy, w.rng
-    material, _ = w.cloth(0.8, 0.3)
+def _add_dress(wardrobe: _Wardrobe) -> None:
+    a, rng = wardrobe.anatomy, wardrobe.rng
+    material, _ = wardrobe.cloth(0.8, 0.3)
     reach = float(rng.choice([0.0, 0.5, 1.3, 1.95], p=[0.4, 0.3, 0.1, 0.2]))
     length, flare = float(rng.choice([0.75, 1.0, 1.4, 1.85])), float(rng.uniform(0.0, 0.2))
     waist = a.at["abdomen"][1] + 0.02 * a.height
-    holes = _necklines(w)
+    holes = _necklines(wardrobe)
     if not reach:
         holes += [
             Ball(a.at[f"{side} upper arm"] + [0, 0.01, 0], (0.045 * a.height, 0.07 * a.height, 0.09 * a.height))
             for side in ("left", "right")
         ]
-    shapes = [*a.trunk(0.013), *(a.yoke(0.008) if reach else []), *_sleeves(w, 0.01, reach, 0.01)]
-    seed = w.seed()
-    w.wear(Part("dress", Solid(shapes, holes, above=waist - 0.06, folds=0.003, seed=seed), material), "dress")
-    skirt = Solid([_skirt_shape(w, waist, 0.013, length, flare)], below=waist, folds=0.008, fold_length=0.12, seed=seed)
-    w.wear(Part("dress", skirt, material, skirt=True), "")
+    shapes = [*a.trunk(0.013), *(a.yoke(0.008) if reach else []), *_sleeves(wardrobe, 0.01, reach, 0.01)]
+    seed = wardrobe.seed()
+    wardrobe.wear(Part("dress", Solid(shapes, holes, above=waist - 0.06, folds=0.003, seed=seed), material), "dress")
+    skirt = Solid([_skirt_shape(wardrobe, waist, 0.013, length, flare)], below=waist, folds=0.008, fold_length=0.12, seed=seed)
+    wardrobe.wear(Part("dress", skirt, material, skirt=True), "")
     if rng.random() < 0.4:
         belt = Solid([a.trunk(0.021)[0]], above=waist - 0.035, below=waist)
-        w.wear(Part("dress", belt, Material(textures.fabric(rng, textures.cloth_colour(rng), 20), 0.3)), "belt")
+        wardrobe.wear(Part("dress", belt, Material(textures.fabric(rng, textures.cloth_colour(rng), 20), 0.3)), "belt")
 
 
-def _add_jacket(w: _Wardrobe) -> None:
+def _add_jacket(wardrobe: _Wardrobe) -> None:
     """Add a jacket, open in front."""
-    a, rng, h = w.anatomy, w.rng, w.anatomy.height
-    material, _ = w.cloth(5, 0.6)
+    a, rng, h = wardrobe.anatomy, wardrobe.rng, wardrobe.anatomy.height
+    material, _ = wardrobe.cloth(5, 0.6)
     hem = a.at["pelvis"][1] + float(rng.choice([0.04, -0.06, -0.14]))
     gap = float(rng.uniform(0.012, 0.045)) * h
     bottom, top = np.array([0, hem - 0.1, 0.14]), a.at["neck"] + [0, 0.05 * h, 0.1]
     opening: list[Shape] = [Loft(bottom, top, [1.5 * gap, gap, 0.8 * gap, 1.4 * gap, 0.05 * h], [0.14, 0.14, 0.14, 0.14, 0.13])]
     reach = float(rng.choice([1.95, 1.5, 0.0], p=[0.75, 0.1, 0.15]))
-    shapes = [*a.trunk(0.034, float(rng.uniform(0.2, 0.9))), *(a.yoke(0.024) if reach else []), *_sleeves(w, 0.024, reach, 0.008)]
+    shapes = [*a.trunk(0.034, float(rng.uniform(0.2, 0.9))), *(a.yoke(0.024) if reach else []), *_sleeves(wardrobe, 0.024, reach, 0.008)]
     neck: list[Shape] = [Ball(a.at["neck"] + [0, 0.035 * h, 0.005 * h], (0.042 * h, 0.042 * h, 0.055 * h))]
     if not reach:
         neck += [Ball(a.at[f"{side} upper arm"] + [0, 0.01, 0], (0.04 * h, 0.07 * h, 0.09 * h)) for side in ("left", "right")]
-    solid = Solid(shapes, [*neck, *opening], above=hem, folds=0.006, seed=w.seed())
-    w.wear(Part("outer garment", solid, material, hidden_depth=0.035), "jacket")
+    solid = Solid(shapes, [*neck, *opening], above=hem, folds=0.006, seed=wardrobe.seed())
+    wardrobe.wear(Part("outer garment", solid, material, hidden_depth=0.035), "jacket")
 
 
-def _add_hair(w: _Wardrobe, face: faces.Face) -> None:
-    style = draw_hair_style(w.rng, w.anatomy.feminine)
-    covered = w.rng.random() < 0.14
-    strands = Material(textures.strands(w.rng, face.hair), 0.35, gloss=0.18)
-    for solid in hair_of(w.anatomy, style, covered, w.seed()):
-        w.wear(Part("hair", solid, strands, 0.0095), style.name)
+def _add_hair(wardrobe: _Wardrobe, face: faces.Face) -> None:
+    style = draw_hair_style(wardrobe.rng, wardrobe.anatomy.feminine)
+    covered = wardrobe.rng.random() < 0.14
+    strands = Material(textures.strands(wardrobe.rng, face.hair), 0.35, gloss=0.18)
+    for solid in hair_of(wardrobe.anatomy, style, covered, wardrobe.seed()):
+        wardrobe.wear(Part("hair", solid, strands, 0.0095), style.name)
     if covered:
-        name = str(w.rng.choice(HATS))
-        material, _ = w.cloth(4, 0.6)
-        for solid in hat_of(w.anatomy, name):
-            w.wear(Part("headwear", solid, material, 0.0095), name)
+        name = str(wardrobe.rng.choice(HATS))
+        material, _ = wardrobe.cloth(4, 0.6)
+        for solid in hat_of(wardrobe.anatomy, name):
+            wardrobe.wear(Part("headwear", solid, material, 0.0095), name)
 
 
-def _assemble(skeleton: Skeleton, w: _Wardrobe) -> Actor:
+def _assemble(skeleton: Skeleton, wardrobe: _Wardrobe) -> Actor:
     """One mesh of all parts, without the faces that later parts hide."""
     meshes, labels, materials = [], [], []
-    for index, part in enumerate(w.parts):
+    for index, part in enumerate(wardrobe.parts):
         surface = build_mesh(part.solid, part.cell, skeleton)
         if part.skirt:
             surface = replace(surface, weights=bind_skirt(surface.vertices, skeleton))
         hidden = np.zeros(len(surface.vertices), bool)
-        for other in w.parts[index + 1 :]:
+        for other in wardrobe.parts[index + 1 :]:
             if other.hides:
                 hidden |= _inside(other, surface.vertices)
         surface = surface.without(hidden[surface.faces].all(1))
@@ -328,8 +330,8 @@ def _assemble(skeleton: Skeleton, w: _Wardrobe) -> Actor:
             meshes.append(surface)
             labels.append(_labels(part.label, surface))
             materials.append(np.full(len(surface.faces), index, np.int32))
-    palette = [part.material for part in w.parts]
-    description = ", ".join(dict.fromkeys(name for name in w.worn if name))
+    palette = [part.material for part in wardrobe.parts]
+    description = ", ".join(dict.fromkeys(name for name in wardrobe.worn if name))
     return Actor(skeleton, join(meshes), np.concatenate(labels), np.concatenate(materials), palette, description)
 
 

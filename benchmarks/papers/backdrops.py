@@ -92,7 +92,7 @@ def _room(rng: np.random.Generator) -> Backdrop:
 def _wall_decoration(rng: np.random.Generator, back: float) -> list[Box]:
     """A picture, window or door with its frame, on the back wall."""
     kind = rng.choice(["picture", "window", "door"], p=[0.6, 0.25, 0.15])
-    wide, high, low = {
+    width, height, bottom = {
         "picture": (rng.uniform(0.25, 0.9), rng.uniform(0.25, 0.8), rng.uniform(1.0, 1.7)),
         "window": (rng.uniform(0.7, 1.4), rng.uniform(0.9, 1.4), 0.9),
         "door": (0.85, 2.0, 0.0),
@@ -106,15 +106,15 @@ def _wall_decoration(rng: np.random.Generator, back: float) -> list[Box]:
     else:
         inner = textures.uneven_tile(rng, _flat_tile(textures.cloth_colour(rng, 0.8)), 0.04)
     frame = textures.uneven_tile(rng, _flat_tile(textures.cloth_colour(rng, 0.9)), 0.03)
-    outer = box((x - rim, low - rim, back), (x + wide + rim, low + high + rim, back + 0.03), frame)
-    return [outer, box((x, low, back), (x + wide, low + high, back + 0.035), inner.astype(np.float32), max(wide, high))]
+    outer = box((x - rim, bottom - rim, back), (x + width + rim, bottom + height + rim, back + 0.03), frame)
+    return [outer, box((x, bottom, back), (x + width, bottom + height, back + 0.035), inner.astype(np.float32), max(width, height))]
 
 
 def _furniture(rng: np.random.Generator, back: float) -> Box:
-    wide, high, deep = rng.uniform(0.4, 1.6), float(rng.choice([0.45, 0.75, 1.0, 1.9])) * rng.uniform(0.9, 1.1), rng.uniform(0.3, 0.5)
-    x = float(rng.choice([-1, 1])) * rng.uniform(0.2, 1.6) - wide / 2
+    width, height, depth = rng.uniform(0.4, 1.6), float(rng.choice([0.45, 0.75, 1.0, 1.9])) * rng.uniform(0.9, 1.1), rng.uniform(0.3, 0.5)
+    x = float(rng.choice([-1, 1])) * rng.uniform(0.2, 1.6) - width / 2
     tile = _planks(rng) if rng.random() < 0.6 else textures.fabric(rng, textures.cloth_colour(rng), 4)
-    return box((x, 0, back), (x + wide, high, min(back + deep, -0.55)), tile, rng.uniform(0.5, 1.2))
+    return box((x, 0, back), (x + width, height, min(back + depth, -0.55)), tile, rng.uniform(0.5, 1.2))
 
 
 def _park(rng: np.random.Generator) -> Backdrop:
@@ -129,9 +129,9 @@ def _park(rng: np.random.Generator) -> Backdrop:
         back = -rng.uniform(2.5, 9)
         boxes.append(box((-60, 0, back - 1), (60, float(rng.uniform(0.7, 3.0)), back), _foliage(rng, leaves), rng.uniform(1.2, 2.5)))
     for _ in range(int(rng.integers(0, 4))):
-        x, z, thick = rng.uniform(-3.5, 3.5), -rng.uniform(1.5, 8), rng.uniform(0.1, 0.3)
+        x, z, thickness = rng.uniform(-3.5, 3.5), -rng.uniform(1.5, 8), rng.uniform(0.1, 0.3)
         bark = np.clip(textures.hex_colour("6a5540") * (1 + 0.3 * textures.noise(rng, SIDE, 6, 4, (1, 4))[..., None]), 0, 1)
-        boxes.append(box((x, 0, z - thick), (x + thick, 8, z), bark, 0.8))
+        boxes.append(box((x, 0, z - thickness), (x + thickness, 8, z), bark, 0.8))
     return Backdrop(boxes, _sky_with_horizon(rng, leaves), outdoors=True, description="park")
 
 
@@ -141,12 +141,12 @@ def _street(rng: np.random.Generator) -> Backdrop:
     boxes = [_floor(paving, float(rng.uniform(0.9, 2.0)))]
     x, back = -14.0, -rng.uniform(1.5, 8)
     while x < 14:
-        wide, high = rng.uniform(2.5, 7), rng.uniform(3.5, 14)
-        boxes.append(box((x, 0, back - 8), (x + wide, high, back + rng.uniform(-0.4, 0.0)), _facade(rng), rng.uniform(2.0, 3.2)))
-        x += wide + (rng.uniform(0.5, 3) if rng.random() < 0.3 else 0)
+        width, height = rng.uniform(2.5, 7), rng.uniform(3.5, 14)
+        boxes.append(box((x, 0, back - 8), (x + width, height, back + rng.uniform(-0.4, 0.0)), _facade(rng), rng.uniform(2.0, 3.2)))
+        x += width + (rng.uniform(0.5, 3) if rng.random() < 0.3 else 0)
     for _ in range(int(rng.integers(0, 4))):
-        x, z, wide, high = rng.uniform(-3, 3), rng.uniform(back + 0.2, -0.8), rng.uniform(0.1, 1.2), rng.uniform(0.4, 2.6)
-        boxes.append(box((x, 0, z - 0.3), (x + wide, high, z), textures.fabric(rng, textures.cloth_colour(rng), 10), 1.0))
+        x, z, width, height = rng.uniform(-3, 3), rng.uniform(back + 0.2, -0.8), rng.uniform(0.1, 1.2), rng.uniform(0.4, 2.6)
+        boxes.append(box((x, 0, z - 0.3), (x + width, height, z), textures.fabric(rng, textures.cloth_colour(rng), 10), 1.0))
     return Backdrop(boxes, _sky_with_horizon(rng, textures.hex_colour("7f8b93")), outdoors=True, description="street")
 
 
@@ -221,10 +221,10 @@ def _facade(rng: np.random.Generator) -> Image:
     tile = _bricks(rng, base) if rng.random() < 0.3 else textures.uneven_tile(rng, _flat_tile(base), 0.04).copy()
     glass = textures.hex_colour(str(rng.choice(["3a4650", "566a7a", "28303a", "8fa3b0"])))
     for x in (0, SIDE // 2) if rng.random() < 0.6 else (0,):
-        wide = int(rng.integers(50, 90))
-        cv2.rectangle(tile, (x + 16, 50), (x + 24 + wide, 198), np.clip(base * 1.2, 0, 1).tolist(), cv2.FILLED)
-        cv2.rectangle(tile, (x + 20, 54), (x + 20 + wide, 194), glass.tolist(), cv2.FILLED)
-        cv2.line(tile, (x + 20 + wide // 2, 54), (x + 20 + wide // 2, 194), np.clip(base * 1.2, 0, 1).tolist(), 4)
+        width = int(rng.integers(50, 90))
+        cv2.rectangle(tile, (x + 16, 50), (x + 24 + width, 198), np.clip(base * 1.2, 0, 1).tolist(), cv2.FILLED)
+        cv2.rectangle(tile, (x + 20, 54), (x + 20 + width, 194), glass.tolist(), cv2.FILLED)
+        cv2.line(tile, (x + 20 + width // 2, 54), (x + 20 + width // 2, 194), np.clip(base * 1.2, 0, 1).tolist(), 4)
     return tile
 
 
@@ -241,15 +241,15 @@ def _sky_with_horizon(rng: np.random.Generator, far: Colour) -> Callable[[Array]
         textures.hex_colour(str(rng.choice(names))) for names in (["6f9fd0", "8fb4d8", "b8c4cc", "5a86c0"], ["dbe6ee", "e8e4d8", "cfd6da"])
     )
     clouds, outline = textures.noise(rng, SIDE, 3, 5), textures.noise(rng, SIDE, 6, 5)
-    high, mist = rng.uniform(0.05, 0.3), rng.uniform(0.0, 0.5)
+    skyline, mist = rng.uniform(0.05, 0.3), rng.uniform(0.0, 0.5)
 
     def sky(rays: Array) -> Array:
         level = (rays[..., 1] / np.hypot(rays[..., 0], rays[..., 2])).astype(np.float32)
-        turn = (np.arctan2(rays[..., 0], -rays[..., 2]) / 1.2 % 1 * SIDE).astype(np.float32)
-        cloud = cv2.remap(clouds, turn, (level / 0.8 % 1 * SIDE).astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        column = (np.arctan2(rays[..., 0], -rays[..., 2]) / 1.2 % 1 * SIDE).astype(np.float32)
+        cloud = cv2.remap(clouds, column, (level / 0.8 % 1 * SIDE).astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
         colour = textures.mix(textures.mix(horizon, zenith, np.clip(level * 1.6, 0, 1)), np.ones(3, np.float32), 0.35 * cloud)
-        edge = high * (1 + 0.25 * cv2.remap(outline, turn, np.full_like(turn, 40), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP))
-        rough = cv2.remap(outline, turn, (level / 0.4 % 1 * SIDE).astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        edge = skyline * (1 + 0.25 * cv2.remap(outline, column, np.full_like(column, 40), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP))
+        rough = cv2.remap(outline, column, (level / 0.4 % 1 * SIDE).astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
         trees = np.clip(far * (1 + 0.22 * rough[..., None]) + mist * (horizon - far), 0, 1)
         share = np.clip((edge + 0.02 * rough - level) * 60, 0, 1)[..., None]
         return (colour + (trees - colour) * share).astype(np.float32)

@@ -97,14 +97,14 @@ def _paint_eyes(brush: _Brush, face: Face) -> None:
 
 
 def _paint_mouth(brush: _Brush, face: Face) -> None:
-    wide, lift = 0.11 * face.mouth, 0.03 * face.smile
-    brush.blob((0, 0.268), (0.8 * wide, 0.018), face.lips * 0.92, 0.95, 2)
-    brush.blob((0, 0.302), (0.72 * wide, 0.024), face.lips, 0.95, 2)
+    half_width, lift = 0.11 * face.mouth, 0.03 * face.smile
+    brush.blob((0, 0.268), (0.8 * half_width, 0.018), face.lips * 0.92, 0.95, 2)
+    brush.blob((0, 0.302), (0.72 * half_width, 0.024), face.lips, 0.95, 2)
     dark = face.lips * 0.35
     for side in (-1, 1):
-        brush.line((0, 0.284), (side * wide, 0.284 - lift), dark, 0.012)
+        brush.line((0, 0.284), (side * half_width, 0.284 - lift), dark, 0.012)
     if face.smile > 0.75:
-        brush.blob((0, 0.288), (0.6 * wide, 0.012), np.array([0.95, 0.93, 0.9]), 1.0, 1)
+        brush.blob((0, 0.288), (0.6 * half_width, 0.012), np.array([0.95, 0.93, 0.9]), 1.0, 1)
 
 
 class _Brush:

@@ -161,7 +161,7 @@ def _frame_camera(rng: np.random.Generator, points: NDArray[np.float64], height:
     margin = 0.14 / depth[:, None] * 1000
     low, high = (flat - margin * (0.6, 1)).min(0), (flat + margin * (0.6, 0.6)).max(0)
     fits = np.array([width, height]) / (high - low)
-    least = 0.8 * fits[1] if rng.random() < 0.5 else 0.0  # then hands may be outside the image
+    least = 0.8 * fits[1] if rng.random() < 0.5 else 0.0  # if not 0, hands may be outside the image
     zoom = float(rng.uniform(0.84, 0.99) * min(fits[1], max(fits[0], least)))
     spare = np.array([width, height]) - zoom * (high - low)
     centre = np.array([width, height]) / 2 - zoom * (low + high) / 2 + spare * rng.uniform(-0.3, 0.3, 2)

@@ -1,4 +1,4 @@
-"""Surfaces of bodies, clothes and hair: smoothly blended distance fields, which are meshed once per subject and bound to bones."""
+"""Surfaces of bodies, clothes and hair: smoothly blended distance fields, which are meshed once per subject and bound to the bones."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Loft:
 
 @dataclass(frozen=True)
 class Ball:
-    """An ellipsoid."""
+    """An ellipsoid with half-axes `radii` along x, y and z. The methods are those of `Loft`."""
 
     centre: Array
     radii: tuple[float, float, float]
@@ -92,6 +92,7 @@ class Solid:
     folds: float = 0.0
     """Depth of wrinkles."""
     fold_length: float = 0.16
+    """Approximate wavelength of wrinkles."""
     seed: int = 0
     """Seed of the wrinkles."""
 
@@ -171,7 +172,7 @@ def _texture(solid: Solid, corners: Array) -> Array:
 
 
 def bind(points: Array, skeleton: Skeleton) -> Array:
-    """Skinning weights [V, bones] by the distance from the bones: of the nearest bone and of those at most two joints away from it."""
+    """Skinning weights [V, bones] by the distance from the bones. Only the nearest bone and those at most two joints away from it count."""
     closeness = np.zeros((len(points), len(BONES)))
     for bone, start, end, radius in _bone_segments(skeleton):
         away = np.linalg.norm(points - _nearest(points, start, end), axis=1) / radius
@@ -194,6 +195,7 @@ def bind_skirt(points: Array, skeleton: Skeleton) -> Array:
 
 
 def join(meshes: Sequence[Mesh]) -> Mesh:
+    """One mesh of all meshes."""
     starts = np.cumsum([0, *(len(part.vertices) for part in meshes[:-1])])
     faces = np.concatenate([part.faces + start for part, start in zip(meshes, starts, strict=True)])
     fields = {name: np.concatenate([getattr(part, name) for part in meshes]) for name in ("vertices", "normals", "texture", "weights")}

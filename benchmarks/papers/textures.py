@@ -16,6 +16,7 @@ Image = NDArray[np.floating]
 Colour = NDArray[np.floating]
 
 SIDE = 256
+"""Side of tiles and decals in pixels."""
 _NEUTRALS = (
     "17181b",
     "2b2d33",
@@ -72,18 +73,18 @@ def noise(rng: np.random.Generator, side: int, cells: int, octaves: int = 4, squ
 
 
 def mix(one: Colour, other: Colour, share: Image) -> Image:
-    """Two colours mixed by the share [...] of the other one."""
+    """Two colours mixed by the share [...] of the second one: [..., 3]."""
     return (one + (other - one) * np.clip(share, 0, 1)[..., None]).astype(np.float32)
 
 
 def _axes() -> tuple[Image, Image]:
-    """x and y in [0, 1) of a tile."""
+    """x and y in [0, 1] of each pixel of a tile, [SIDE, SIDE] each."""
     axis = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE
     return np.broadcast_to(axis, (SIDE, SIDE)), np.broadcast_to(axis[:, None], (SIDE, SIDE))
 
 
 def _bands(position: Image, count: int, share: float) -> Image:
-    """`count` bands with soft edges: 1 on a share of each period, else 0. position: in [0, 1) across the bands."""
+    """`count` bands with soft edges: 1 on a share of each period, else 0. position: in [0, 1] across the bands."""
     phase = np.abs((position * count) % 1 - 0.5) * 2
     return np.clip((share - phase) * SIDE / count / 3 + 0.5, 0, 1)
 
@@ -174,7 +175,7 @@ def fabric(rng: np.random.Generator, base: Colour, plainness: float = 1.0) -> Im
 
 
 def uneven_tile(rng: np.random.Generator, tile: Image, amount: float) -> Image:
-    """A tile with coarse and fine noise of relative amplitude `amount` in its brightness."""
+    """The tile with coarse and fine noise of the relative amplitude `amount` in its brightness."""
     uneven = amount * (0.6 * noise(rng, SIDE, 3, 4) + 0.5 * rng.normal(size=(SIDE, SIDE)))
     return np.clip(tile * (1 + uneven[..., None]), 0, 1).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""The idea of PoseWarp (Balakrishnan et al., "Synthesizing images of humans in unseen poses", CVPR 2018).
+"""PoseWarp, reimplemented (Balakrishnan et al., "Synthesizing images of humans in unseen poses", CVPR 2018).
 
 Soft masks cut the example into limbs, and each limb is moved by the similarity transform of its joints from the example to the frame.
 Networks paint the foreground from the moved limbs, fill the background where the person was, and blend the two (section 3).

@@ -41,7 +41,7 @@ def facade(painter: Painter, brick: bool) -> Array:
     """Four windows on each of four floors."""
     rng = painter.rng
     tile = bricks(painter) if brick else plaster(painter)
-    wide, tall = rng.uniform(0.38, 0.66), rng.uniform(0.5, 0.7)
+    width, height = rng.uniform(0.38, 0.66), rng.uniform(0.5, 0.7)
     bars, low = int(rng.integers(0, 3)), rng.uniform(0.16, 0.24)
     frame = grey(rng.uniform(0.78, 0.92)) if rng.random() < 0.7 else grey(rng.uniform(0.15, 0.3))
     surround = rng.random() < 0.5
@@ -49,8 +49,8 @@ def facade(painter: Painter, brick: bool) -> Array:
         if rng.random() < 0.4:
             area(tile, (0, 1), (row / WINDOWS, row / WINDOWS + 0.008))[..., :3] *= 0.82
         for column in range(WINDOWS):
-            x, y = (column + 0.5 - wide / 2) / WINDOWS, (row + low) / WINDOWS
-            _window(painter, tile, (x, x + wide / WINDOWS), (y, y + tall / WINDOWS), frame, bars, surround)
+            x, y = (column + 0.5 - width / 2) / WINDOWS, (row + low) / WINDOWS
+            _window(painter, tile, (x, x + width / WINDOWS), (y, y + height / WINDOWS), frame, bars, surround)
     return tile
 
 

@@ -18,7 +18,7 @@ from .roads import KERB, Crossing, Roads
 Array = NDArray[np.floating]
 
 STYLES = {"town": 0.45, "suburb": 0.3, "boulevard": 0.25}
-"""Style -> probability. town: rows of high houses with shops; suburb: houses in gardens; boulevard: high houses behind rows of trees."""
+"""Style -> probability. town: rows of tall houses with shops; suburb: houses in gardens; boulevard: tall houses behind rows of trees."""
 METRES_AHEAD = 200.0
 """The street is built this far ahead of the last position of the camera."""
 METRES_BEHIND = 25.0
@@ -31,8 +31,8 @@ _SIDE_STREET = 75.0
 class TownBuilder:
     """A town while it is built.
 
-    style: one of STYLES. floors: lowest and highest number (exclusive) of floors. length of the drive in metres. trees: meshes to choose
-    from. parked_cars: each with x, z and yaw.
+    style: one of STYLES. floors: range of the number of floors, without its end. length: of the drive in metres. trees: meshes to choose
+    from. parked_cars: each with its x, z and yaw.
     """
 
     roads: Roads
@@ -110,7 +110,7 @@ def _block(town: TownBuilder, start: float, end: float, side: int) -> None:
     """One side of the main street between two crossings."""
     rng, roads = town.rng, town.roads
     if rng.random() < (0.2 if town.style == "suburb" else 0.1):
-        _park(town, start, end, side)
+        _build_park(town, start, end, side)
     elif town.style == "suburb":
         _houses_with_gardens(town, start, end, side)
     else:
@@ -190,7 +190,8 @@ def _garden_border(town: TownBuilder, start: float, end: float, side: int, offse
         town.add(furniture.garden_wall(rng, town.atlas, length), x, z, yaw)
 
 
-def _park(town: TownBuilder, start: float, end: float, side: int) -> None:
+def _build_park(town: TownBuilder, start: float, end: float, side: int) -> None:
+    """A park with rows of trees behind a hedge, a fence or a wall, beside the main street from z = start to end."""
     rng, offset = town.rng, town.roads.half + town.roads.pavement
     _garden_border(town, start + 1, end - 1, side, offset + 0.2)
     for row in range(5):
@@ -274,5 +275,6 @@ def _park_cars(town: TownBuilder) -> None:
 
 
 def _park_car(town: TownBuilder, x: float, z: float, yaw: float) -> None:
+    """Add a random parked car."""
     car = draw_car(town.rng, town.atlas)
     town.parked_cars.append((car, np.array([x, z, yaw])))

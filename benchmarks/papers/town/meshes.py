@@ -132,9 +132,9 @@ def box(
     """A box without a bottom from corner `low` to corner `high`; a tile covers `metres`."""
     first = np.array(low, np.float64)
     corners = first + np.array([_FACES[face] for face in faces]) * (np.array(high, np.float64) - first)
-    wide = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1) / metres
-    tall = np.linalg.norm(corners[:, 3] - corners[:, 0], axis=1) / metres
-    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * np.stack([wide, tall], -1)[:, None]
+    width = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1) / metres
+    height = np.linalg.norm(corners[:, 3] - corners[:, 0], axis=1) / metres
+    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * np.stack([width, height], -1)[:, None]
     return quads(corners, uv, paint)
 
 

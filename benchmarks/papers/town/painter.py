@@ -1,8 +1,8 @@
 """How tiles are drawn: square textures that repeat without a seam.
 
 A tile is [SIDE, SIDE, 8] with values in [0, 1]. Channels 0 to 2 are the square root of its linear RGB. TINT is the share of the surface's
-tint that it takes, GLOSS how strongly it reflects, GLOW how much light it emits after dark, COVER 0 where leaves or railings have gaps. The
-last channel is unused.
+tint that it takes, GLOSS how strongly it reflects, GLOW how much light it emits after dark. COVER is 0 where leaves or railings have
+gaps. The last channel is unused.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def grey(value: float) -> Colour:
     return (value, value, value)
 
 
-def write_text(canvas: Array, word: str, at: tuple[int, int], scale: float, ink: Colour, thick: int) -> None:
+def write_text(canvas: Array, word: str, at: tuple[int, int], scale: float, ink: Colour, thickness: int) -> None:
     """Write on an image [h, w, 3], through a stencil of integers, because OpenCV does not antialias on floats."""
     stencil = np.zeros(canvas.shape[:2], np.uint8)
-    cv2.putText(stencil, word, at, cv2.FONT_HERSHEY_DUPLEX, scale, 255, thick, cv2.LINE_AA)
+    cv2.putText(stencil, word, at, cv2.FONT_HERSHEY_DUPLEX, scale, 255, thickness, cv2.LINE_AA)
     canvas += (np.array(ink, np.float32) - canvas) * (stencil[..., None] / np.float32(255))
 
 

@@ -34,8 +34,8 @@ class Crossing:
 class Roads:
     """The streets of a town.
 
-    half: half the width of the main street. lane: distance of the middle of a lane from the middle of the road. pavement: its width.
-    parking: width of the strips for parked cars, 0 without. traffic: 1 if cars drive on the right, -1 on the left. bend: amplitude,
+    half: half the width of the main street. lane: distance of the middle of a lane from the middle of the road. pavement: width of a
+    pavement. parking: width of each strip for parked cars, or 0. traffic: 1 if cars drive on the right, -1 on the left. bend: amplitude,
     wavelength / 2 pi and phase of the sine that the main street follows. dashes: length of a dash of the centre line, and period.
     centre_line: dashed, double or none. paint, dark: brightness of the markings and of the asphalt.
     """

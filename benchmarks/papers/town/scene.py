@@ -113,8 +113,8 @@ def _parts(
         for offset, mesh in enumerate(person.parts):
             meshes.append(mesh.with_instance(instance, part + offset))
         start = float(rng.uniform(0, 6.28))
-        high = KERB * np.clip(roads.edge_distance(*trajectory.positions[:, :2].T.copy()) / 0.3 + 0.5, 0, 1)
-        positions = np.stack([trajectory.positions[:, 0], high, trajectory.positions[:, 1]], -1)
+        height = KERB * np.clip(roads.edge_distance(*trajectory.positions[:, :2].T.copy()) / 0.3 + 0.5, 0, 1)
+        positions = np.stack([trajectory.positions[:, 0], height, trajectory.positions[:, 1]], -1)
         phase = start + trajectory.distance * 2 * np.pi / person.stride
         poses.append(np.stack([person.pose(*moment, walking) for moment in zip(positions, trajectory.positions[:, 2], phase, strict=True)]))
         part += PARTS
@@ -134,7 +134,7 @@ def _car_pose(car: Car, position: Array, distance: float) -> Array:
 def _cameras(rng: np.random.Generator, trajectory: Trajectory, rate: float, width: int, height: int) -> list[Camera]:
     """Cameras behind the windscreen that look ahead and slightly down, with shake."""
     count = len(trajectory.positions)
-    tall, angle, tilt = rng.uniform(1.2, 1.75), np.radians(rng.uniform(52, 68)), np.radians(rng.uniform(1, 5))
+    eye_height, angle, tilt = rng.uniform(1.2, 1.75), np.radians(rng.uniform(52, 68)), np.radians(rng.uniform(1, 5))
     focal = max(width, 1.6 * height) / 2 / np.tan(angle / 2)
     yaw_offset, shakiness = np.radians(rng.normal(0, 1.5)), rng.uniform(0.3, 1.0)
     speed = np.clip(np.gradient(trajectory.distance) * rate / 8, 0, 1.5)
@@ -147,7 +147,7 @@ def _cameras(rng: np.random.Generator, trajectory: Trajectory, rate: float, widt
     cameras = []
     for index, (x, z, yaw) in enumerate(trajectory.positions):
         rotation = _camera_rotation(yaw + yaw_offset + shake[1, index], tilt + shake[0, index], shake[2, index])
-        cameras.append(Camera(np.array([x, tall + shake[3, index], z]), rotation, float(focal), width, height))
+        cameras.append(Camera(np.array([x, eye_height + shake[3, index], z]), rotation, float(focal), width, height))
     return cameras
 
 

@@ -48,8 +48,8 @@ class Weather:
     """The weather of one drive, and the settings of the camera's sensor.
 
     sun_direction [3]: unit vector to the sun. sun, zenith, horizon: linear RGB. cover: share of the sky that clouds cover. visibility:
-    metres at which haze makes up two thirds of a colour. glow: of lamps and windows. clouds [S, S, 4]: noise. exposure: factor of the linear RGB.
-    noise_level: standard deviation of the sensor noise, for values in [0, 1]. blur: standard deviation in pixels.
+    metres at which haze makes up two thirds of a colour. glow: of lamps and windows. clouds [S, S, 4]: noise. exposure: factor of the
+    linear RGB.    noise_level: standard deviation of the sensor noise, for values in [0, 1]. blur: standard deviation in pixels.
     """
 
     name: str

@@ -138,8 +138,8 @@ def _sign(rim: Colour, inner: Colour, ink: float, word: str = "") -> Callable[[P
         if not word:
             cv2.rectangle(canvas, (120, 220), (SIDE - 120, SIDE - 220), grey(ink), cv2.FILLED)
         scale = 7.0 if len(word) < 3 else 4.5
-        (wide, tall), _ = cv2.getTextSize(word, cv2.FONT_HERSHEY_DUPLEX, scale, 16)
-        write_text(canvas, word, ((SIDE - wide) // 2, (SIDE + tall) // 2), scale, grey(ink), 16)
+        (width, height), _ = cv2.getTextSize(word, cv2.FONT_HERSHEY_DUPLEX, scale, 16)
+        write_text(canvas, word, ((SIDE - width) // 2, (SIDE + height) // 2), scale, grey(ink), 16)
         tile[..., :3] = canvas
         return tile
 

@@ -18,7 +18,7 @@ Array = NDArray[np.floating]
 
 
 class Path:
-    """A polyline through points [N, 2] (x, z)."""
+    """A polyline through points [N, 2] (x, z), in metres."""
 
     def __init__(self, points: Array) -> None:
         steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
@@ -141,7 +141,7 @@ class Trajectory:
 
 
 def draw_speed(rng: np.random.Generator, count: int, rate: float, base: float) -> Array:
-    """A slowly varying speed [count] in metres per second; some start from rest, and some stop."""
+    """A slowly varying speed [count] around `base`, in metres per second; it may start from rest or end in a stop."""
     time = np.arange(count) / rate
     speed = base * (1 + 0.12 * np.sin(time * rng.uniform(0.3, 0.8) + rng.uniform(0, 6)))
     kind = rng.random()
