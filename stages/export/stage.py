@@ -24,7 +24,7 @@ from stages.networks.fewshot.generator import FewShotGenerator
 DESCRIPTION = "export.json"
 SCHEMA = "fsv2v.export/1"
 MIN_PSNR = 40.0
-"""In dB, of the frames of the exported networks against those of PyTorch."""
+"""Lowest accepted PSNR in dB of the frames of the exported networks, compared with those of PyTorch."""
 PACKAGES = (Package("onnx", "onnx"), Package("onnxruntime", "onnxruntime"))
 MEANINGS = {
     "*.semantic": "s_t of the examples, of the frame to make, or of the previous frame, in [0, 1]",
@@ -52,7 +52,7 @@ class Exported:
     path: Path
     status: Literal["done", "skipped"]
     psnr: float
-    """The lowest of the compared frames, in dB."""
+    """The lowest PSNR of the compared frames, in dB."""
     files: tuple[str, ...]
 
 

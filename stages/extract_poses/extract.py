@@ -45,7 +45,7 @@ def extract(clip: Clip, options: PoseOptions, overwrite: bool = False) -> Outcom
 
     Writes `poses`: keypoints [T, P, 25, 3] (x, y in pixels, confidence; BODY_25), boxes [T, P, 4] and track_id [T, P]; with a backend that
     finds them also face [T, P, 70, 3], hand_left and hand_right [T, P, 21, 3]. Where a frame has fewer than P people, track_id is -1 and
-    all else is 0. The notes count the frames without a person, and those in which each rule of `drop` applied.
+    the other arrays are 0. The notes count the frames without a person, and those in which each rule of `drop` applied.
 
     Raises NoDetection when no frame shows a person, ParametersDiffer when another layer exists and `overwrite` is not set.
     """

@@ -91,8 +91,8 @@ class Canvas:
         warped = made.example
         assert warped is not None
         if warped.flows is None or warped.shares is None:
-            best = 0 if made.best is None or len(chosen) == 1 else int(made.best[0])
-            return {chosen[best]: (_channels_last(warped.flow[0].float().cpu().numpy()), None)}
+            e_1 = 0 if made.chosen_example is None or len(chosen) == 1 else int(made.chosen_example[0])
+            return {chosen[e_1]: (_channels_last(warped.flow[0].float().cpu().numpy()), None)}
         shares = warped.shares[0].float().cpu().numpy()
         flows = warped.flows[0].float().cpu().numpy()
         used = [k for k in range(len(chosen)) if shares[k].max() > MIN_SHARE]

@@ -95,7 +95,7 @@ class Driving:
             yield self.track.keypoints(index, self._seen_through[index])
 
     def frames_beyond(self, reach: Reach) -> dict[str, list[int]]:
-        """An aspect of the subject (`reach.RESPECTS`) -> the frames in which it is beyond what the examples show."""
+        """An aspect of the subject (`reach.DEVIATIONS`) -> the frames in which it is beyond what the examples show."""
         found: dict[str, list[int]] = {}
         for frame, index in enumerate(self.source):
             for what in reach.beyond(self.track.keypoints(index, self._seen_through[index])):

@@ -118,10 +118,10 @@ class FilmRendering(Rendering):
         require_film(examples, model, alone=start is None)
         few = options if options.finetune else replace(options, num_examples=1)
         plain = replace(few, motion="absolute", strength="", part="")
-        super().__init__(examples, driving, model, plain, replace(fitting, how="none"), perceptual, encoded=encoded)
+        super().__init__(examples, driving, model, plain, replace(fitting, method="none"), perceptual, encoded=encoded)
         assert placement is not None
         self.options, self._film, self._placement = options, examples[0], placement
-        motion, proportions = options.motion_of(self._kind, placement, fitting), fitting.how == "proportions"
+        motion, proportions = options.motion_of(self._kind, placement, fitting), fitting.method == "proportions"
         self.driving: FilmDriving = FilmDriving(
             self._film, driving, self._kind, model.config.size, options.crop, motion, proportions=proportions
         )

@@ -32,10 +32,10 @@ THUMBNAIL = 64
 class Fitting:
     """How the driving keypoints are fitted to the example, and why."""
 
-    how: Literal["none", "place", "proportions"]
+    method: Literal["none", "place", "proportions"]
     """none: they are not changed. place: one scale and shift for the whole clip. proportions: also the example's proportions."""
-    why: str
-    """The reason, as part of a sentence."""
+    reason: str
+    """As part of a sentence."""
 
 
 def decide(normalize: Normalize, kind: str, examples: Sequence[Clip], driving: Clip) -> Fitting:

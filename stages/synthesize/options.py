@@ -45,7 +45,7 @@ class SynthesizeOptions:
     absolute, but a head that is pasted into its photograph starts from its pose there (see `motion_of`)."""
     size: Size = "auto"
     """Height in pixels of the crop in the result. model: that of the model's images. example: that in the first example. auto: that in the
-    first example, at most 1024, unless the model's is nearly as large."""
+    first example, at most 1024, unless the model's is nearly as large. For a model without examples see own_size.py."""
     paste: bool | None = None
     """Put the result back into the photograph of the first example. None: if there is a single photograph and `size` is auto."""
     retarget: bool = False
@@ -96,7 +96,7 @@ class SynthesizeOptions:
         relative, unless the keypoints are not fitted."""
         if self.retarget and self.motion == "auto":
             return replace(self.parsed_motion, relative=frozenset(PARTS))
-        in_photograph = placement is not None and placement.pasted and fitting.how != "none"
+        in_photograph = placement is not None and placement.pasted and fitting.method != "none"
         own_pose = self.motion == "auto" and in_photograph and find(kind).expressive
         return self.parsed_motion.with_relative_pose() if own_pose else self.parsed_motion
 

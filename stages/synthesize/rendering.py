@@ -38,6 +38,7 @@ from stages.synthesize.driving import Driving, Step
 from stages.synthesize.fitting import Fitting
 from stages.synthesize.ground import find_ground
 from stages.synthesize.options import SynthesizeOptions
+from stages.synthesize.own_size import multiple_of, padded, size_notes, size_of_frames
 from stages.synthesize.placement import Photograph, Placement, canvas_of, decide_placement
 from stages.synthesize.selection import AppearanceMap, Selector
 from stages.synthesize.shown import Show, part_of, require_shown, show_step
@@ -71,6 +72,7 @@ class Encoded:
         config = model.config
         self.examples = _examples(clips, config.kind, config.size, options) if config.few_shot else []
         self.device = choose_device(options.device)
+        self.multiple = multiple_of(config)
         self._generator, self._options, self._perceptual, self._prepared = model.generator, options, perceptual, renderer
 
     @cached_property
@@ -116,7 +118,7 @@ class Rendering:
         require_shown(options.show, model.config)
         require_appearance(options.appearance, model)
         self.options, self._clip = options, driving
-        self._kind, size = model.config.kind, model.config.size
+        self._kind, size = model.config.kind, size_of_frames(driving, model.config, options)
         self._encoded = Encoded(examples, model, options, perceptual) if encoded is None else encoded
         self._examples = self._encoded.examples
         self.driving = Driving(driving, self._kind, size, options.crop)
@@ -125,13 +127,18 @@ class Rendering:
             require_channels(example.clip, len(example.sample.semantic), model.config.semantic_channels)
         if start is not None:
             require_channels(start, open_track(start, self._kind).channels, model.config.semantic_channels)
-        self._start = [] if start is None else _last_frames(start, model.config, options.crop)
-        self._squeezed = (
-            () if start is None else squeeze_warnings(start, views(start, open_track(start, self._kind), size, options.crop)[-1])
-        )
+        self._start = [] if start is None else _last_frames(start, model.config, size, options.crop)
+        self._resized: list[str] = []
+        if not model.config.few_shot:
+            self._resized += size_notes(driving, self.driving.views[0], model.config.size, "the model's images")
+        self._squeezed: tuple[str, ...] = ()
+        if start is not None:
+            start_view = views(start, open_track(start, self._kind), size, options.crop)[-1]
+            self._squeezed = squeeze_warnings(start, start_view)
+            self._resized += [] if model.config.few_shot else size_notes(start, start_view, size, "the frames")
         self._keypoints = [example.sample.keypoints for example in self._examples]
-        if fitting.how != "none":
-            self.driving.fit_to(self._keypoints, proportions=fitting.how == "proportions")
+        if fitting.method != "none":
+            self.driving.fit_to(self._keypoints, proportions=fitting.method == "proportions")
         motion = options.motion_of(self._kind, placement, fitting)
         self._own_pose = motion != options.parsed_motion
         if not motion.unchanged:
@@ -198,7 +205,7 @@ class Rendering:
         return self._examples
 
     def frames_beyond(self) -> dict[str, list[int]]:
-        """The driving frames whose subject is beyond what the examples show, by the respect in which it is (`reach.RESPECTS`)."""
+        """The driving frames whose subject is beyond what the examples show, by the kind of deviation (a key of `reach.DEVIATIONS`)."""
         return self.driving.frames_beyond(reach.Reach(find(self._kind).pose, self._keypoints))
 
     def warnings(self) -> list[str]:
@@ -211,7 +218,7 @@ class Rendering:
     def notes(self) -> list[str]:
         """How the driver's motion is used, where that is not obvious."""
         posed = [Sentence("the head moves from its pose in the photograph", code="pose-of-photograph")] if self._own_pose else []
-        return [*posed, *(f"{self._clip.id}: {text}" for text in self.driving.notes)]
+        return [*posed, *self._resized, *(f"{self._clip.id}: {text}" for text in self.driving.notes)]
 
 
 def canvas_for(examples: Sequence[Example], placement: Placement | None, kind: Kind) -> Canvas | Photograph | None:
@@ -243,7 +250,7 @@ def choose_placement(clips: Sequence[Clip], model: Model, options: SynthesizeOpt
     """
     if not (model.config.few_shot and model.config.warps_example) or options.show != "result":
         if options.paste or options.size not in ("auto", "model"):
-            raise UsageError("only results of a model that warps the example have another size than the model's", code="size-of-model")
+            raise UsageError("only results of a model that warps the example can be enlarged or pasted", code="size-of-model")
         return None
     kind = find(model.config.kind)
     if options.paste and kind.cover is None:
@@ -271,10 +278,10 @@ def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: 
     return found
 
 
-def _last_frames(clip: Clip, config: GeneratorConfig, crop: Crop) -> list[Sample]:
-    """The last frames of a clip that a frame is made from, with their images, the oldest first."""
+def _last_frames(clip: Clip, config: GeneratorConfig, size: tuple[int, int], crop: Crop) -> list[Sample]:
+    """The last frames of a clip that a frame is made from, with their images, the oldest first. size: height and width of the frames."""
     track = open_track(clip, config.kind)
-    seen_through = views(clip, track, config.size, crop)
+    seen_through = views(clip, track, size, crop)
     last = range(max(0, clip.num_frames - config.past_frames), clip.num_frames)
     seen = ((index, seen_through[index], seen_through[index].image(clip.frame(index))) for index in last)
     return [sample_of(track, index, view, image, regions=config.appearance > 0) for index, view, image in seen]
@@ -301,7 +308,7 @@ def frames_of_steps(
     *,
     live: bool = False,
 ) -> Iterator[np.ndarray]:
-    """uint8 RGB [H, W, 3], one per step; `start`: the frames before the first.
+    """uint8 RGB [H, W, 3], one per step; `start`: the frames before the first, of the size of the steps.
 
     combine: makes frames from what the network made; None for the network's own images. live: make each frame before the next step is read.
     """
@@ -313,14 +320,14 @@ def frames_of_steps(
 
     past: Frame | None = None
     for sample in start:
-        frame = frame_of([sample], device)
+        frame = padded(frame_of([sample], device), encoded.multiple)
         past = renderer.remember(frame, Synthesis(frame.required_image, frame.required_image), past)
 
     def make(numbered: tuple[int, Step]) -> tuple[torch.Tensor, Synthesis | None, tuple[int, ...]]:
         """The image, its parts if they are needed, and the chosen examples."""
         nonlocal past
         (index, step), made = numbered, None
-        target = frame_of([step.sample], device)
+        target = padded(frame_of([step.sample], device), encoded.multiple)
         known = None if step.starts_shot and index else past
         chosen = select(step)
         if combine is None and observe is None:
@@ -339,7 +346,11 @@ def frames_of_steps(
     for (index, step), (image, made, chosen) in pairs:
         if observe is not None and made is not None:
             observe(index, made)
-        yield image_array(image[0]) if combine is None or made is None else combine(made, chosen, step.sample.keypoints)
+        if combine is None or made is None:
+            height, width = step.sample.semantic.shape[1:]
+            yield image_array(image[0, :, :height, :width])
+        else:
+            yield combine(made, chosen, step.sample.keypoints)
 
 
 def require_finite(image: torch.Tensor, index: int) -> None:

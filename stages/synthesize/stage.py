@@ -21,6 +21,7 @@ from stages.synthesize.film import common_length
 from stages.synthesize.fitting import Fitting, decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
 from stages.synthesize.output import is_finished, write_output
+from stages.synthesize.own_size import size_of_frames
 from stages.synthesize.placement import Placement
 from stages.synthesize.rendering import Encoded, choose_placement
 from stages.synthesize.report import ReportRequest, write_report
@@ -48,8 +49,9 @@ def synthesize(
 ) -> Outcome:
     """Animate the examples by the driving clip and write `out`: a video (.mp4, .mkv, .mov) or a clip (.clip).
 
-    The result has the driving clip's frame rate and sound. Its size is that of `choose_placement`. With `options.retarget` the example is a
-    film: the result has its size, frame rate and frames, until the film or the driving clip ends. Memory does not grow with the length.
+    The result has the driving clip's frame rate and sound. Its size is that of `choose_placement`, or without it of `size_of_frames`. With
+    `options.retarget` the example is a film: the result has its size, frame rate and frames, until the film or the driving clip ends.
+    Memory does not grow with the length.
 
     examples, driving: with the layer that the model was trained on. examples is empty for a model of a family without examples.
     start: its last frames precede the first driving frame; they are not written.
@@ -120,14 +122,16 @@ def _producer(
     parameters["pictures"] = [clip.frames_digest() for clip in examples if clip.has("frames")]
     if start is not None:
         parameters["start"] = {"layers": layers_digest(start, kind), "images": start.frames_digest()}
-    if fitting.how == "place":
-        parameters["fitting"] = fitting.how
+    if fitting.method == "place":
+        parameters["fitting"] = fitting.method
     for name in ("compile", "device", "size", "paste", "strength", "part", "motion", *(() if options.retarget else ("retarget",))):
         del parameters[name]
     if options.note:
         del parameters["note"]  # older outputs, which have none, stay finished
     if placement is not None:
         parameters["placement"] = asdict(placement)
+    if (size := size_of_frames(driving, model.config, options)) != model.config.size:
+        parameters["frame_size"] = list(size)
     if others:
         parameters["others"] = [[layers_digest(clip, kind) for clip in pair] for pair in others]
     parameters |= options.motion_of(kind, placement, fitting).key_entries()

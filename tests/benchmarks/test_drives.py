@@ -141,15 +141,15 @@ def test_each_pixel_shows_the_nearest_surface(drive: Any, frames: list[Any]):
 
 
 def hits(ray: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Distances along the ray [3] from the origin at which it hits triangles [N, 3, 3]; infinite where it misses."""
-    first, one, other = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    across = np.cross(ray, other)
-    determinant = np.einsum("ni,ni->n", one, across)
+    """Distances at which the ray [3] from the origin hits triangles [N, 3, 3], by Moeller and Trumbore; infinite where it misses."""
+    first, edge1, edge2 = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    p = np.cross(ray, edge2)
+    determinant = np.einsum("ni,ni->n", edge1, p)
     with np.errstate(divide="ignore", invalid="ignore"):
-        u = np.einsum("ni,ni->n", -first, across) / determinant
-        rigid_motion = np.cross(-first, one)
-        v = rigid_motion @ ray / determinant
-        t = np.einsum("ni,ni->n", other, rigid_motion) / determinant
+        u = np.einsum("ni,ni->n", -first, p) / determinant
+        q = np.cross(-first, edge1)
+        v = q @ ray / determinant
+        t = np.einsum("ni,ni->n", edge2, q) / determinant
     inside = (np.abs(determinant) > 1e-12) & (u >= 0) & (v >= 0) & (u + v <= 1) & (t > 0)
     return np.where(inside, t, np.inf)
 
@@ -178,9 +178,9 @@ def test_the_flow_points_to_pixels_of_the_same_label_and_instance(frames: list[A
     frame, other = frames[1], frames[2 if direction == "forward" else 0]
     flow, instance = getattr(frame, direction), frame.snapshot.instance
     assert agrees(frame.snapshot.label, other.snapshot.label, flow)[flow.visible].all()
-    things = flow.visible & (instance > 0)
-    assert things.sum() > 0.75 * (inside(flow) & (instance > 0)).sum() > 300
-    assert agrees(instance, other.snapshot.instance, flow)[things].all()
+    of_instances = flow.visible & (instance > 0)
+    assert of_instances.sum() > 0.75 * (inside(flow) & (instance > 0)).sum() > 300
+    assert agrees(instance, other.snapshot.instance, flow)[of_instances].all()
 
 
 def agrees(values: np.ndarray, others: np.ndarray, flow: Any) -> np.ndarray:
@@ -224,7 +224,7 @@ def test_the_flow_of_moving_objects_is_the_motion_of_their_projected_corners(dri
 
 
 def project(mesh: Any, drive: Any, time: int, triangle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels [N, 3, 2] and depths [N, 3] of the corners of triangles at a time."""
+    """Pixels [N, 3, 2] and depths [N, 3] of the corners of triangles, in frame `time`."""
     camera, motions = drive.camera(time), drive.motions(time)[mesh.part[triangle]]
     positions = np.stack([motions[:, :, :3] @ mesh.corners[triangle, corner, :, None] for corner in range(3)], 1)[..., 0]
     in_camera = (positions + motions[:, None, :, 3] - camera.eye) @ camera.rotation.T

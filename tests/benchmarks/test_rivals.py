@@ -69,7 +69,7 @@ def config(method: str) -> GeneratorConfig:
 
 
 def semantic(*bodies: np.ndarray) -> Tensor:
-    """[B, 28, H, W]"""
+    """s_t of these bodies, [B, 28, H, W]."""
     return driving(*bodies).semantic
 
 
@@ -135,8 +135,8 @@ def test_the_similarity_is_the_least_squares_solution(posewarp: ModuleType):
     for index in range(6):
         known = present[index].numpy()
         x, y = points[index].numpy()[known].T
-        ones, none = np.ones_like(x), np.zeros_like(x)
-        system = np.concatenate([np.c_[x, -y, ones, none], np.c_[y, x, none, ones]])  # x' = a x - b y + c, y' = b x + a y + d
+        ones, zeros = np.ones_like(x), np.zeros_like(x)
+        system = np.concatenate([np.c_[x, -y, ones, zeros], np.c_[y, x, zeros, ones]])  # x' = a x - b y + c, y' = b x + a y + d
         a, b, c, d = np.linalg.lstsq(system, targets[index].numpy()[known].T.ravel(), rcond=None)[0]
         assert np.allclose([factor[index].real, factor[index].imag, shift[index].real, shift[index].imag], [a, b, c, d], atol=1e-3)
 
@@ -161,6 +161,7 @@ def test_moved_limbs_are_those_of_a_loop(posewarp: ModuleType):
 
 
 def move_by_loops(cut: np.ndarray, here: np.ndarray, there: np.ndarray, chosen: list[int], short: float) -> np.ndarray:
+    """The limb `cut` [4, H, W] after the similarity of the `chosen` joints from `here` to `there` [25, 3]. short: see MIN_LIMB."""
     source, target = (person[chosen, 0] + 1j * person[chosen, 1] for person in (here, there))
     a, b = target - target.mean(), source - source.mean()
     factor = (np.mean(a.conj() * b) + short**2) / (np.mean(np.abs(a) ** 2) + short**2)
@@ -186,9 +187,11 @@ def test_a_pixel_on_a_bone_belongs_to_the_limb_and_a_distant_one_to_the_backgrou
 
 def test_a_limb_without_joints_is_left_out(posewarp: ModuleType):
     points, known = torch.from_numpy(body()[None, :, :2].copy()), torch.ones(1, len(NAMES), dtype=torch.bool)
-    gone = known.clone()
-    gone[:, 3] = False  # the right elbow
-    moved = posewarp.move_limbs(image(), torch.ones(1, 10, HEIGHT, WIDTH), (points, known), (points, gone))[0].unflatten(0, (10, 4))
+    without_elbow = known.clone()
+    without_elbow[:, 3] = False  # the right one
+    moved = posewarp.move_limbs(image(), torch.ones(1, 10, HEIGHT, WIDTH), (points, known), (points, without_elbow))[0].unflatten(
+        0, (10, 4)
+    )
     empty = [limb.joints for limb, part in zip(posewarp.LIMBS, moved, strict=True) if not part.any()]
     assert empty == [(2, 3), (3, 4)]
 
@@ -261,12 +264,12 @@ def test_a_saved_rival_is_loaded_and_rendered_by_its_own_family(method: str, tmp
     save_model(tmp_path / "rival.safetensors", network.state_dict(), config(method), {"step": 0})
     model = load_model(tmp_path / "rival.safetensors")
     assert type(model.generator) is type(network) and model.config.family == method
-    renderer, again = Renderer(model.generator, Speed("fp32")), driving(body(1))
-    ours, past = renderer.step(renderer.encode_examples(person), again)
+    renderer, frame = Renderer(model.generator, Speed("fp32")), driving(body(1))
+    fast, past = renderer.step(renderer.encode_examples(person), frame)
     with torch.no_grad():
-        theirs, _ = network.step(network.encode_examples(person), again)
-    assert torch.allclose(ours, theirs, atol=5e-3)  # files store float16
-    renderer.step(renderer.encode_examples(person), again, past)
+        exact, _ = network.step(network.encode_examples(person), frame)
+    assert torch.allclose(fast, exact, atol=5e-3)  # files store float16
+    renderer.step(renderer.encode_examples(person), frame, past)
 
 
 def test_a_method_that_is_not_registered_is_refused_by_name():

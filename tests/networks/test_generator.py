@@ -72,7 +72,7 @@ def test_the_example_with_the_most_attention_is_warped():
     keys = F.normalize(torch.randn(code.keys.shape, generator=torch.Generator().manual_seed(1)), dim=-1) * 10
     net.attention.query = lambda semantic: keys[:, 2]  # type: ignore[method-assign]  # the keys of the third example
     output = net.synthesize(replace(code, memory=net.attention.memorise(keys, code.values)), frame_at(examples, 2))
-    assert output.best is not None and output.best.tolist() == [2, 2]
+    assert output.chosen_example is not None and output.chosen_example.tolist() == [2, 2]
 
 
 @pytest.mark.parametrize(("attention", "norm"), [("pixel", "mean"), ("compact", "mean"), ("compact", "unit")])

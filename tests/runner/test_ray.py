@@ -19,7 +19,7 @@ ray = pytest.importorskip("ray")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_ray_for_all(stand_ins):
+def shared_ray_cluster(stand_ins):
     """A running Ray, which the engine uses and does not stop."""
     root = Path(__file__).resolve().parents[2]
     with pytest.MonkeyPatch.context() as patch:

@@ -380,10 +380,10 @@ def test_parts_and_comparisons_are_not_pasted():
             SynthesizeOptions(paste=True, **options)
 
 
-def test_a_model_without_examples_has_one_size(driver, tmp_path):
+def test_no_size_can_be_chosen_for_a_model_without_examples(driver, tmp_path):
     config = Pix2PixHDConfig(size=(64, 64), filters=4, downs=2, blocks=1)
     save_model(tmp_path / "model.safetensors", Pix2PixHD(config).state_dict(), config, {"step": 0})
-    with pytest.raises(UsageError, match="another size than the model's"):
+    with pytest.raises(UsageError, match="can be enlarged or pasted"):
         synthesize([], driver, load_model(tmp_path / "model.safetensors"), tmp_path / "out.mp4", SynthesizeOptions(size=128))
 
 

@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 import fsv2v
-from stages.clip import open_clip
+from stages.clip import Producer, create_clip, open_clip
 from stages.clip.preview import evenly_spaced, scale_to_height
+from stages.conditions.kinds import open_track
+from stages.conditions.view import View
 from stages.errors import ParametersDiffer, UsageError
 from stages.extract_sketch.backends import dlib as dlib_backend
 from stages.synthesize.preview import CELL
@@ -50,9 +52,37 @@ def test_it_shows_ten_frames_below_their_driving_frames_beside_the_example(perso
     sheet = np.asarray(Image.open(outcome.path))
     assert sheet.shape == (4 * (CAPTION + CELL), 6 * CELL, 3) and outcome.frames == 10
     example, drives, chosen = open_clip(person), open_clip(driver), evenly_spaced(24, 10)
-    assert apart(cell(sheet, 1, 0), example.frame(0)) == 0
+    for line in (1, 3):
+        assert apart(cell(sheet, line, 0), example.frame(0)) == 0
     for place, index in enumerate(chosen):
         assert apart(cell(sheet, 2 * (place // 5), 1 + place % 5), drives.frame(index)) == 0
+
+
+def test_above_the_example_is_its_driving_layer_and_every_first_picture_has_a_name(person, driver, options, tmp_path):
+    sheet = np.asarray(Image.open(fsv2v.preview(person, driver, tmp_path / "out.png", num_examples=1, **options).path))
+    clip = open_clip(person)
+    drawing = open_track(clip, "landmarks").drawing(0, View.scaled(clip.height, clip.width, 64, 64))
+    for line in (0, 2):
+        assert drawing.any() and apart(cell(sheet, line, 0), drawing) == 0
+    strips = [sheet[line * (CAPTION + CELL) :][:CAPTION] for line in range(4)]
+    named = [[bool((strip[:, column * CELL : (column + 1) * CELL] > 128).any()) for column in range(6)] for strip in strips]
+    assert named == [[True] * 6, [True, True, False, False, False, False]] * 2
+
+
+def test_in_a_photograph_the_driving_layer_is_where_the_person_is(person, driver, options, tmp_path):
+    """The result shows the whole photograph, and so does the drawing."""
+    head = open_clip(person)
+    image = np.random.default_rng(0).integers(0, 255, (120, 240, 3), np.uint8)
+    image[30:94, 150:214] = head.frame(0)
+    photograph = create_clip(tmp_path / "photograph.clip", iter([image]), storage="png")
+    points = head.layer("landmarks").arrays()["points"][:1] + np.array([150, 30, 0], np.float32)
+    with photograph.writing("landmarks", Producer("painted"), {"frames": photograph.frames_digest()}) as layer:
+        layer.arrays(points=points)
+    sheet = np.asarray(Image.open(fsv2v.preview(photograph, driver, tmp_path / "out.png", **options).path))
+    assert sheet.shape == (4 * (CAPTION + CELL), 6 * 2 * CELL, 3), "each picture is twice as wide as high, as the photograph"
+    drawn = np.nonzero(sheet[CAPTION : CAPTION + CELL, : 2 * CELL].any(-1))[1]
+    expected = (points[0, 0, :, 0] + 0.5) * CELL / 120
+    assert (drawn.min(), drawn.max()) == pytest.approx((expected.min(), expected.max()), abs=6)
 
 
 def test_a_frame_is_that_of_a_video_which_begins_there(person, driver, options, tmp_path):

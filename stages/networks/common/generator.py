@@ -37,7 +37,7 @@ class Synthesis:
     """[B, K, h, w]: the share of each example in the features of each position (figure 7c of few-shot vid2vid)."""
     shares: Tensor | None = None
     """[B, K]: the mean of `attention` over positions."""
-    best: Tensor | None = None
+    chosen_example: Tensor | None = None
     """[B]: the index of e_1, the example with the largest of `shares`."""
     appearance: Tensor | None = None
     """z_t of this frame, [B, D, H, W]."""

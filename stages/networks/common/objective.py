@@ -248,9 +248,9 @@ def generator_losses(
 def _example_terms(synthesis: Synthesis, target: Target) -> dict[str, Tensor]:
     """The terms of the warped example: warp, keypoint, and if there are teacher's flows or a mask, example_flow and mask."""
     warped, mask = synthesis.example, synthesis.example_mask
-    if warped is None or synthesis.best is None:
+    if warped is None or synthesis.chosen_example is None:
         return {}
-    chosen = torch.arange(len(warped.image), device=warped.image.device), synthesis.best
+    chosen = torch.arange(len(warped.image), device=warped.image.device), synthesis.chosen_example
     terms = {"warp": F.l1_loss(warped.image, target.image)}
     if warped.flows is None:
         terms["keypoint"] = losses.keypoint_flow_loss(warped.flow, target.frame.keypoints, target.examples.keypoints[chosen])

@@ -46,7 +46,7 @@ class Appearance:
         return self.attention.mean((2, 3))
 
     @property
-    def best(self) -> Tensor:
+    def chosen_example(self) -> Tensor:
         """[B]: the index of e_1, the example with the largest share."""
         return self.shares.argmax(1)
 
@@ -157,7 +157,7 @@ class FewShotGenerator(Generator):
             if previous is not None and previous_mask is not None:
                 frame = torch.lerp(previous.image, frame, previous_mask)  # eq. 2
         return Synthesis(
-            frame, raw, example, example_mask, previous, previous_mask, appearance.attention, appearance.shares, appearance.best
+            frame, raw, example, example_mask, previous, previous_mask, appearance.attention, appearance.shares, appearance.chosen_example
         )
 
     def move(self, examples: Frame, driving: Frame) -> Synthesis:
@@ -166,8 +166,10 @@ class FewShotGenerator(Generator):
         sources, count = network(driving, examples), examples.required_image.shape[1]
         warped = sources.select(0) if count == 1 else sources.blend(count)
         shares = torch.ones(len(warped.image), 1, device=warped.image.device)
-        best = torch.zeros(len(warped.image), dtype=torch.long, device=warped.image.device)
-        return Synthesis(warped.image, warped.image, warped, torch.sigmoid(warped.mask), None, None, shares[..., None, None], shares, best)
+        chosen_example = torch.zeros(len(warped.image), dtype=torch.long, device=warped.image.device)
+        return Synthesis(
+            warped.image, warped.image, warped, torch.sigmoid(warped.mask), None, None, shares[..., None, None], shares, chosen_example
+        )
 
     def begin_windows(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """If the previous frame has its own flow network, it starts with the weights of the example's flow network."""
@@ -191,8 +193,8 @@ class FewShotGenerator(Generator):
     def _appearance(self, code: ExampleCode, q: Tensor, attention: Tensor) -> Appearance:
         """The appearance from q, the attended features [B, C, h, w], and the attention [B, K, h, w]."""
         shares = attention.mean((2, 3))
-        rows, best = torch.arange(len(shares), device=shares.device), shares.argmax(1)
-        example = code.examples.map(lambda x: x[rows, best])
+        rows, chosen_example = torch.arange(len(shares), device=shares.device), shares.argmax(1)
+        example = code.examples.map(lambda x: x[rows, chosen_example])
         if self.config.method == "spade":
             return Appearance([], q, example, attention)
         bottleneck, after = self.example_encoder.after(q)
