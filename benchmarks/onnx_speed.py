@@ -1,9 +1,9 @@
-"""Frames per second of a model's step in onnxruntime, against PyTorch in fp32 and in bf16. A ratio of 1.2 would be worth an option.
+"""Frames per second of a model in onnxruntime, relative to PyTorch in fp32 and in bf16. `synthesize` would get an option for it at 1.2.
 
     python benchmarks/onnx_speed.py [--model face-256] [--num-examples 1] [--threads 2] [--frames 30]
 
-The model is exported by `fsv2v export`. The steps make the same frame in turn, and the fastest frame of each counts. Its input, random
-images, is made beforehand.
+The model is exported by `fsv2v export`. onnxruntime and PyTorch make the same frame in turn from random images, and the fastest frame of
+each counts.
 """
 
 from __future__ import annotations

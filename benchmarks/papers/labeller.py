@@ -1,4 +1,4 @@
-"""Finds label maps in results: pixel accuracy and mean intersection over union, as in table 1 of few-shot vid2vid for streets.
+"""Labels the pixels of results to measure pixel accuracy and mean intersection over union, as in table 1 of few-shot vid2vid for streets.
 
 The labelling network is trained here on real frames, either of the training subjects of the methods or, better, of other subjects. It sees
 no results and no held-out subjects. Its score on the real frames of the held-out subjects is reported beside the results.

@@ -177,8 +177,8 @@ class InstanceAppearances:
             self.counts[name] = self.counts.get(name, -1) + 1
             return examples[self.counts[name] % len(examples)]
         if choice.how == "sample":
-            draw = np.random.default_rng([choice.seed, zlib.crc32(name.encode()), number])
-            return self.mixtures[name].sample(draw).clip(-1, 1)
+            rng = np.random.default_rng([choice.seed, zlib.crc32(name.encode()), number])
+            return self.mixtures[name].sample(rng).clip(-1, 1)
         return self.mixtures[name].mean.clip(-1, 1)
 
 

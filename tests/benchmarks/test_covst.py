@@ -56,15 +56,15 @@ def build_network() -> Any:
 
 def labels(seed: int) -> Tensor:
     """Random label maps in blocks of 4x4 pixels, one-hot, [1, LABELS, H, W]."""
-    draw = torch.Generator().manual_seed(seed)
-    ids = torch.randint(LABELS, (1, SIZE[0] // 4, SIZE[1] // 4), generator=draw).repeat_interleave(4, 1).repeat_interleave(4, 2)
+    rng = torch.Generator().manual_seed(seed)
+    ids = torch.randint(LABELS, (1, SIZE[0] // 4, SIZE[1] // 4), generator=rng).repeat_interleave(4, 1).repeat_interleave(4, 2)
     return torch.nn.functional.one_hot(ids, LABELS).permute(0, 3, 1, 2).float()
 
 
 def driving_frame(seed: int, flow: Tensor | None = None) -> Frame:
     """A driving frame with random labels. Without `flow`, its flow is random and smooth."""
-    draw = torch.Generator().manual_seed(seed + 100)
-    smooth = torch.nn.functional.interpolate(torch.randn(1, 2, 4, 4, generator=draw) * 4, SIZE, mode="bicubic")
+    rng = torch.Generator().manual_seed(seed + 100)
+    smooth = torch.nn.functional.interpolate(torch.randn(1, 2, 4, 4, generator=rng) * 4, SIZE, mode="bicubic")
     return Frame(torch.cat([labels(seed), smooth if flow is None else flow], 1), torch.zeros(1, 0, 3))
 
 
@@ -228,8 +228,8 @@ def test_a_covst_with_enhancers_is_refused():
 @pytest.fixture(scope="module")
 def street(tmp_path_factory: pytest.TempPathFactory) -> Clip:
     """A texture that moves three pixels to the right and one up in each frame, in front of a label map."""
-    draw = np.random.default_rng(0)
-    texture = cv2.GaussianBlur(draw.integers(0, 256, (96, 128, 3)).astype(np.float32), (0, 0), 1.5)
+    rng = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(rng.integers(0, 256, (96, 128, 3)).astype(np.float32), (0, 0), 1.5)
     texture = np.clip((texture - texture.mean()) * 6 + 128, 0, 255).astype(np.uint8)
     frames = (texture[16 + t : 80 + t, 32 - 3 * t : 96 - 3 * t] for t in range(3))
     clip = open_clip(create_clip(tmp_path_factory.mktemp("street") / "street.clip", frames, fps=Fraction(17), storage="png").path)

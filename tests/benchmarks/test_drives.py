@@ -37,7 +37,7 @@ def drives() -> ModuleType:
 def drive(drives: ModuleType) -> Any:
     """A drive without the blur and noise of the sensor."""
     spec = drives.ClipSpec(0, NUMBER, FRAMES, WIDTH, HEIGHT, "17", "png").drive()
-    return replace(spec, weather=replace(spec.weather, grain=0.0, blur=0.0))
+    return replace(spec, weather=replace(spec.weather, noise_level=0.0, blur=0.0))
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_each_pixel_shows_the_nearest_surface(drive: Any, frames: list[Any]):
     rows, columns = np.random.default_rng(0).integers((HEIGHT, WIDTH), size=(80, 2)).T
     checked = 0
     for y, x in zip(rows, columns, strict=True):
-        right, down, ahead = snapshot.camera.turn
+        right, down, ahead = snapshot.camera.rotation
         centre, focal = ((WIDTH - 1) / 2, (HEIGHT - 1) / 2), snapshot.camera.focal
         ray = ahead + (x - centre[0]) / focal * right + (y - centre[1]) / focal * down
         distances = hits(ray, corners)
@@ -227,7 +227,7 @@ def project(mesh: Any, drive: Any, time: int, triangle: np.ndarray) -> tuple[np.
     """Pixels [N, 3, 2] and depths [N, 3] of the corners of triangles, in frame `time`."""
     camera, motions = drive.camera(time), drive.motions(time)[mesh.part[triangle]]
     positions = np.stack([motions[:, :, :3] @ mesh.corners[triangle, corner, :, None] for corner in range(3)], 1)[..., 0]
-    in_camera = (positions + motions[:, None, :, 3] - camera.eye) @ camera.turn.T
+    in_camera = (positions + motions[:, None, :, 3] - camera.eye) @ camera.rotation.T
     pixels = camera.focal * in_camera[..., :2] / in_camera[..., 2:] + [(camera.width - 1) / 2, (camera.height - 1) / 2]
     return pixels, in_camera[..., 2]
 

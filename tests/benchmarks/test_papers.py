@@ -152,8 +152,8 @@ def test_attention_averages_the_pixels_of_the_examples(import_benchmark):
 def test_the_attention_images_show_the_attention_that_the_network_uses(import_benchmark):
     torch.manual_seed(0)
     config = import_module("stages.networks.fewshot.config").PRESETS["tiny"]
-    network, draw = FewShotGenerator(config).eval(), torch.Generator().manual_seed(1)
-    images, semantics = torch.rand(1, 3, 3, 64, 64, generator=draw), torch.rand(1, 3, config.semantic_channels, 64, 64, generator=draw)
+    network, rng = FewShotGenerator(config).eval(), torch.Generator().manual_seed(1)
+    images, semantics = torch.rand(1, 3, 3, 64, 64, generator=rng), torch.rand(1, 3, config.semantic_channels, 64, 64, generator=rng)
     with torch.no_grad():
         examples = Frame(semantics, torch.zeros(1, 3, 0, 3), images)
         code, driving = network.encode_examples(examples), examples.map(lambda x: x[:, 1])

@@ -52,8 +52,8 @@ def build_network(method: str) -> Any:
 
 
 def video_frame(seed: int, size: tuple[int, int] = (16, 16)) -> Frame:
-    draw = torch.Generator().manual_seed(seed)
-    return Frame(torch.zeros(1, 5, *size), torch.zeros(1, 0, 3), torch.rand(1, 3, *size, generator=draw) * 2 - 1)
+    rng = torch.Generator().manual_seed(seed)
+    return Frame(torch.zeros(1, 5, *size), torch.zeros(1, 0, 3), torch.rand(1, 3, *size, generator=rng) * 2 - 1)
 
 
 def images(count: int, size: int = 8) -> list[Tensor]:

@@ -59,8 +59,8 @@ def body(seed: int = 0) -> np.ndarray:
         side, part = (-1, name[6:]) if name.startswith("right ") else (1, name[5:]) if name.startswith("left ") else (0, name)
         x, y = points[part]
         points_of_body.append((16 + side * x if side else x, y, 1))
-    draw = np.random.default_rng(seed)
-    return np.array(points_of_body, np.float32) + np.c_[draw.uniform(-1.5, 1.5, (len(NAMES), 2)), np.zeros(len(NAMES))].astype(np.float32)
+    rng = np.random.default_rng(seed)
+    return np.array(points_of_body, np.float32) + np.c_[rng.uniform(-1.5, 1.5, (len(NAMES), 2)), np.zeros(len(NAMES))].astype(np.float32)
 
 
 def config(method: str) -> GeneratorConfig:
@@ -128,23 +128,23 @@ def test_detector_noise_removes_joints_from_the_heat_maps(joints: ModuleType):
 
 
 def test_the_similarity_is_the_least_squares_solution(posewarp: ModuleType):
-    draw = torch.Generator().manual_seed(0)
-    points, targets = torch.rand(2, 6, 6, 2, generator=draw) * 40
-    present = torch.rand(6, 6, generator=draw) > 0.3
-    turn, shift = posewarp.similarity(points, targets, present, 0.0)
+    rng = torch.Generator().manual_seed(0)
+    points, targets = torch.rand(2, 6, 6, 2, generator=rng) * 40
+    present = torch.rand(6, 6, generator=rng) > 0.3
+    factor, shift = posewarp.similarity(points, targets, present, 0.0)
     for index in range(6):
         known = present[index].numpy()
         x, y = points[index].numpy()[known].T
         ones, zeros = np.ones_like(x), np.zeros_like(x)
         system = np.concatenate([np.c_[x, -y, ones, zeros], np.c_[y, x, zeros, ones]])  # x' = a x - b y + c, y' = b x + a y + d
         a, b, c, d = np.linalg.lstsq(system, targets[index].numpy()[known].T.ravel(), rcond=None)[0]
-        assert np.allclose([turn[index].real, turn[index].imag, shift[index].real, shift[index].imag], [a, b, c, d], atol=1e-3)
+        assert np.allclose([factor[index].real, factor[index].imag, shift[index].real, shift[index].imag], [a, b, c, d], atol=1e-3)
 
 
 def test_a_limb_seen_from_its_end_is_shifted_and_not_rotated(posewarp: ModuleType):
     points, targets = torch.tensor([[[5.0, 5.0], [5.0, 5.0]]]), torch.tensor([[[9.0, 4.0], [9.0, 4.0]]])
-    turn, shift = posewarp.similarity(points, targets, torch.ones(1, 2, dtype=torch.bool), 1.0)
-    assert torch.isclose(turn, torch.ones(1, dtype=turn.dtype)).all() and torch.isclose(shift, torch.tensor([4 - 1j])).all()
+    factor, shift = posewarp.similarity(points, targets, torch.ones(1, 2, dtype=torch.bool), 1.0)
+    assert torch.isclose(factor, torch.ones(1, dtype=factor.dtype)).all() and torch.isclose(shift, torch.tensor([4 - 1j])).all()
 
 
 def test_moved_limbs_are_those_of_a_loop(posewarp: ModuleType):
@@ -164,11 +164,11 @@ def move_by_loops(cut: np.ndarray, here: np.ndarray, there: np.ndarray, chosen: 
     """The limb `cut` [4, H, W] after the similarity of the `chosen` joints from `here` to `there` [25, 3]. short: see MIN_LIMB."""
     source, target = (person[chosen, 0] + 1j * person[chosen, 1] for person in (here, there))
     a, b = target - target.mean(), source - source.mean()
-    turn = (np.mean(a.conj() * b) + short**2) / (np.mean(np.abs(a) ** 2) + short**2)
+    factor = (np.mean(a.conj() * b) + short**2) / (np.mean(np.abs(a) ** 2) + short**2)
     out = np.zeros_like(cut)
     for y in range(HEIGHT):
         for x in range(WIDTH):
-            position = turn * (x + 1j * y - target.mean()) + source.mean()
+            position = factor * (x + 1j * y - target.mean()) + source.mean()
             left, top = int(np.floor(position.real)), int(np.floor(position.imag))
             for v, u in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
                 if 0 <= v < HEIGHT and 0 <= u < WIDTH:

@@ -31,6 +31,7 @@ from stages.networks.common.objective import Discriminators, LossWeights, Percep
 from .predictor import ConvLSTM, Predictor, PredictorConfig, State, conv3x3
 
 GREY = 0.5
+"""Initial bias of the predicted image, in [0, 1]."""
 
 
 @dataclass(frozen=True)
