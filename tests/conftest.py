@@ -18,22 +18,22 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
-SLOW_FIXTURES = {"fsv2v", "painted_dataset", "drift_dataset", "shared", "real_media", "browser", "one_ray_for_all", "ffmpeg"}
+SLOW_FIXTURES = {"fsv2v", "painted_dataset", "drift_dataset", "shared", "real_media", "browser", "running_ray", "ffmpeg"}
 """Fixtures that start processes, train, or need real videos."""
 SLOW_PLACES = (
     "api",
     "benchmarks",
     "build_dataset/test_build_dataset.py",
     "clip/test_full_and_read_only_disks.py",
+    "evaluate/test_body_and_street_metrics.py",
     "evaluate/test_command.py",
     "evaluate/test_compare.py",
     "evaluate/test_distributions.py",
-    "evaluate/test_driven_metrics.py",
     "evaluate/test_frame_metrics.py",
     "evaluate/test_metrics.py",
+    "evaluate/test_parallel_evaluation.py",
     "evaluate/test_published_networks.py",
     "evaluate/test_report.py",
-    "evaluate/test_spread.py",
     "evaluate/test_study_site.py",
     "examples/test_pipelines.py",
     "export",
@@ -70,7 +70,7 @@ SLOW_PLACES = (
     "train/test_appearance.py",
     "train/test_data.py",
     "train/test_parallel.py",
-    "train/test_survival.py",
+    "train/test_robustness.py",
     "train/test_train.py",
 )
 """Files and folders of this one whose tests take more than about 0.2 s each."""
