@@ -33,11 +33,12 @@ def color_jitter(image: NDArray[Any], random: np.random.Generator) -> NDArray[np
 
 
 @dataclass(frozen=True)
-class Fit:
-    """The schedule of a training.
+class FitOptions:
+    """Options of `fit`.
 
-    rate: largest learning rate; encoder_rate: that of the pretrained encoder, as a factor of `rate`; decay: weight decay; warm_up: steps in
-    which the rate rises; average: decay of the moving average of the weights; save_seconds: seconds between two saved states.
+    steps: number of steps; rate: largest learning rate; encoder_rate: that of the pretrained encoder, as a factor of `rate`; decay: weight
+    decay; warm_up: steps in which the rate rises; average: decay of the moving average of the weights; save_seconds: seconds between two
+    saved states.
     """
 
     steps: int
@@ -53,7 +54,7 @@ def fit(
     network: DenseNet,
     batch: Callable[[int], tuple[Tensor, ...]],
     loss: Callable[..., Tensor],
-    recipe: Fit,
+    options: FitOptions,
     state_file: Path,
 ) -> DenseNet:
     """Train a network and return the exponential moving average of its weights.
@@ -63,9 +64,9 @@ def fit(
     """
     encoder = list(network.features.parameters())
     rest = [parameter for name, parameter in network.named_parameters() if not name.startswith("features.")]
-    groups = [{"params": encoder, "lr": recipe.rate * recipe.encoder_rate}, {"params": rest, "lr": recipe.rate}]
-    optimiser = torch.optim.AdamW(groups, weight_decay=recipe.decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, recipe))
+    groups = [{"params": encoder, "lr": options.rate * options.encoder_rate}, {"params": rest, "lr": options.rate}]
+    optimiser = torch.optim.AdamW(groups, weight_decay=options.decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, options))
     average = copy.deepcopy(network).requires_grad_(False)
     first = 0
     if state_file.exists():
@@ -77,7 +78,7 @@ def fit(
         first = state["step"]
     channels_last(network.train())
     saved, total_loss = time.monotonic(), 0.0
-    for step, (images, *targets) in map_in_thread(batch, range(first, recipe.steps)):
+    for step, (images, *targets) in map_in_thread(batch, range(first, options.steps)):
         with torch.autocast("cpu", torch.bfloat16):
             outputs = network(images.contiguous(memory_format=torch.channels_last))
         value = loss(outputs.float(), *targets)
@@ -86,12 +87,12 @@ def fit(
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
         schedule.step()
-        _update_average(average, network, min(recipe.average, (1 + step) / (10 + step)))
+        _update_average(average, network, min(options.average, (1 + step) / (10 + step)))
         total_loss += float(value.detach())
         if (step + 1) % 50 == 0:
             log.info("step %d loss %.4f", step + 1, total_loss / 50)
             total_loss = 0.0
-        if time.monotonic() - saved > recipe.save_seconds or step + 1 == recipe.steps:
+        if time.monotonic() - saved > options.save_seconds or step + 1 == options.steps:
             state = {"network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
             partial = state_file.with_suffix(".partial")
             torch.save({**state, "schedule": schedule.state_dict(), "step": step + 1}, partial)
@@ -100,11 +101,11 @@ def fit(
     return average.eval()
 
 
-def _rate(step: int, recipe: Fit) -> float:
+def _rate(step: int, options: FitOptions) -> float:
     """The learning rate of a step, as a factor of the largest: a linear warm-up, then a cosine."""
-    if step < recipe.warm_up:
-        return (step + 1) / recipe.warm_up
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, step / recipe.steps)))
+    if step < options.warm_up:
+        return (step + 1) / options.warm_up
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, step / options.steps)))
 
 
 def _update_average(average: DenseNet, network: DenseNet, decay: float) -> None:

@@ -45,7 +45,9 @@ from fuzz_readers import READERS
 
 ROOT = Path(__file__).resolve().parents[1]
 HANG = 10.0
+"""Seconds after which a read counts as hanging."""
 MEMORY = 1 << 30
+"""Bytes of memory that a read may use in addition to those in use before it."""
 ADDRESSES = 4 * MEMORY
 """Bytes that a read can allocate. The system refuses more, so that a fault does not use up the memory of the machine."""
 RAM_FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -296,8 +298,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=1.0, help="for all readers together")
     parser.add_argument("--reads", type=int, help="largest number of reads of each reader")
-    parser.add_argument("--reader", action="append", choices=READERS)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--reader", action="append", choices=READERS, help="test only this reader; may be repeated")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random changes")
     parser.add_argument("--keep", type=Path, help="folder for the files of the faults")
     arguments = parser.parse_args()
     names, faults, started = arguments.reader or list(READERS), 0, time.monotonic()

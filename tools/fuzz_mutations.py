@@ -36,6 +36,7 @@ ODD_NAMES = (
     "../x", "/tmp/x", "a/../../../x", "..\\x", "C:x", "", "a//b", "é.png", "x" * 300, "frames/layer.json", "clip.json", "con", "a\0b",
 )  # fmt: skip
 LARGEST = 2 << 20
+"""Size of a file in bytes that no change may exceed."""
 PNG = b"\x89PNG\r\n\x1a\n"
 
 

@@ -161,7 +161,7 @@ def _read_packed(folder: Path) -> None:
         unpack(folder / "a.zip", folder / "out" / "a.clip")
     finally:
         if (folder / "out").exists() and set(os.listdir(folder / "out")) - {"a.clip"}:
-            raise AssertionError("unpacked a member outside of the clip")
+            raise AssertionError("unpacked a member outside the clip")
 
 
 def _read_masks(folder: Path) -> None:

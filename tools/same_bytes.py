@@ -37,8 +37,8 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("old", type=Path)
-    parser.add_argument("new", type=Path)
+    parser.add_argument("old", type=Path, help="folder of the first checkout")
+    parser.add_argument("new", type=Path, help="folder of the second checkout")
     parser.add_argument("--video", type=Path, help="a video of a face")
     parser.add_argument("--frames", type=int, default=24, help="number of its frames that are used in each of two clips")
     return parser.parse_args()

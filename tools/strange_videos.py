@@ -2,7 +2,7 @@
 
     python tools/strange_videos.py [--out FOLDER] [--only NAME ...] [--small]
 
-Prints a table with a row for each file of tools/strange_files.py. A cell is `ok`, a deviation, or the refusal if the file has to be
+Prints a table with a row for each file of tools/strange_files/. A cell is `ok`, a deviation, or the refusal if the file has to be
 refused. The columns `frames` to `size` compare what fsv2v reads with the ground truth; `others` compares the other ways in which fsv2v
 reads the file with the first; `ffprobe` compares what ffprobe finds, if it is on PATH, with the ground truth; `out` and `sound` compare the
 video that fsv2v exports, decoded by ffmpeg, with the ground truth. The exit code is 1 if any cell is wrong.

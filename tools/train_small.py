@@ -21,7 +21,7 @@ import cv2
 import held_out_people
 import numpy as np
 import torch
-from dense_training import Fit, color_jitter, fit
+from dense_training import FitOptions, color_jitter, fit
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
@@ -345,7 +345,7 @@ def train(data: Path, recipe: Recipe, out: Path, start: Path | None = None) -> N
         network.load_state_dict(load_dense(start, "cpu")[0].state_dict())
     log.info("%d persons, %d parameters", len(patches.images), sum(parameter.numel() for parameter in network.parameters()))
     views = Views(patches, list(empty_scenes(data)), recipe)
-    average = fit(network, views, loss, Fit(recipe.steps, recipe.rate, encoder_rate=0.3), out.with_suffix(".state"))
+    average = fit(network, views, loss, FitOptions(recipe.steps, recipe.rate, encoder_rate=0.3), out.with_suffix(".state"))
     save_dense(out, average, {"points": [NAMES[index] for index in POINTS], "recipe": asdict(recipe)})
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from dense_training import Fit, color_jitter, fit
+from dense_training import FitOptions, color_jitter, fit
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
@@ -114,7 +114,7 @@ def train(folder: Path, recipe: Recipe, out: Path) -> None:
         return F.cross_entropy(enlarged, ids, weights, ignore_index=255)
 
     state = out.with_suffix(".state")
-    average = fit(network, Crops(pairs, recipe), loss, Fit(recipe.steps, recipe.rate), state)
+    average = fit(network, Crops(pairs, recipe), loss, FitOptions(recipe.steps, recipe.rate), state)
     table = {"names": list(CAMVID.names[:LABELS]), "palette": [list(colour) for colour in CAMVID.palette[:LABELS]]}
     save_dense(out, average, {**table, "recipe": asdict(recipe)})
 

@@ -32,7 +32,7 @@ from weights import registry
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
 
-from dense_training import Fit, fit
+from dense_training import FitOptions, fit
 
 Image = NDArray[np.uint8]
 VOID = 255
@@ -67,7 +67,7 @@ def train(data: Path, config: TrainConfig, steps: int, out: Path) -> Path:
         sized = F.interpolate(outputs, size=ids.shape[-2:], mode="bilinear", align_corners=False)
         return F.cross_entropy(sized, ids, label_weights(ids, sized.shape[1]), ignore_index=VOID)
 
-    save_dense(out, fit(network, batch, loss, Fit(steps, warm_up=min(100, steps // 4)), state), {"recipe": wanted})
+    save_dense(out, fit(network, batch, loss, FitOptions(steps, warm_up=min(100, steps // 4)), state), {"recipe": wanted})
     return out
 
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pytest
 from heic import write_heic
+from icc_profiles import ADOBE_RGB, DISPLAY_P3
 from PIL import Image, ImageCms
-from profiles import ADOBE_RGB, DISPLAY_P3
 
 from stages.clip import as_clip, list_images, probe, read_image
 from stages.clip.images import decode_image, encode

@@ -58,4 +58,5 @@ def browser(tmp_path: Path) -> Iterator[chromium.Browser]:
 
 @pytest.fixture
 def make(tmp_path: Path) -> VideoMaker:
+    """make(name, change, frames): a new video of the portrait."""
     return VideoMaker(tmp_path)

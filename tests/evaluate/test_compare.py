@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from figures import frame_metric, not_none
+from typed_metrics import frame_metric, not_none
 
 from fsv2v_cli.hints import with_hint
 from stages.clip import Producer, VideoWriter, create_clip
@@ -174,11 +174,11 @@ def test_a_result_without_a_crop_or_with_the_same_crop_causes_no_warning(crop: s
     sizes = (64, 96 if crop == "none" else 64)
     events: list[Mapping[str, Any]] = []
     images = [np.zeros((size, size, 3), np.uint8) for size in sizes]
-    result, other = (
+    result, reference = (
         create_clip(tmp_path / f"{index}.clip", iter([image] * 2), storage="png", producer=producer_with_crop(crop))
         for index, image in enumerate(images)
     )
-    list(evaluate([str(result.path)], [str(other.path)], PSNR, events.append))
+    list(evaluate([str(result.path)], [str(reference.path)], PSNR, events.append))
     assert not [event for event in events if "warning" in event]
 
 
@@ -281,7 +281,7 @@ def test_a_result_that_kept_only_poses_is_compared_with_landmarks_of_its_referen
     )
 
 
-def test_of_several_driving_faces_the_one_in_most_frames_counts(tmp_path: Path):
+def test_the_driving_face_that_is_in_most_frames_counts(tmp_path: Path):
     points = np.full((5, 2, 68, 3), 9.5, np.float32)
     points[:, 1, :, :2] = 40
     points[2:, 0] = 0  # the first face disappears

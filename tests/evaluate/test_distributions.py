@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from figures import not_none, set_metric
+from typed_metrics import not_none, set_metric
 
 from fsv2v_cli.main import run
 from stages.errors import InputError, UsageError
@@ -67,8 +67,8 @@ def darken(levels: int):
 
 
 @pytest.fixture
-def study(make) -> tuple[list[str], str]:
-    """Results of two methods in `ours` and `theirs` for three references in `truth`."""
+def two_methods(make) -> tuple[list[str], str]:
+    """(results of two methods in `ours` and `theirs`, the folder `truth` with their three references)."""
     truth = [make(f"truth/{name}", darken(5 * index)).path for index, name in enumerate("abc")]
     ours = [make(f"ours/{name}", darken(5 * index + 3)).path for index, name in enumerate("abc")]
     theirs = [make(f"theirs/{name}", darken(60 + index)).path for index, name in enumerate("abc")]
@@ -81,10 +81,12 @@ def approximately(score: Score, *fields: str) -> Score:
     return replace(score, **approximate)
 
 
-def test_results_in_a_folder_are_one_set_and_compared_with_all_their_references(network: StubNetwork, study):
-    results, truth = study
+def test_results_in_a_folder_are_one_set_and_compared_with_all_their_references(network: StubNetwork, two_methods):
+    results, truth = two_methods
     scores = list(evaluate(results, [truth], ALL))
-    assert [(Path(score.result).name, score.metric) for score in scores] == [(of, name) for of in ("ours", "theirs") for name in NAMES]
+    assert [(Path(score.result).name, score.metric) for score in scores] == [
+        (method, name) for method in ("ours", "theirs") for name in NAMES
+    ]
     assert {score.clips for score in scores} == {3} and {score.frames for score in scores} == {15, 9}
     ours, theirs = (dict((score.metric, score) for score in scores[i : i + 3]) for i in (0, 3))
     for name in NAMES:
@@ -92,8 +94,8 @@ def test_results_in_a_folder_are_one_set_and_compared_with_all_their_references(
         assert ours[name].baseline == pytest.approx(theirs[name].baseline), "the baseline depends only on the references"
 
 
-def test_the_scores_are_those_of_all_features_together(network: StubNetwork, study):
-    results, truth = study
+def test_the_scores_are_those_of_all_features_together(network: StubNetwork, two_methods):
+    results, truth = two_methods
     fid, kid, fvd = list(evaluate(results[:3], [truth], ALL))
     frames = {path: np.stack(list(open_frame_source(path).frames()))[1:] for path in [*results[:3], *(f"{truth}/{name}" for name in "abc")]}
     features = {path: StubNetwork().encode(frames[path]) for path in frames}
@@ -131,8 +133,8 @@ def test_sets_are_folders_unless_a_reference_occurs_twice():
     assert set_names([("x/a", "t/1"), ("x/b", "t/1"), ("x/a", "t/1")]) == ["x/a", "x/b", "x/a"]
 
 
-def test_metrics_share_features_and_a_second_run_encodes_no_frames(network: StubNetwork, study, own_cache: Path):
-    results, truth = study
+def test_metrics_share_features_and_a_second_run_encodes_no_frames(network: StubNetwork, two_methods, own_cache: Path):
+    results, truth = two_methods
     first = list(evaluate(results, [truth], ALL))
     expected = 6 * 5 + 3 * 5 + 3 * 5 + 3 * (1 + 3)  # results, references, warped examples; each example
     assert network.encoded == expected, "each frame once; each example as a frame and as a window"
@@ -234,8 +236,8 @@ def test_a_cache_that_cannot_be_written_causes_one_warning_and_no_failure(networ
     assert message.code == "cache-unwritable"
 
 
-def test_merged_shards_give_the_scores_of_the_whole_evaluation(network: StubNetwork, study, tmp_path: Path):
-    results, truth = study
+def test_merged_shards_give_the_scores_of_the_whole_evaluation(network: StubNetwork, two_methods, tmp_path: Path):
+    results, truth = two_methods
     options = Options(("psnr", *NAMES), device="cpu")
     unsharded = list(evaluate(results, [truth], options))
     parts = [str(tmp_path / f"{index}.npz") for index in range(4)]
@@ -261,8 +263,8 @@ def test_evaluations_of_different_results_can_be_merged_even_if_each_is_too_smal
     assert merged.value is not None and merged.frames == merged.clips == 4
 
 
-def test_partial_results_that_do_not_fit_together_are_refused(network: StubNetwork, study, tmp_path: Path):
-    results, truth = study
+def test_partial_results_that_do_not_fit_together_are_refused(network: StubNetwork, two_methods, tmp_path: Path):
+    results, truth = two_methods
 
     def part(name: str, metrics: tuple[str, ...], shard: tuple[int, int]) -> str:
         list(evaluate(results, [truth], Options(metrics, device="cpu"), shard=shard, out=tmp_path / name))
@@ -379,8 +381,8 @@ def test_published_and_substitute_metrics_never_share_a_network():
 # The command
 
 
-def test_the_command_evaluates_shards_and_merges_them(network: StubNetwork, study, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
-    results, truth = study
+def test_the_command_evaluates_shards_and_merges_them(network: StubNetwork, two_methods, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    results, truth = two_methods
     command = ["evaluate", *results, "-r", truth, "--metric", "fid-squeezenet", "--cache", str(tmp_path / "cache")]
     assert run([*command, "--json"]) == 0
     whole = [json.loads(line) for line in capfd.readouterr().out.splitlines()]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from figures import frame_metric
 from scipy import stats
+from typed_metrics import frame_metric
 
 from stages.evaluate import EvaluateOptions, Metric, evaluate
 from stages.evaluate.frame_source import FrameSource
@@ -16,7 +16,7 @@ from stages.evaluate.metrics import expression, iris_error
 from stages.evaluate.metrics.expression import TRAITS, TraitReader, values_per_frame
 from stages.evaluate.registry import find_metrics
 
-DRAW = np.random.default_rng(0)
+RNG = np.random.default_rng(0)
 
 
 def mean(values):
@@ -26,8 +26,8 @@ def mean(values):
 
 @pytest.mark.parametrize("strength", [1.0, 0.4, 0.0, -0.5])
 def test_the_means_of_the_values_are_the_slope_and_correlation_of_scipy(strength: float):
-    driver = DRAW.uniform(0, 1, 60)
-    result = strength * driver + 0.1 * DRAW.normal(size=60) + 0.3
+    driver = RNG.uniform(0, 1, 60)
+    result = strength * driver + 0.1 * RNG.normal(size=60) + 0.3
     expected = stats.linregress(driver, result)
     assert mean(values_per_frame(list(driver), list(result), "slope", 0.01)) == pytest.approx(expected.slope)
     assert mean(values_per_frame(list(driver), list(result), "correlation", 0.01)) == pytest.approx(expected.rvalue)
@@ -69,7 +69,7 @@ def test_all_traits_read_each_frame_once():
     assert len(images_read) == 4, "three driving frames, and a result that does not change"
 
 
-def test_expression_names_all_its_metrics_and_is_computed_only_by_name(make):
+def test_the_name_expression_selects_all_its_metrics_which_are_not_computed_by_default(make):
     names = [metric.name for metric in find_metrics("expression")]
     assert len(names) == len(set(names)) == 2 * len(TRAITS) and "expression-smile-slope" in names
     if reason := frame_metric("expression").missing(EvaluationContext(192, 192)):

@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from figures import frame_metric, not_none
 from onnx import TensorProto, helper, numpy_helper
 from scipy.signal import convolve2d
 from skimage.data import astronaut
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from typed_metrics import frame_metric, not_none
 
 from stages.clip import read_frames
 from stages.conditions.labels import VOID
@@ -64,7 +64,7 @@ def ms_ssim(ours: np.ndarray, theirs: np.ndarray, count: int) -> float:
     return ms_ssim_of(Structure.of(ours), Structure.of(theirs), count)
 
 
-def test_shared_structure_of_two_images_is_released_with_either():
+def test_the_cached_structure_of_two_images_is_released_with_either_image():
     example, frame = Structure.of(PORTRAIT), Structure.of(add_noise(PORTRAIT))
     shared = weakref.ref(example.contrast_and_structure(frame))
     assert shared() is example.contrast_and_structure(frame)
@@ -132,7 +132,7 @@ def test_opposite_structures_have_no_similarity():
 # flicker
 
 
-def test_the_flicker_of_an_alternating_offset_is_its_height(make):
+def test_the_flicker_of_an_alternating_offset_is_the_offset(make):
     def flicker(frame: np.ndarray, index: int) -> np.ndarray:
         return (frame // 2 + 12 * (index % 2)).astype(np.uint8)
 
@@ -260,17 +260,17 @@ def describe_by_dlib(shared: Path):
 def heads(shared: Path) -> dict[str, np.ndarray]:
     """The first two frames of each video, [2, 256, 256, 3]."""
 
-    def of(name: str) -> np.ndarray:
+    def first_frames(name: str) -> np.ndarray:
         frames = read_frames(shared / "data" / "faces" / f"{name}.mp4", 0, 2)
         return np.stack([cv2.resize(frame, (256, 256), interpolation=cv2.INTER_AREA) for frame in frames])
 
-    return {name: of(name) for name in (ONE, SAME, OTHER)}
+    return {name: first_frames(name) for name in (ONE, SAME, OTHER)}
 
 
 def test_embeddings_are_those_of_plain_dlib(describe_by_dlib, heads):
     describe = identity.open_if_available()
     if describe is None:
-        pytest.skip("dlib's recognition network is not here")
+        pytest.skip("dlib's recognition network is not available")
     for frame, _ in heads.values():
         face, expected = describe_by_dlib(frame)
         points = np.array([(point.x, point.y, 1) for point in face.parts()], np.float32)
@@ -287,17 +287,17 @@ def test_dlib_distinguishes_two_people(describe_by_dlib, heads, tmp_path: Path):
             cv2.imwrite(str(tmp_path / name / f"{index}.png"), frame[..., ::-1])
     results, truth = [str(tmp_path / name) for name in (SAME, OTHER)], str(tmp_path / ONE)
     rows = list(evaluate(results, [truth], Options(("identity-dlib",), landmarks="dlib", device="cpu")))
-    of = {(Path(row.result).name, row.metric): row for row in rows if row.clips == 1}
-    assert {metric for _, metric in of} == {"identity-dlib", "identity-dlib-same"}
+    row_of = {(Path(row.result).name, row.metric): row for row in rows if row.clips == 1}
+    assert {metric for _, metric in row_of} == {"identity-dlib", "identity-dlib-same"}
     _, first, second = (describe_by_dlib(heads[ONE][index])[1] for index in (0, 0, 1))
     for name in (SAME, OTHER):
         distance = np.linalg.norm(describe_by_dlib(heads[name][1])[1] - second)
-        row = of[name, "identity-dlib"]
+        row = row_of[name, "identity-dlib"]
         assert row.value == pytest.approx(distance, abs=0.06)
         assert row.baseline == pytest.approx(np.linalg.norm(first - second), abs=0.06), "the repeated example shows the same person"
-        assert of[name, "identity-dlib-same"].value == (distance < 0.6)
-        assert of[name, "identity-dlib-same"].baseline == 1
-    assert not_none(of[SAME, "identity-dlib"].value) < 0.6 < not_none(of[OTHER, "identity-dlib"].value)
+        assert row_of[name, "identity-dlib-same"].value == (distance < 0.6)
+        assert row_of[name, "identity-dlib-same"].baseline == 1
+    assert not_none(row_of[SAME, "identity-dlib"].value) < 0.6 < not_none(row_of[OTHER, "identity-dlib"].value)
 
 
 def test_two_metrics_of_one_distance_compute_it_once():
@@ -321,17 +321,19 @@ def test_lpips_reads_its_two_files_from_the_registry(make, tmp_path: Path, monke
     monkeypatch.setattr(registry, "available", lambda name: True)
     truth = make("truth").path
     assert score(make, "lpips", truth, truth).value == 0
-    soft, worse = (score(make, "lpips", make(f"n{d}", lambda f, i, d=d: add_noise(f, d)).path, truth).value for d in (5, 60))
-    assert 0 < not_none(soft) < not_none(worse)
+    slightly_noisy, noisy = (score(make, "lpips", make(f"n{d}", lambda f, i, d=d: add_noise(f, d)).path, truth).value for d in (5, 60))
+    assert 0 < not_none(slightly_noisy) < not_none(noisy)
 
 
 # Extreme cases
 
 
-FRAMES = [name for name in metric_names() if isinstance(metric := find_metric(name), Metric) and not (metric.layer or metric.only_by_name)]
+FRAME_METRICS = [
+    name for name in metric_names() if isinstance(metric := find_metric(name), Metric) and not (metric.layer or metric.only_by_name)
+]
 
 
-@pytest.mark.parametrize("name", FRAMES)
+@pytest.mark.parametrize("name", FRAME_METRICS)
 def test_equal_videos_have_the_best_possible_score(make, name: str):
     truth = make("truth").path
     best = {"psnr": 100, "ssim": 1, "ms-ssim": 1, "identity": 1}.get(name, 0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from figures import not_none
 from scipy import stats
+from typed_metrics import not_none
 
 from stages.evaluate.intervals import of_clips, of_frames
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from figures import frame_metric, not_none
+from typed_metrics import frame_metric, not_none
 
 from stages.backends import Backends
 from stages.conditions.landmarks import eye_distance
@@ -87,7 +87,7 @@ def add_noise(frame: np.ndarray, index: int) -> np.ndarray:
     return np.clip(lighten(0)(frame, index) + noise, 0, 255).astype(np.uint8)
 
 
-def test_the_warping_error_of_flicker_is_its_height_and_the_floor_is_near_zero(make):
+def test_the_warping_error_of_an_alternating_offset_is_the_offset_and_the_floor_is_near_zero(make):
     result_score = score(
         "warping-error", make("result", lambda frame, index: lighten(12 * (index % 2))(frame, index)), make("truth", lighten(0))
     )
@@ -135,7 +135,7 @@ def test_a_frame_without_a_driving_face_is_not_measured(make):
     assert metric(make.portrait(0), [make.portrait(0)]) is None
 
 
-def test_of_several_faces_the_one_nearest_to_the_driving_face_counts(make):
+def test_the_face_nearest_to_the_driving_face_counts(make):
     target = np.random.default_rng(0).uniform(50, 100, (68, 3)).astype(np.float32)
     metric = LandmarkError(iter([target]), lambda: lambda frame: [target + 300, target, target - 200])
     assert metric(make.portrait(0), [make.portrait(1)]) == [0]

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from figures import set_metric
 from torch import nn
+from typed_metrics import set_metric
 
 from stages.errors import MissingRequirement, Sentence
 from stages.evaluate import EvaluateOptions as Options

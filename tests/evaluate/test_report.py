@@ -55,7 +55,7 @@ def test_the_videos_are_part_of_the_page_and_can_be_decoded(page, make, tmp_path
     assert not re.search(r"https?://(?!www\.w3\.org)", page.read_text()), "the page must not need the network"
 
 
-def test_an_error_map_is_black_for_equal_pixels_and_brightest_from_the_full_error():
+def test_an_error_map_is_black_for_equal_pixels_and_brightest_at_the_full_error_and_above():
     truth = np.zeros((4, 4, 3), np.uint8)
     frame = truth.copy()
     frame[0], frame[1] = FULL_ERROR, 255
@@ -80,7 +80,7 @@ def test_a_browser_draws_the_curves_plays_the_videos_and_steps_through_frames(pa
     browser.wait("document.querySelector('button').textContent === 'pause'")
     browser.wait("Number(document.querySelector('input').value) > 3")
 
-    assert not browser.complaints
+    assert not browser.console_errors
     assert [address for address in browser.requests if not address.startswith(("data:", "blob:"))] == [page.as_uri()]
 
 
@@ -107,4 +107,4 @@ def test_the_curve_of_a_single_frame_is_a_dot(make, tmp_path, browser):
     assert run(["evaluate", image.path, "-r", truth.path, "--metric", "psnr", "--html", str(page)]) == 0
     browser.open(page.as_uri())
     assert browser.value("document.querySelector('svg path').getAttribute('d')").endswith("h0")
-    assert not browser.complaints
+    assert not browser.console_errors

@@ -84,14 +84,14 @@ def serve() -> Iterator[Callable[..., str]]:
 
 
 class Files(SimpleHTTPRequestHandler):
-    """A plain static host."""
+    """A web server of static files that writes no log."""
 
     def log_message(self, *_: Any) -> None:
         pass
 
 
 class Collector(BaseHTTPRequestHandler):
-    """Accepts answers from pages of any origin; fails while `broken` is true."""
+    """Accepts answers from pages of any origin; while `broken` is true, it answers with status 503."""
 
     arrived: list[bytes] = []
     broken = False
@@ -125,7 +125,7 @@ def wait_until_ready(browser: Browser, number: int) -> None:
 
 
 Choose = Callable[[Browser, int], None]
-"""Chooses a side: 0 is video 1."""
+"""choose(browser, side): chooses video 1 (side 0) or video 2 (side 1)."""
 
 
 def by_keys(browser: Browser, side: int) -> None:
@@ -177,7 +177,7 @@ def test_studies_from_disk_are_completed_downloaded_and_scored(browser, site, ke
         complete_study(browser, f"{site.as_uri()}/index.html?worker={worker}", key, preference, choose)
         files.append(download_answers(browser))
         assert browser.value("document.getElementById('code').textContent") == json.loads(files[-1].read_text())["code"]
-    assert browser.complaints == []
+    assert browser.console_errors == []
     ours, theirs, *rest = scores(capfd, site.with_name("site.key.json"), *files)
     assert (ours["method"], ours["rate"], ours["preferred"], ours["answers"], ours["workers"]) == ("ours", 0.5, CLIPS, 2 * CLIPS, 2)
     assert theirs["rate"] == 0.5
@@ -190,7 +190,7 @@ def test_studies_from_disk_are_completed_downloaded_and_scored(browser, site, ke
 
 
 def test_answers_are_sent_to_the_server_without_other_requests(browser, make_site, serve, capfd, tmp_path):
-    collector: Any = type("Here", (Collector,), {"arrived": []})
+    collector: Any = type("OwnCollector", (Collector,), {"arrived": []})
     post = serve(collector) + "/answers"
     site = make_site(post=post, reference=True, code="DONE-42")
     address = serve(partial(Files, directory=str(site)))
@@ -202,14 +202,14 @@ def test_answers_are_sent_to_the_server_without_other_requests(browser, make_sit
     (tmp_path / "posted.json").write_bytes(body)
     assert scores(capfd, site.with_name("site.key.json"), tmp_path / "posted.json", download_answers(browser))[0]["rate"] == 1
     assert {request for request in browser.requests if not request.startswith((address, "data:", "blob:"))} == {post}
-    assert browser.complaints == []
+    assert browser.console_errors == []
     browser.open(f"{address}/?workerId=A1B2")
     browser.wait("document.getElementById('sent').textContent === 'Your answers have arrived.'")
     assert len(collector.arrived) == 1, "a worker who comes back does not send them again"
 
 
 def test_a_failing_server_is_reported_and_can_be_tried_again(browser, make_site, serve):
-    collector: Any = type("Here", (Collector,), {"arrived": [], "broken": True})
+    collector: Any = type("OwnCollector", (Collector,), {"arrived": [], "broken": True})
     site = make_site(post=serve(collector))
     complete_study(browser, f"{site.as_uri()}/index.html", key_of(site), likes_ours, by_keys)
     browser.wait("document.getElementById('sent').textContent.includes('503')")
@@ -370,20 +370,20 @@ def test_a_phone_shows_both_videos_without_scrolling_and_touch_answers(browser, 
     browser.tap("#start")
     wait_until_ready(browser, 1)
     assert browser.value("document.documentElement.scrollWidth") <= size[0]
-    low = browser.value("document.querySelector('.card:not([hidden]) .choice:last-child').getBoundingClientRect().bottom")
-    assert browser.value("scrollY") == 0 and low <= size[1], "both videos are visible at once"
+    bottom = browser.value("document.querySelector('.card:not([hidden]) .choice:last-child').getBoundingClientRect().bottom")
+    assert browser.value("scrollY") == 0 and bottom <= size[1], "both videos are visible at once"
     answer(browser, key_of(site), likes_ours, by_touch, range(1, CLIPS + CATCH + 1))
     browser.wait("!document.getElementById('end').hidden")
 
 
 CONTRAST = """
 (() => {
-  const light = (colour) => {
+  const luminance = (colour) => {
     const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
     const [red, green, blue] = colour.match(/[\\d.]+/g).map((c) => linear(c / 255));
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
   };
-  const behind = (element) => {
+  const backgroundOf = (element) => {
     for (; element; element = element.parentElement) {
       const colour = getComputedStyle(element).backgroundColor;
       if (colour !== "rgba(0, 0, 0, 0)") return colour;
@@ -392,7 +392,7 @@ CONTRAST = """
   const hasText = (element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
   const withText = [...document.querySelectorAll("body *")].filter((element) => element.offsetHeight && hasText(element));
   return withText.map((element) => {
-    const [one, other] = [light(getComputedStyle(element).color), light(behind(element))].sort();
+    const [one, other] = [luminance(getComputedStyle(element).color), luminance(backgroundOf(element))].sort();
     return [element.textContent.trim().slice(0, 30), (other + 0.05) / (one + 0.05)];
   });
 })()

@@ -98,7 +98,7 @@ def test_rates_are_those_of_the_preferences_of_workers(score):
 
 
 def test_agreement_is_measured_with_the_majority_of_the_others(score):
-    """a, b, c prefer ours; d prefers theirs, except in clip0. The others of d agree everywhere; those of a are 2 : 1 or 3 : 0."""
+    """a, b and c prefer ours; d prefers theirs, except in clip0. Without d, all agree; without a, the majority is 2 : 1 or 3 : 0."""
     key = small_key(clips=4)
     answers = [answers_of(key, worker, likes_ours) for worker in "abc"]
     answers.append(answers_of(key, "d", lambda question: question.kind == "catch" or question.clip == "clip0"))

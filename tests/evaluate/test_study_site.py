@@ -28,6 +28,7 @@ FPS = Fraction(30000, 1001)
 
 
 def frames(blur: float, count: int = 5, width: int = 64, height: int = 48) -> list[np.ndarray]:
+    """Frames of a portrait that moves to the left, blurred with a standard deviation of `blur` pixels."""
     image = cv2.resize(skimage.data.astronaut(), (2 * width, 2 * height), interpolation=cv2.INTER_AREA)
     moving = [np.ascontiguousarray(image[:height, 4 * index : 4 * index + width]) for index in range(count)]
     return [cv2.GaussianBlur(frame, (0, 0), blur) for frame in moving] if blur else moving
@@ -63,7 +64,8 @@ def study(folders: tuple[Path, Path], tmp_path: Path, capfd: pytest.CaptureFixtu
     return study
 
 
-def state(folder: Path) -> dict[str, bytes]:
+def contents_of(folder: Path) -> dict[str, bytes]:
+    """Relative path -> content of all files below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
@@ -235,11 +237,11 @@ def test_an_installed_package_contains_the_page():
 
 def test_a_finished_study_is_skipped(study, tmp_path):
     study()
-    before = state(tmp_path / "site")
+    before = contents_of(tmp_path / "site")
     code, out, _ = study("--json")
     record = json.loads(out)
     assert (code, record["status"], record["pairs"], record["catch"]) == (0, "skipped", 2, 3)
-    assert state(tmp_path / "site") == before
+    assert contents_of(tmp_path / "site") == before
 
 
 def test_json_describes_the_study(study, tmp_path):
@@ -251,17 +253,17 @@ def test_json_describes_the_study(study, tmp_path):
     }  # fmt: skip
 
 
-def test_another_study_is_refused_with_the_differences_unless_overwrite(study, folders, tmp_path):
+def test_a_different_study_is_refused_without_overwrite_and_the_differences_are_reported(study, folders, tmp_path):
     study()
-    before = state(tmp_path)
+    before = contents_of(tmp_path)
     code, out, err = study("--catch", 1)
     assert (code, out) == (3, "") and "(catch differ)" in err and "--overwrite" in err
     write(folders[0] / "ann.mp4", frames(1))
     before = {**before, "sharp-method/ann.mp4": (folders[0] / "ann.mp4").read_bytes()}
-    assert "(videos differ)" in study()[2] and state(tmp_path) == before
+    assert "(videos differ)" in study()[2] and contents_of(tmp_path) == before
     assert study("--overwrite")[0] == 0
     assert read_key(tmp_path / "site.key.json").study == data_of(tmp_path / "site")["study"]
-    assert not set(before) & {name for name in state(tmp_path) if name.startswith("site/videos")}
+    assert not set(before) & {name for name in contents_of(tmp_path) if name.startswith("site/videos")}
 
 
 def test_a_site_that_was_moved_away_is_made_again_under_the_same_names(study, tmp_path):
@@ -269,7 +271,7 @@ def test_a_site_that_was_moved_away_is_made_again_under_the_same_names(study, tm
     study("--catch", 0)
     (tmp_path / "site").rename(tmp_path / "published")
     assert study("--catch", 0)[0] == 0
-    assert state(tmp_path / "site") == state(tmp_path / "published")
+    assert contents_of(tmp_path / "site") == contents_of(tmp_path / "published")
 
 
 def test_a_site_without_its_key_is_refused(study, tmp_path):
@@ -284,7 +286,7 @@ def test_a_folder_that_is_not_a_study_is_never_replaced(study, tmp_path):
     (tmp_path / "site" / "index.html").write_text("a home page")
     code, _, err = study("--overwrite")
     assert code == 3 and "is not a study" in err
-    assert state(tmp_path / "site") == {"index.html": b"a home page"} and not (tmp_path / "site.key.json").exists()
+    assert contents_of(tmp_path / "site") == {"index.html": b"a home page"} and not (tmp_path / "site.key.json").exists()
 
 
 def test_an_interrupted_study_leaves_no_site_and_the_next_run_makes_it(folders, tmp_path, leftovers):
@@ -302,14 +304,14 @@ def test_an_interrupted_study_leaves_no_site_and_the_next_run_makes_it(folders, 
 def test_an_interrupted_replacement_leaves_the_old_site(folders, tmp_path):
     arguments = (str(folders[0]), str(folders[1])), "", tmp_path / "site", StudyOptions(catch=0)
     make_study(*arguments)
-    before = state(tmp_path / "site")
+    before = contents_of(tmp_path / "site")
 
     def stop(event):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         make_study(*arguments, overwrite=True, on_event=stop)
-    assert state(tmp_path / "site") == before
+    assert contents_of(tmp_path / "site") == before
     assert make_study(*arguments).status == "skipped", "the key of the old site is restored"
     assert make_study(*arguments, overwrite=True).status == "done"
     assert [path.name for path in tmp_path.glob("*.key.json")] == ["site.key.json"]
@@ -318,14 +320,14 @@ def test_an_interrupted_replacement_leaves_the_old_site(folders, tmp_path):
 # Refused input
 
 
-def test_the_key_stays_outside_of_the_site(study, tmp_path):
+def test_the_key_must_be_outside_the_site(study, tmp_path):
     code, _, err = study("--key", tmp_path / "site" / "key.json")
     assert code == 2 and "outside" in err and not (tmp_path / "site").exists()
     assert study("--key", tmp_path / "elsewhere" / "key.json", "-q") == (0, f"{tmp_path / 'site'}\n", "")
     assert read_key(tmp_path / "elsewhere" / "key.json").study == data_of(tmp_path / "site")["study"]
 
 
-def test_a_site_inside_of_a_folder_of_videos_and_a_long_code_are_refused(study, folders, tmp_path):
+def test_a_site_inside_a_folder_of_videos_and_a_long_code_are_refused(study, folders, tmp_path):
     code, _, err = study("-o", folders[0] / "site")
     assert code == 2 and "would count as one of the videos" in err and not (folders[0] / "site").exists()
     code, _, err = study("--code", "x" * 101)

@@ -22,12 +22,12 @@ from stages.clip.comments import read_comment
 PIPELINES = Path(__file__).parents[2] / "examples" / "pipelines"
 SCRIPTS = sorted(PIPELINES.glob("*.sh"))
 
-pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 
 
 @pytest.fixture
 def script(tmp_path: Path):
-    """Run a script with the command fsv2v on PATH, also where the package is not installed."""
+    """script(name, ...): runs a script with the command fsv2v on PATH, even if the package is not installed."""
     (tmp_path / "bin").mkdir()
     command = tmp_path / "bin" / "fsv2v"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fsv2v_cli "$@"\n')
@@ -52,14 +52,14 @@ def face_video(path: Path, frames: int = 4) -> Path:
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_each_script_stops_at_errors_and_says_how_to_call_it(script, path: Path):
     assert "set -euo pipefail" in path.read_text() and os.access(path, os.X_OK)
-    said = script(path.name)
-    assert said.returncode == 2
-    assert path.name in said.stderr and said.stdout == ""
+    result = script(path.name)
+    assert result.returncode == 2
+    assert path.name in result.stderr and result.stdout == ""
 
 
 def test_batch_sketches_takes_any_name_reports_each_video_and_skips_what_is_finished(script, tmp_path: Path):
     if not any(Backends("landmarks").get(name).available for name in Backends("landmarks").names()):
-        pytest.skip("no landmark detector can run here")
+        pytest.skip("no landmark detector is available")
     face_video(tmp_path / "videos" / "two words.mp4")
     face_video(tmp_path / "videos" / "deeper" / "größe 'x'.mp4")
     (tmp_path / "videos" / "broken.mp4").write_bytes(b"not a video")
@@ -78,23 +78,23 @@ def test_batch_sketches_takes_any_name_reports_each_video_and_skips_what_is_fini
 
 def test_one_photograph_is_animated_by_each_video_that_shows_a_face(script, tmp_path: Path):
     if not any(Backends("landmarks").get(name).available for name in Backends("landmarks").names()):
-        pytest.skip("no landmark detector can run here")
+        pytest.skip("no landmark detector is available")
     face_video(tmp_path / "videos" / "two words.mp4")
     face_video(tmp_path / "videos" / "deeper" / "b.mp4", frames=3)
     (tmp_path / "videos" / "broken.mp4").write_bytes(b"not a video")
-    asked = ["one-photograph.sh", PIPELINES.parent / "astronaut.png", tmp_path / "videos", tmp_path / "out"]
+    arguments = ["one-photograph.sh", PIPELINES.parent / "astronaut.png", tmp_path / "videos", tmp_path / "out"]
 
-    first = script(*asked, "--json", "--size", "model")
+    first = script(*arguments, "--json", "--size", "model")
     assert first.returncode == 3 and "broken.mp4" in first.stderr
     rows = [json.loads(line) for line in first.stdout.splitlines()]
     assert [(Path(row["clip"]).name, row["status"], row["frames"]) for row in rows] == [("b.mp4", "done", 3), ("two words.mp4", "done", 4)]
 
-    again = script(*asked, "--json", "--size", "model")
+    again = script(*arguments, "--json", "--size", "model")
     assert [json.loads(line)["status"] for line in again.stdout.splitlines()] == ["skipped", "skipped"]
 
 
-def test_a_street_goes_on_beyond_its_end_from_its_last_real_frames(script, tmp_path: Path, make_drift_clip):
-    """The predicted label maps drive a video that starts from the observed frames; --start is what makes its first frame."""
+def test_a_street_is_continued_beyond_its_end_from_its_last_real_frames(script, tmp_path: Path, make_drift_clip):
+    """The predicted label maps drive a video that continues the observed frames, which the script passes as --start."""
     from stages.models import save_model
     from stages.networks.future import PRESETS as FUTURE
     from stages.networks.future import Future
@@ -107,8 +107,8 @@ def test_a_street_goes_on_beyond_its_end_from_its_last_real_frames(script, tmp_p
     save_model(tmp_path / "future.safetensors", Future(future).state_dict(), future, {"step": 0})
     save_model(tmp_path / "video.safetensors", Vid2Vid(video).state_dict(), video, {"step": 0})
 
-    asked = [drive, tmp_path / "out", tmp_path / "future.safetensors", tmp_path / "video.safetensors", "3"]
-    done = script("future.sh", *asked)
+    arguments = [drive, tmp_path / "out", tmp_path / "future.safetensors", tmp_path / "video.safetensors", "3"]
+    done = script("future.sh", *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(tmp_path / "out" / "future.mp4")] and "1 segment" not in done.stderr
     assert probe(tmp_path / "out" / "future.mp4").num_frames == open_clip(tmp_path / "out" / "future.clip").num_frames == 3

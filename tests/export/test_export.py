@@ -1,4 +1,4 @@
-"""fsv2v export: the ONNX files make the model's frames, their description is enough to run them, and what cannot be exported is refused."""
+"""fsv2v export: the ONNX files make the frames of the model, export.json suffices to run them, and other models are refused."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def exported_tiny(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
 
 @pytest.fixture
 def exported(exported_tiny: Path, tmp_path: Path) -> Path:
-    """The model `tiny`, exported."""
+    """A copy of the exported model `tiny`, which a test may change."""
     return shutil.copytree(exported_tiny, tmp_path / "out")
 
 
 @pytest.fixture
 def without_solve(monkeypatch):
-    """ONNX lacks an operation of models with motion from keypoints."""
+    """Export linear systems as torch.linalg.solve_ex, which ONNX lacks. Models with motion from keypoints need it."""
     replaced = tracing.TraceableOperations.__torch_function__
 
     def keep_solve(mode, func, types, args=(), kwargs=None):
@@ -76,7 +76,7 @@ def without_solve(monkeypatch):
 
 
 def make_frames(folder: Path, examples: dict[str, np.ndarray], frames: list[dict[str, np.ndarray]]) -> list[np.ndarray]:
-    """The images that the exported networks make, as a program does that knows only export.json."""
+    """The images that the exported networks make, run by code that uses only export.json."""
     networks = json.loads((folder / "export.json").read_text())["networks"]
     sessions = {name: onnxruntime.InferenceSession(folder / network["file"]) for name, network in networks.items()}
 
@@ -97,7 +97,7 @@ def make_frames(folder: Path, examples: dict[str, np.ndarray], frames: list[dict
     return images
 
 
-def test_the_shipped_face_model_makes_the_same_frames_of_a_real_driving_clip(tmp_path):
+def test_the_exported_face_model_makes_the_same_frames_for_the_example_clip(tmp_path):
     assert run(["export", "face-256", "-o", str(tmp_path / "face"), "-q"]) == 0
     model = fsv2v.load_model("face-256")
     driving = Driving(open_clip(ROOT / "examples" / "driving.clip"), model.config.kind, model.config.size, "auto")
@@ -113,8 +113,8 @@ def test_the_shipped_face_model_makes_the_same_frames_of_a_real_driving_clip(tmp
     )
     code, past = model.generator.encode_examples(example.map(lambda x: x[:, None])), None
     for frame, image in zip(frames, images, strict=True):
-        wanted, past = model.generator.step(code, frame, past)
-        assert np.abs(image - wanted.numpy()).max() < 2 / 255
+        expected, past = model.generator.step(code, frame, past)
+        assert np.abs(image - expected.numpy()).max() < 2 / 255
 
 
 @pytest.mark.parametrize(("name", "num_examples"), [("face", 1), *((name, 2) for name in VARIANTS)])
@@ -165,16 +165,16 @@ def test_an_export_that_lacks_a_file_is_made_again(tiny, exported):
     assert (exported / "next.onnx").exists()
 
 
-def test_files_of_others_are_never_replaced(tiny, exported, tmp_path, capsys):
+def test_a_folder_with_other_files_is_never_replaced(tiny, exported, tmp_path, capsys):
     (tmp_path / "photographs").mkdir()
     for file in (tmp_path / "photographs" / "anna.jpg", exported / "run.py"):
-        file.write_text("of somebody else")
+        file.write_text("not an export")
         assert run(["export", str(tiny), "-o", str(file.parent), "--overwrite"]) == 3
         assert "so it is not replaced. Choose another folder with -o" in capsys.readouterr().err
-        assert file.read_text() == "of somebody else"
+        assert file.read_text() == "not an export"
 
 
-def test_networks_that_make_other_frames_are_not_kept(tiny, tmp_path, monkeypatch, capsys):
+def test_networks_whose_frames_differ_from_the_models_are_not_kept(tiny, tmp_path, monkeypatch, capsys):
     run_model = check.SampleInput.run_model
     monkeypatch.setattr(check.SampleInput, "run_model", lambda *arguments: (frame * 0.9 for frame in run_model(*arguments)))
     assert run(["export", str(tiny), "-o", str(tmp_path / "out")]) == 1
@@ -200,7 +200,7 @@ def test_an_operation_that_onnx_lacks_is_named(tmp_path, capfd, without_solve):
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
-def test_without_a_package_a_sentence_says_what_to_install(tiny, tmp_path, monkeypatch, capsys, package):
+def test_the_error_for_a_missing_package_says_what_to_install(tiny, tmp_path, monkeypatch, capsys, package):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == package else find(name, *more))
     assert run(["export", str(tiny), "-o", str(tmp_path / "out")]) == 4
@@ -210,6 +210,6 @@ def test_without_a_package_a_sentence_says_what_to_install(tiny, tmp_path, monke
 
 def test_linear_systems_are_solved_with_pivots():
     random = torch.Generator().manual_seed(0)
-    system, right = torch.randn(2, 3, 20, 20, generator=random), torch.randn(2, 3, 20, 2, generator=random)
-    system[..., 0, 0] = 0  # the first pivot is in another row
-    torch.testing.assert_close(tracing.solve(system, right), torch.linalg.solve(system, right), rtol=1e-3, atol=1e-3)
+    system, right_side = torch.randn(2, 3, 20, 20, generator=random), torch.randn(2, 3, 20, 2, generator=random)
+    system[..., 0, 0] = 0  # so that the first pivot is in another row
+    torch.testing.assert_close(tracing.solve(system, right_side), torch.linalg.solve(system, right_side), rtol=1e-3, atol=1e-3)

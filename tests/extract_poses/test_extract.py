@@ -75,7 +75,7 @@ def test_a_person_can_appear_after_the_first_frames(people) -> None:
 
 
 def test_a_clip_without_people_is_an_error_and_leaves_no_output(shared, tmp_path, leftovers) -> None:
-    clip = clip_of([np.full((120, 160, 3), 120, np.uint8)] * 2, tmp_path / "wall.mp4")
+    clip = clip_of([np.full((120, 160, 3), 120, np.uint8)] * 2, tmp_path / "grey.mp4")
     with pytest.raises(NoDetection, match="No person was found in any of the 2 frames"):
         extract(clip, PoseOptions())
     assert not clip.has("poses") and leftovers(clip.path) == []
@@ -85,10 +85,12 @@ def test_black_and_white_frames_have_no_person_and_frozen_frames_the_same_pose(p
     dancer = people("musepose_dance", 90, 92)
     frames = list(dancer.frames())
     frames = [frames[0], *[np.zeros_like(frames[0])] * 8, *[frames[1]] * 5, *[np.full_like(frames[0], 255)] * 3]
-    clip = clip_of(frames, dancer.path.parent / "faulty.mp4")
+    clip = clip_of(frames, dancer.path.parent / "mixed.mp4")
     assert extract(clip, PoseOptions()).notes == {"frames_without_person": 11}
     keypoints = clip.layer("poses").arrays()["keypoints"][:, 0]
-    assert not keypoints[1:9].any() and not keypoints[14:].any(), "a gap of eight frames is too long to fill, and the end is no gap"
+    assert not keypoints[1:9].any() and not keypoints[14:].any(), (
+        "a gap of eight frames is too long to fill, and the frames at the end are not a gap"
+    )
     frozen = keypoints[9:14]
     assert np.abs(frozen[:, :, :2] - frozen[0, :, :2])[frozen[..., 2] > 0].max() < 0.05 * clip.height
 
@@ -136,6 +138,6 @@ def crowd(people: Callable[..., Clip], start: int, stop: int) -> Clip:
     return people("openpose_video", start, stop, ".avi")
 
 
-def test_a_number_without_a_person_has_another_message_than_an_empty_clip(people) -> None:
+def test_the_error_for_the_number_of_an_absent_person_says_how_many_there_are(people) -> None:
     with pytest.raises(NoDetection, match="no person number 7: 1 person is seen at once"):
         extract(people("musepose_dance", 90, 92), PoseOptions(person=7))

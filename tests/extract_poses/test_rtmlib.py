@@ -26,7 +26,7 @@ def save_network(path, size: tuple[int, int], **outputs: np.ndarray) -> None:
 
 @pytest.fixture
 def networks(tmp_path, monkeypatch):
-    """A folder with a detector of one person and an estimator that places point n at (n, 2 n) of its image, 192 x 256 pixels."""
+    """A folder with a detector of one person and an estimator that places point n at (n, n) in its image of 192x256 pixels."""
     rtmlib._fetch_file.cache_clear()
     monkeypatch.setenv("FSV2V_WEIGHTS_MIRROR", str(tmp_path))
     boxes = np.array([[[160, 160, 480, 480, 0.9]]], np.float32)

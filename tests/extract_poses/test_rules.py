@@ -11,6 +11,7 @@ from stages.tracking.tracker import box_of_points
 
 
 def person(x: float = 200, top: float = 20, height: float = 200) -> np.ndarray:
+    """Keypoints [25, 3] of five visible points, from the nose at (x, top) to an ankle `height` pixels below."""
     body = np.zeros((25, 3), np.float32)
     for name, (right, down) in {
         "nose": (0, 0),
@@ -27,8 +28,8 @@ def apply_rules(bodies: np.ndarray, *names: str, others: list[list[np.ndarray]] 
     """(whether the person is dropped in each frame, number of dropped frames per rule). others: further people in each frame."""
     people = [[body, *more] for body, more in zip(bodies, others or [[]] * len(bodies), strict=True)]
     boxes = [np.stack([box_of_points(body[body[:, 2] > 0]) for body in in_frame]) for in_frame in people]
-    out, counts = rules.apply(names, rules.ClipPoses(bodies[:, None], boxes, 10.0, 400))
-    return out[:, 0].tolist(), counts
+    dropped, counts = rules.apply(names, rules.ClipPoses(bodies[:, None], boxes, 10.0, 400))
+    return dropped[:, 0].tolist(), counts
 
 
 def test_a_person_of_less_than_a_quarter_of_the_image_is_small() -> None:
@@ -79,5 +80,5 @@ def test_a_person_without_a_box_overlaps_with_other_people() -> None:
     """Frames in which a short gap was filled have no detected box."""
     body, other = person(), person(x=240)
     box = box_of_points(other[other[:, 2] > 0])[None]
-    out, _ = rules.apply(["overlapping"], rules.ClipPoses(body[None, None], [box], 10.0, 400))
-    assert out.all()
+    dropped, _ = rules.apply(["overlapping"], rules.ClipPoses(body[None, None], [box], 10.0, 400))
+    assert dropped.all()

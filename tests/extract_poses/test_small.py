@@ -80,6 +80,6 @@ def test_the_shipped_network_detects_and_follows_a_dancer(shared: Path) -> None:
         assert ankle[1] - nose[1] > 0.3 * height, "head above feet"
 
 
-def test_the_shipped_network_detects_nobody_on_a_wall() -> None:
+def test_the_shipped_network_detects_nobody_in_a_grey_image() -> None:
     detect = SmallPoses(registry.path(small.WEIGHTS), "cpu")
     assert [detect(np.full((240, 320, 3), 120, np.uint8)) for _ in range(2)] == [[], []]

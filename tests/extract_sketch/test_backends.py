@@ -70,8 +70,8 @@ def test_output_of_face_alignment_is_converted_to_faces() -> None:
     assert FaceAlignmentFaces(lambda frame: (None, None, None))(np.zeros((100, 100, 3), np.uint8)) == []
 
 
-def test_mediapipe_looks_closer_where_it_misses_the_eyes_of_a_small_face(shared: Path) -> None:
-    """In this frame of 1080x1920, its landmarker alone puts both irises a hundred pixels above the eyes."""
+def test_mediapipe_detects_a_small_face_again_in_an_enlarged_crop_if_the_eyes_are_wrong(shared: Path) -> None:
+    """In this frame of 1080x1920, the landmarker alone places both irises a hundred pixels above the eyes."""
     from stages.extract_sketch.backends.mediapipe import MediapipeFaces
 
     frame = next(itertools.islice(read_frames(shared / "data/faces/latentsync_demo1_video.mp4"), 24, None))

@@ -18,7 +18,7 @@ from stages.conditions.landmarks import eye_distance
 from stages.errors import NoDetection, ParametersDiffer, UsageError
 from stages.extract_sketch import SketchOptions, extract
 
-OFFLINE = SketchOptions(backend="dlib")
+DLIB = SketchOptions(backend="dlib")
 
 
 def points_of(clip: Clip) -> np.ndarray:
@@ -35,7 +35,7 @@ def blank(height: int = 256, width: int = 256) -> np.ndarray:
 
 def test_a_face_has_landmarks_in_ibug_order_and_a_sketch(clip_of, portrait) -> None:
     clip = clip_of([portrait] * 3)
-    outcome = extract(clip, OFFLINE)
+    outcome = extract(clip, DLIB)
     assert (outcome.layer, outcome.status, outcome.frames) == ("sketch", "done", 3)
     assert outcome.notes == {"frames_without_face": 0, "frames_with_cut_face": 0}
 
@@ -56,8 +56,8 @@ def test_a_face_has_landmarks_in_ibug_order_and_a_sketch(clip_of, portrait) -> N
 
 def test_background_edges_stay_outside_the_face_and_can_be_turned_off(clip_of, portrait) -> None:
     with_edges, without = clip_of([portrait], "a"), clip_of([portrait], "b")
-    extract(with_edges, OFFLINE)
-    extract(without, replace(OFFLINE, background="none"))
+    extract(with_edges, DLIB)
+    extract(without, replace(DLIB, background="none"))
     edges, plain = with_edges.layer("sketch").image(0).astype(int), without.layer("sketch").image(0).astype(int)
     hull = cv2.fillConvexPoly(np.zeros((256, 256), np.uint8), cv2.convexHull(points_of(with_edges)[0, 0, :, :2].astype(np.int32)), 1) > 0
     assert (edges >= plain).all()
@@ -67,7 +67,7 @@ def test_background_edges_stay_outside_the_face_and_can_be_turned_off(clip_of, p
 
 def test_frames_without_a_face_have_confidence_0_and_an_empty_sketch_and_are_counted(clip_of, portrait) -> None:
     clip = clip_of([portrait] * 3 + [blank()] * 4 + [portrait] * 2)
-    outcome = extract(clip, OFFLINE)
+    outcome = extract(clip, DLIB)
     assert outcome.notes["frames_without_face"] == 4
     points = points_of(clip)
     assert points[:, 0, 0, 2].astype(bool).tolist() == [True] * 3 + [False] * 4 + [True] * 2
@@ -78,7 +78,7 @@ def test_frames_without_a_face_have_confidence_0_and_an_empty_sketch_and_are_cou
 def test_a_clip_without_a_face_is_an_error_and_leaves_no_output(clip_of, visible_layers, leftovers) -> None:
     clip = clip_of([blank()] * 2)
     with pytest.raises(NoDetection, match=r"No face was found in any of the 2 frames") as caught:
-        extract(clip, OFFLINE)
+        extract(clip, DLIB)
     assert "`fsv2v clip preview`" in with_hint(str(caught.value))
     assert "sketch" not in visible_layers(clip.path) and "landmarks" not in visible_layers(clip.path)
     assert leftovers(clip.path) == []
@@ -96,7 +96,7 @@ def two_faces(portrait: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("face", "side"), [("largest", "right"), (0, "left"), ("1", "right"), ("center", "left")])
 def test_the_option_face_chooses_one_of_several_faces(clip_of, two_faces, face, side) -> None:
     clip = clip_of([two_faces] * 2)
-    extract(clip, replace(OFFLINE, face=face))
+    extract(clip, replace(DLIB, face=face))
     points = points_of(clip)
     assert points.shape[1] == 1
     assert ("left" if points[0, 0, :, 0].mean() < 356 else "right") == side
@@ -104,14 +104,14 @@ def test_the_option_face_chooses_one_of_several_faces(clip_of, two_faces, face, 
 
 def test_all_faces_have_their_own_slots(clip_of, two_faces) -> None:
     clip = clip_of([two_faces] * 2)
-    extract(clip, replace(OFFLINE, face="all"))
+    extract(clip, replace(DLIB, face="all"))
     assert points_of(clip).shape == (2, 2, 68, 3)
     assert np.abs(np.diff(points_of(clip)[..., 0].mean(-1), axis=0)).max() < 3
 
 
 def test_the_number_of_an_absent_face_is_an_error(clip_of, portrait) -> None:
     with pytest.raises(NoDetection, match="Face 3 was chosen; faces are numbered from the left"):
-        extract(clip_of([portrait]), replace(OFFLINE, face=3))
+        extract(clip_of([portrait]), replace(DLIB, face=3))
 
 
 def test_invalid_options_are_refused(clip_of, portrait) -> None:
@@ -123,20 +123,20 @@ def test_invalid_options_are_refused(clip_of, portrait) -> None:
 
 def test_a_face_cut_by_the_border_is_detected_with_a_warning(clip_of, portrait) -> None:
     clip = clip_of([portrait[:, 92:]])
-    outcome = extract(clip, OFFLINE)
+    outcome = extract(clip, DLIB)
     assert outcome.notes["frames_with_cut_face"] == 1
     assert "cut by the border" in outcome.notes["warnings"][0]
 
 
 def test_a_second_run_is_skipped_and_other_parameters_are_refused(clip_of, portrait) -> None:
     clip = clip_of([portrait] * 2)
-    extract(clip, OFFLINE)
+    extract(clip, DLIB)
     before = digests(clip)
-    assert extract(clip, OFFLINE).status == "skipped"
+    assert extract(clip, DLIB).status == "skipped"
     with pytest.raises(ParametersDiffer, match='background: "canny" -> "none"'):
-        extract(clip, replace(OFFLINE, background="none"))
+        extract(clip, replace(DLIB, background="none"))
     assert digests(clip) == before
-    assert extract(clip, replace(OFFLINE, background="none"), overwrite=True).status == "done"
+    assert extract(clip, replace(DLIB, background="none"), overwrite=True).status == "done"
     assert digests(clip)[0] == before[0] and digests(clip)[1] != before[1]
 
 
@@ -144,18 +144,18 @@ def test_a_missing_sketch_is_drawn_from_existing_landmarks(clip_of, portrait) ->
     import shutil
 
     clip = clip_of([portrait] * 2)
-    extract(clip, OFFLINE)
+    extract(clip, DLIB)
     before = digests(clip)
     shutil.rmtree(clip.path / "sketch")
-    assert extract(clip, OFFLINE).status == "done"
+    assert extract(clip, DLIB).status == "done"
     assert digests(clip) == before
 
 
 def test_two_runs_give_the_same_bytes(clip_of, portrait) -> None:
     shifted = [np.roll(portrait, 2 * index, axis=1) for index in range(6)]
     first, second = clip_of(shifted, "a"), clip_of(shifted, "b")
-    extract(first, OFFLINE)
-    extract(second, OFFLINE)
+    extract(first, DLIB)
+    extract(second, DLIB)
     assert digests(first) == digests(second)
 
 
@@ -209,7 +209,7 @@ def test_a_face_that_is_upside_down_causes_a_warning(upside_down: bool, clip_of,
     """The detector would place upright landmarks on it without a warning."""
     image = np.ascontiguousarray(portrait[::-1, ::-1]) if upside_down else portrait
     try:
-        outcome = extract(clip_of([image] * 3), OFFLINE)
+        outcome = extract(clip_of([image] * 3), DLIB)
     except NoDetection:
         assert upside_down, "no detection is also correct"
         return
@@ -217,7 +217,7 @@ def test_a_face_that_is_upside_down_causes_a_warning(upside_down: bool, clip_of,
 
 
 @pytest.mark.parametrize("backend", ["dlib", "mediapipe"])
-def test_of_real_faces_only_those_upside_down_cause_a_warning(backend: str, shared: Path, clip_of) -> None:
+def test_only_upside_down_real_faces_cause_a_warning(backend: str, shared: Path, clip_of) -> None:
     warnings = {False: 0, True: 0}
     detected = {False: 0, True: 0}
     for number, name in enumerate(("liveportrait_d0", "liveportrait_s20", "1zlab_face", "styletalk_clip13", "liveportrait_s18")):
@@ -236,5 +236,5 @@ def test_of_real_faces_only_those_upside_down_cause_a_warning(backend: str, shar
 
 def test_auto_keeps_the_backend_of_existing_landmarks(shared: Path, face_video: Path, tmp_path: Path) -> None:
     clip = as_clip(face_video, tmp_path / "a.clip")
-    extract(clip, OFFLINE)
+    extract(clip, DLIB)
     assert extract(clip, SketchOptions(backend="auto")).status == "skipped"

@@ -16,6 +16,7 @@ from stages.networks.fewshot.generator import FewShotGenerator
 
 @pytest.fixture
 def base(tmp_path: Path) -> Model:
+    """An untrained few-shot model in run/base.safetensors."""
     torch.manual_seed(0)
     path = tmp_path / "run" / "base.safetensors"
     save_model(path, FewShotGenerator(PRESETS["tiny"]).state_dict(), PRESETS["tiny"], {"step": 0})
@@ -24,4 +25,5 @@ def base(tmp_path: Path) -> Model:
 
 @pytest.fixture
 def person(tmp_path: Path, make_painted_clip: Callable[..., Path]) -> Clip:
+    """A clip of a painted head with landmarks."""
     return open_clip(make_painted_clip(tmp_path / "person.clip", 0))

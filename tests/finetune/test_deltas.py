@@ -22,7 +22,8 @@ SHORT = FinetuneOptions(TuneOptions(steps=3, learning_rate=2e-3), crop="none", p
 
 
 @pytest.fixture
-def anna(base: Model, person, tmp_path: Path) -> Path:
+def delta(base: Model, person, tmp_path: Path) -> Path:
+    """The file of a delta of `base`."""
     finetune([person], load_model(base.path), tmp_path / "anna.safetensors", SHORT)
     return tmp_path / "anna.safetensors"
 
@@ -41,8 +42,8 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_delta_contains_only_changed_tensors_and_names_its_base(anna: Path, base: Model):
-    info, changes = read_model(anna)
+def test_a_delta_contains_only_changed_tensors_and_names_its_base(delta: Path, base: Model):
+    info, changes = read_model(delta)
     assert {name.split(".")[0] for name in changes} == {"weight_generator", "blocks", "to_image"}
     assert set(changes) <= set(info["tuned"])
     assert base_of(info) == Base(base.sha256, "base.safetensors", "run/base.safetensors")
@@ -64,37 +65,37 @@ def test_a_whole_model_needs_no_base(base: Model, person, tmp_path: Path):
 
 
 @pytest.mark.parametrize("location", ["with its run", "beside", "mirror", "cache"])
-def test_a_base_that_was_moved_is_found(location: str, anna: Path, base: Model, tmp_path: Path):
-    expected = weights(load_model(anna))
+def test_a_base_that_was_moved_is_found(location: str, delta: Path, base: Model, tmp_path: Path):
+    expected = weights(load_model(delta))
     if location == "with its run":
         (tmp_path / "moved").mkdir()
         shutil.move(base.path.parent, tmp_path / "moved" / "run")
-        anna = Path(shutil.move(anna, tmp_path / "moved"))
+        delta = Path(shutil.move(delta, tmp_path / "moved"))
     else:
         folder = tmp_path if location == "beside" else tmp_path / location
         folder.mkdir(exist_ok=True)
         shutil.move(base.path, folder / "base.safetensors")
-    assert equal(weights(load_model(anna)), expected)
+    assert equal(weights(load_model(delta)), expected)
 
 
-def test_a_base_of_another_name_can_be_passed(anna: Path, base: Model, tmp_path: Path):
-    expected = weights(load_model(anna))
+def test_a_base_of_another_name_can_be_passed(delta: Path, base: Model, tmp_path: Path):
+    expected = weights(load_model(delta))
     elsewhere = Path(shutil.move(base.path, tmp_path / "elsewhere.safetensors"))
-    assert equal(weights(load_model(anna, elsewhere)), expected)
+    assert equal(weights(load_model(delta, elsewhere)), expected)
 
 
-def test_a_missing_base_is_reported_with_its_digest_and_a_remedy(anna: Path, base: Model):
+def test_a_missing_base_is_reported_with_its_digest_and_a_remedy(delta: Path, base: Model):
     base.path.unlink()
     with pytest.raises(MissingRequirement, match=f"base.safetensors with the sha256 {base.sha256}.*FSV2V_WEIGHTS_MIRROR"):
-        load_model(anna)
+        load_model(delta)
 
 
-def test_another_file_with_the_name_of_the_base_is_refused(anna: Path, base: Model):
+def test_another_file_with_the_name_of_the_base_is_refused(delta: Path, base: Model):
     save_model(base.path, weights(base), base.config, {"step": 1})
     with pytest.raises(MissingRequirement, match="base.safetensors is another file"):
-        load_model(anna)
+        load_model(delta)
     with pytest.raises(InputError, match="is not the base of"):
-        load_model(anna, base.path)
+        load_model(delta, base.path)
 
 
 def test_a_delta_of_shipped_weights_loads_on_any_machine(tmp_path: Path):
@@ -106,10 +107,10 @@ def test_a_delta_of_shipped_weights_loads_on_any_machine(tmp_path: Path):
     assert equal(weights(load_model(tmp_path / "anna.safetensors")), changed)
 
 
-def test_finetuning_a_delta_again_gives_a_delta_of_the_same_base(anna: Path, base: Model, person, tmp_path: Path):
-    finetune([person], load_model(anna), tmp_path / "whole.safetensors", replace(SHORT, whole=True))
-    finetune([person], load_model(anna), tmp_path / "again.safetensors", SHORT)
-    anna.unlink()
+def test_finetuning_a_delta_again_gives_a_delta_of_the_same_base(delta: Path, base: Model, person, tmp_path: Path):
+    finetune([person], load_model(delta), tmp_path / "whole.safetensors", replace(SHORT, whole=True))
+    finetune([person], load_model(delta), tmp_path / "again.safetensors", SHORT)
+    delta.unlink()
     assert base_of(read_model(tmp_path / "again.safetensors")[0]) == Base(base.sha256, "base.safetensors", "run/base.safetensors")
     again, whole = (weights(load_model(tmp_path / f"{name}.safetensors"))["to_image.bias"] for name in ("again", "whole"))
     assert torch.allclose(again, whole, rtol=1e-3)

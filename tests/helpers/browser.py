@@ -31,7 +31,7 @@ def find_executable() -> str | None:
 class Browser:
     """One tab.
 
-    `requests` are the URLs that its pages requested; `complaints` the exceptions and errors in their console.
+    `requests` are the URLs that its pages requested; `console_errors` are the exceptions and errors in their console.
     """
 
     def __init__(self, executable: str, profile: Path, downloads: Path) -> None:
@@ -52,7 +52,7 @@ class Browser:
         os.close(from_browser)
         self._pending, self._last_id, self._session = b"", 0, ""
         self.requests: list[str] = []
-        self.complaints: list[str] = []
+        self.console_errors: list[str] = []
         self._downloads = downloads
         self._download_names: dict[str, str] = {}
         self._finished_downloads: set[str] = set()
@@ -87,9 +87,9 @@ class Browser:
         if event == "Network.requestWillBeSent":
             self.requests.append(details["request"]["url"])
         elif event == "Runtime.exceptionThrown":
-            self.complaints.append(details["exceptionDetails"].get("exception", {}).get("description", str(details)))
+            self.console_errors.append(details["exceptionDetails"].get("exception", {}).get("description", str(details)))
         elif event == "Log.entryAdded" and details["entry"]["level"] == "error":
-            self.complaints.append(details["entry"]["text"])
+            self.console_errors.append(details["entry"]["text"])
         elif event == "Browser.downloadWillBegin":
             self._download_names[details["guid"]] = details["suggestedFilename"]
         elif event == "Browser.downloadProgress" and details["state"] == "completed":
@@ -110,7 +110,7 @@ class Browser:
         """Wait until a JavaScript expression is true."""
         deadline = time.monotonic() + seconds
         while not self.value(f"Boolean({script})"):
-            assert time.monotonic() < deadline, f"{script} did not come true; the page says: {self.value('document.body.innerText')}"
+            assert time.monotonic() < deadline, f"{script} did not become true; the page says: {self.value('document.body.innerText')}"
             time.sleep(0.05)
 
     def click(self, selector: str) -> None:
@@ -148,6 +148,7 @@ class Browser:
         self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
     def press(self, key: str) -> None:
+        """Press and release a key of KEYS."""
         code, text = KEYS[key]
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, **({"text": text} if text else {}))
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)

@@ -1,4 +1,4 @@
-"""A large textured image, and the views that a moving camera has of it."""
+"""A large textured image, and parts of it as a moving camera shows them."""
 
 from __future__ import annotations
 

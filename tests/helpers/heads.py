@@ -1,4 +1,4 @@
-"""Landmarks of the average head, as images show them."""
+"""Landmarks of the average head, projected to images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is heard in a file."""
+"""The start of the sound in a file."""
 
 from __future__ import annotations
 

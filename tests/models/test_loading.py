@@ -1,4 +1,4 @@
-"""Loading a model: only what its file holds counts, and nothing is drawn at random that is replaced afterwards."""
+"""Loading a model: the weights are those of its file, and are not initialised at random before they are read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stages.networks.fewshot.config import PRESETS
 TINY = PRESETS["tiny"]
 
 
-def test_weights_that_are_loaded_are_not_drawn_before_but_seeded_buffers_are():
+def test_weights_are_not_initialised_at_random_before_loading_but_seeded_buffers_are():
     before = torch.get_rng_state()
     with _BuildForLoading(1000):
         nn.Conv2d(3, 4, 3)

@@ -19,10 +19,10 @@ TRUE = Mixture(WEIGHTS, MEANS, FACTORS @ FACTORS.transpose(0, 2, 1))
 
 def points_of(mixture: Mixture, count: int, seed: int = 0) -> np.ndarray:
     """Points of the mixture, sampled by NumPy."""
-    draw = np.random.default_rng(seed)
-    counts = draw.multinomial(count, mixture.weights)
+    rng = np.random.default_rng(seed)
+    counts = rng.multinomial(count, mixture.weights)
     pairs = zip(mixture.means, mixture.covariances, counts, strict=True)
-    return draw.permutation(np.concatenate([draw.multivariate_normal(mean, covariance, n) for mean, covariance, n in pairs]))
+    return rng.permutation(np.concatenate([rng.multivariate_normal(mean, covariance, n) for mean, covariance, n in pairs]))
 
 
 def test_the_density_is_that_of_scipy():
@@ -44,8 +44,8 @@ def test_a_mixture_is_recovered_from_its_points():
 
 def test_samples_have_the_mean_and_covariance_of_the_mixture():
     """The covariance of a mixture in closed form, by the law of total covariance."""
-    draw = np.random.default_rng(1)
-    samples = np.stack([TRUE.sample(draw) for _ in range(6000)])
+    rng = np.random.default_rng(1)
+    samples = np.stack([TRUE.sample(rng) for _ in range(6000)])
     mean = sum(w * m for w, m in zip(WEIGHTS, MEANS, strict=True))
     pairs = zip(WEIGHTS, MEANS, TRUE.covariances, strict=True)
     covariance = sum(w * (component + np.outer(m - mean, m - mean)) for w, m, component in pairs)

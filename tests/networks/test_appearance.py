@@ -127,7 +127,7 @@ def test_without_an_appearance_the_network_has_no_encoder_and_old_models_load():
     plain, with_encoder = make_network(replace(CONFIG, appearance=0)), make_network()
     assert not [name for name in plain.state_dict() if "encoder" in name]
     assert {name for name in with_encoder.state_dict() if not name.startswith("encoder.")} == set(plain.state_dict())
-    old_config = {"family": "vid2vid", "size": [64, 64], "filters": 8}  # of a model older than the appearance
+    old_config = {"family": "vid2vid", "size": [64, 64], "filters": 8}  # of a model from before the appearance encoder
     assert families.config_from_json(old_config) == replace(PRESETS["tiny-vid2vid"].__class__(), size=(64, 64), filters=8)
 
 

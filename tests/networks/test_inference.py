@@ -89,7 +89,7 @@ def test_threads_that_share_a_renderer_take_turns_in_fp32(monkeypatch):
     used, synthesize = threading.Lock(), renderer._fp32.synthesize
 
     def synthesize_slowly(*arguments):
-        assert used.acquire(blocking=False), "another thread is here"
+        assert used.acquire(blocking=False), "two threads synthesize at once"
         time.sleep(0.1)
         used.release()
         return synthesize(*arguments)
@@ -115,8 +115,8 @@ def test_spectral_norms_are_folded_into_plain_weights_and_the_generator_stays_un
     assert not any("parametrizations" in name for name in fast.state_dict())
     plain = FewShotGenerator(replace(PRESETS["tiny-paper"], spectral=False))
     assert set(plain.state_dict()) == set(fast.state_dict())
-    folded, norm_and_relu = fast.get_parameter("blocks.0.conv_first.weight"), net.get_submodule("blocks.0.conv_first").weight
-    assert isinstance(norm_and_relu, torch.Tensor) and torch.allclose(folded, norm_and_relu)
+    folded, normalised = fast.get_parameter("blocks.0.conv_first.weight"), net.get_submodule("blocks.0.conv_first").weight
+    assert isinstance(normalised, torch.Tensor) and torch.allclose(folded, normalised)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 

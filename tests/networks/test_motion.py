@@ -1,4 +1,4 @@
-"""Motion from keypoints: similarities and splines equal independent computations, and poor keypoints make no wild flow."""
+"""Motion from keypoints: similarities and splines equal independent computations, and poor keypoints give a finite, limited flow."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def test_the_flow_of_an_instance_leads_from_corner_to_corner():
 
 INVALID_POINT = torch.tensor([[[float("nan"), float("inf"), 0.0]]])
 POOR_KEYPOINTS = {
-    "nobody": lambda p: p * 0,
+    "no visible point": lambda p: p * 0,
     "a single point": lambda p: torch.cat([p[:, :1], p[:, 1:] * 0], 1),
     "all points at one position": lambda p: p[:, :1].expand_as(p).contiguous(),
     "points on a line": lambda p: torch.stack([p[..., 0], p[..., 0] * 0.5 + 3, p[..., 2]], -1),
@@ -236,7 +236,7 @@ def test_poor_keypoints_make_a_finite_flow_of_limited_length(name: str, which: s
     assert flows.isfinite().all() and prior.isfinite().all()
     assert flows.abs().max() <= MAX_FLOW * SIZE[0]
     assert flows[:, 0].abs().max() == 0, "identity"
-    if name == "nobody":
+    if name == "no visible point":
         assert flows.abs().max() == 0
 
 

@@ -44,6 +44,7 @@ def model(tmp_path_factory) -> Path:
 
 
 def label_clip(path: Path, maps: list[np.ndarray], table: dict[str, Any] | None = None, numbers: list[np.ndarray] | None = None) -> Path:
+    """Write a clip with the label maps `maps` and, unless it is None, the instance numbers `numbers`, uint8 [H, W] each."""
     height, width = maps[0].shape
     clip = create_clip(path, width=width, height=height, num_frames=len(maps))
     with clip.writing("segment", Producer("drawn"), {}, table or TABLE) as layer:
@@ -57,6 +58,7 @@ def label_clip(path: Path, maps: list[np.ndarray], table: dict[str, Any] | None 
 
 
 def square_at(x: int, size: tuple[int, int] = (32, 32)) -> np.ndarray:
+    """A label map of `size` (height, width) with a rectangle of label 1, whose left column is `x`."""
     ids = np.zeros(size, np.uint8)
     ids[10:18, x : x + 6] = 1
     return ids
@@ -64,6 +66,7 @@ def square_at(x: int, size: tuple[int, int] = (32, 32)) -> np.ndarray:
 
 @pytest.fixture
 def drive(tmp_path) -> Path:
+    """A clip of three label maps and instances: a square that moves to the right by two pixels per frame."""
     return label_clip(tmp_path / "drive.clip", [square_at(x) for x in (2, 4, 6)], numbers=[square_at(x) for x in (2, 4, 6)])
 
 

@@ -12,9 +12,9 @@ from stages.runner import ClipTask
 
 
 @pytest.fixture(scope="session")
-def stand_ins() -> ModuleType:
-    """The module with the stand-in stages, which tests and workers can import."""
-    return importlib.import_module("stand_ins")
+def stub_stages() -> ModuleType:
+    """The module with the stub stages, which tests and workers can import."""
+    return importlib.import_module("stub_stages")
 
 
 @pytest.fixture
@@ -28,13 +28,13 @@ def inputs(make_tiny_video, tmp_path) -> Callable[..., list[str]]:
 
 
 @pytest.fixture
-def task(stand_ins, tmp_path) -> Callable[..., ClipTask]:
-    """task(b="die"): the stand-in stage, with a fault for each named input."""
+def task(stub_stages, tmp_path) -> Callable[..., ClipTask]:
+    """task(b="die"): the stub stage, with a fault for each named input."""
 
     def make(**faults: str) -> ClipTask:
         log = tmp_path / "log"
         log.touch()
-        options = stand_ins.StandIn(str(log), tuple(f"{stem}={fault}" for stem, fault in faults.items()))
-        return ClipTask("stand_ins:extract", options, str(tmp_path / "out"), False, "stand-in")
+        options = stub_stages.StubOptions(str(log), tuple(f"{stem}={fault}" for stem, fault in faults.items()))
+        return ClipTask("stub_stages:extract", options, str(tmp_path / "out"), False, "stub")
 
     return make

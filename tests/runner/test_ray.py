@@ -19,11 +19,11 @@ ray = pytest.importorskip("ray")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shared_ray_cluster(stand_ins):
+def shared_ray_cluster(stub_stages):
     """A running Ray, which the engine uses and does not stop."""
     root = Path(__file__).resolve().parents[2]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(stand_ins.__file__).parent), str(root)]))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(stub_stages.__file__).parent), str(root)]))
         patch.delenv("OMP_NUM_THREADS", raising=False)
         small = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 80 << 20}
         ray.init("local", log_to_driver=False, logging_level=logging.ERROR, **small)
@@ -55,12 +55,12 @@ def test_workers_are_reused_and_share_the_cores(inputs, task):
     assert {report.notes["threads"] for report in reports} == {"1"}
 
 
-def test_an_input_that_kills_its_worker_is_tried_again_and_then_given_up(inputs, task, stand_ins):
+def test_an_input_that_kills_its_worker_is_tried_again_and_then_given_up(inputs, task, stub_stages):
     work = task(a="die once", b="die")
     reports = by_stem(on_ray(work, inputs("a", "b", "c")))
     assert [reports[name].status for name in "abc"] == ["done", "failed", "done"]
     assert "on the Ray cluster" in reports["b"].reason and with_hint(reports["b"].reason).endswith("try fewer --jobs")
-    assert stand_ins.count_calls(work.options.log, "b") >= 2
+    assert stub_stages.count_calls(work.options.log, "b") >= 2
 
 
 def test_a_full_disk_fails_only_the_affected_input(inputs, task, tmp_path):
@@ -81,7 +81,7 @@ def test_a_missing_requirement_ends_the_run(inputs, task):
 
 
 def test_nodes_without_the_same_versions_are_reported(inputs, task, monkeypatch):
-    unknown = ClipTask("stand_ins:extract", _CannotBeLoaded(), None)
+    unknown = ClipTask("stub_stages:extract", _CannotBeLoaded(), None)
     with pytest.raises(MissingRequirement, match="No worker can start on the Ray cluster .*Install the same versions"):
         list(on_ray(unknown, inputs("a")))
 
@@ -122,7 +122,7 @@ def test_results_do_not_wait_for_a_slow_producer_of_inputs(inputs, task):
 
 
 def test_closing_the_iterator_lets_the_workers_clean_up(inputs, task, leftovers, tmp_path):
-    reports = on_ray(task(a="after b", b="watch for ever"), inputs("a", "b"))
+    reports = on_ray(task(a="after b", b="read forever"), inputs("a", "b"))
     assert next(reports).status == "done"
     started = time.perf_counter()
     reports.close()
@@ -141,7 +141,7 @@ def test_steps_report_the_progress_of_an_input(make_face_video, task, tmp_path):
         raise Reported
 
     with pytest.raises(Reported):
-        list(on_ray(task(long="watch for ever"), [video], on_step=check))
+        list(on_ray(task(long="read forever"), [video], on_step=check))
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,11 @@ pytest.importorskip("ray")
 
 
 @pytest.fixture
-def cluster(stand_ins, monkeypatch):
+def cluster(stub_stages, monkeypatch):
     """Two nodes with one core each. Their files have a short path, because paths of sockets are limited to 107 bytes."""
     from ray.cluster_utils import Cluster
 
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(stand_ins.__file__).parent), str(Path(__file__).parents[2])]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(stub_stages.__file__).parent), str(Path(__file__).parents[2])]))
     folder = tempfile.mkdtemp(prefix="fsv2v", dir="/tmp")
     settings: dict[str, Any] = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 << 20}
     cluster: Any = Cluster(initialize_head=True, head_node_args={**settings, "temp_dir": folder})
@@ -41,13 +41,13 @@ def videos(make_face_video, tmp_path):
 
 
 def test_after_the_death_of_a_node_every_clip_is_finished_once_with_the_same_bytes(
-    cluster, stand_ins, fsv2v, videos, content, leftovers, tmp_path
+    cluster, stub_stages, fsv2v, videos, content, leftovers, tmp_path
 ):
     nodes = tmp_path / "nodes"
     nodes.mkdir()
     options = SketchOptions(backend="dlib", background="none")
-    hanging = stand_ins.SketchThatHangs(str(nodes), cluster.second.node_id, options)
-    task = ClipTask("stand_ins:sketch_or_hang", hanging, str(tmp_path / "on ray"))
+    hanging = stub_stages.HangOptions(str(nodes), cluster.second.node_id, options)
+    task = ClipTask("stub_stages:sketch_or_hang", hanging, str(tmp_path / "on ray"))
 
     finished = []
     for report in run_over_clips(task, videos, engine="ray", address=cluster.address):

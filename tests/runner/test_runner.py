@@ -34,7 +34,7 @@ def stems(reports) -> list[str]:
 def test_every_input_gets_a_report(inputs, task, jobs):
     reports = list(run_over_clips(task(), inputs("a", "b", "c"), jobs))
     assert stems(reports) == ["a", "b", "c"]
-    assert {(report.status, report.layer, report.frames, report.reason) for report in reports} == {("done", "stand-in", 5, "")}
+    assert {(report.status, report.layer, report.frames, report.reason) for report in reports} == {("done", "stub", 5, "")}
     assert all(report.clip.endswith(".clip") and report.seconds > 0 for report in reports)
 
 
@@ -53,7 +53,7 @@ def test_one_bad_input_never_stops_the_others(inputs, task, jobs, fault, reason,
     assert [reports[name].status for name in "abc"] == ["done", "failed", "done"]
     assert reason in reports["b"].reason
     assert reports["b"].exit_code == code
-    assert reports["b"].clip.endswith("b.mp4") and reports["b"].layer == "stand-in"
+    assert reports["b"].clip.endswith("b.mp4") and reports["b"].layer == "stub"
 
 
 @ONE_AND_TWO_JOBS
@@ -84,14 +84,14 @@ def test_an_existing_clip_is_kept_without_a_detection(inputs, task, tmp_path):
     assert existing.path.is_dir() and imported.path.is_dir()
 
 
-def test_a_clip_with_another_layer_is_kept_without_a_detection(inputs, task, tmp_path, monkeypatch, stand_ins):
+def test_a_clip_with_another_layer_is_kept_without_a_detection(inputs, task, tmp_path, monkeypatch, stub_stages):
     def add_mask_and_fail(clip, options, overwrite=False):
         with clip.writing("mask", Producer("another"), {}) as layer:
             for _ in range(clip.num_frames):
                 layer.image(np.zeros((clip.height, clip.width), np.uint8))
         raise NoDetection("nothing")
 
-    monkeypatch.setattr(stand_ins, "extract", add_mask_and_fail)
+    monkeypatch.setattr(stub_stages, "extract", add_mask_and_fail)
     assert [report.status for report in run_over_clips(task(), inputs("a"))] == ["failed"]
     assert (tmp_path / "out" / "a.clip" / "mask").is_dir()
 
@@ -121,21 +121,21 @@ def test_fail_fast_stops_at_the_first_failure(inputs, task, jobs):
     assert len(reports) < 6
 
 
-def test_the_input_of_a_killed_worker_is_tried_again(inputs, task, stand_ins):
+def test_the_input_of_a_killed_worker_is_tried_again(inputs, task, stub_stages):
     work = task(b="die once")
     reports = list(run_over_clips(work, inputs("a", "b", "c"), jobs=2))
     assert stems(reports) == ["a", "b", "c"]
     assert {report.status for report in reports} == {"done"}
-    assert stand_ins.count_calls(work.options.log, "b") == 2
+    assert stub_stages.count_calls(work.options.log, "b") == 2
 
 
 @pytest.mark.parametrize(("fault", "cause"), [("die", "SIGKILL"), ("exit", "exit code 7")])
-def test_an_input_that_kills_its_worker_twice_is_given_up(inputs, task, stand_ins, fault, cause):
+def test_an_input_that_kills_its_worker_twice_is_given_up(inputs, task, stub_stages, fault, cause):
     work = task(b=fault)
     reports = {Path(report.clip).stem: report for report in run_over_clips(work, inputs("a", "b", "c"), jobs=2)}
     assert [reports[name].status for name in "abc"] == ["done", "failed", "done"]
     assert cause in reports["b"].reason and with_hint(reports["b"].reason).endswith("try fewer --jobs")
-    assert stand_ins.count_calls(work.options.log, "b") == 2
+    assert stub_stages.count_calls(work.options.log, "b") == 2
 
 
 def test_workers_are_reused_for_the_whole_run(inputs, task):
@@ -219,12 +219,12 @@ def test_closing_the_iterator_ends_the_workers_at_once(inputs, task):
 
 
 @ONE_AND_TWO_JOBS
-def test_steps_report_the_progress_of_an_input(make_face_video, stand_ins, tmp_path, monkeypatch, jobs):
+def test_steps_report_the_progress_of_an_input(make_face_video, stub_stages, tmp_path, monkeypatch, jobs):
     from stages.runner import watched
 
     monkeypatch.setattr(watched, "_INTERVAL", 0.0)  # affects only this process, not the workers
     video = str(make_face_video(tmp_path / "long.mp4", 100 if jobs == 1 else 2000))
-    work = ClipTask("stand_ins:extract", stand_ins.StandIn(str(tmp_path / "log")), str(tmp_path / "out"))
+    work = ClipTask("stub_stages:extract", stub_stages.StubOptions(str(tmp_path / "log")), str(tmp_path / "out"))
     steps: list[Step] = []
     reports = list(run_over_clips(work, [video] if jobs == 1 else [video, "absent"], jobs, on_step=steps.append))
     assert {report.status for report in reports} <= {"done", "failed"}
@@ -249,14 +249,14 @@ def test_the_address_of_a_cluster_needs_the_engine_ray(inputs, task):
         list(run_over_clips(task(), inputs("a"), address="auto"))
 
 
-def test_of_4000_clips_only_the_broken_ones_fail(inputs, stand_ins, tmp_path):
+def test_only_the_broken_ones_of_4000_clips_fail(inputs, stub_stages, tmp_path):
     (video,) = inputs("a")
     intact, total = as_clip(video, out=tmp_path), 4000
     sources = [tmp_path / f"{index}.clip" for index in range(total)]
     broken = {str(source) for source in sources[::100]}
     for source in sources:
         (source.mkdir if str(source) in broken else functools.partial(source.symlink_to, intact.path))()
-    task = ClipTask("stand_ins:read_nothing", stand_ins.StandIn(""), layer="stand-in")
+    task = ClipTask("stub_stages:read_nothing", stub_stages.StubOptions(""), layer="stub")
     reports = list(run_over_clips(task, map(str, sources), jobs=2))
     assert {report.source for report in reports} == set(map(str, sources)) and len(reports) == total
     assert {report.source for report in reports if report.status == "failed"} == broken

@@ -141,7 +141,7 @@ def test_a_person_gives_a_mask_and_a_map_of_two_labels(shared: Path, tmp_path: P
 
 
 def test_a_clip_without_people_is_an_error_and_leaves_no_layer(shared: Path, tmp_path: Path, leftovers) -> None:
-    clip = clip_of([np.full((120, 160, 3), 120, np.uint8)] * 2, tmp_path / "wall.mp4")
+    clip = clip_of([np.full((120, 160, 3), 120, np.uint8)] * 2, tmp_path / "grey.mp4")
     with pytest.raises(NoDetection, match="No person"):
         extract(clip, SegmentOptions(backend="person"))
     assert not clip.has("segment") and not clip.has("mask") and leftovers(clip.path) == []

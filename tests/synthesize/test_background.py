@@ -20,8 +20,9 @@ from stages.synthesize.placement import Photograph, Placement
 
 HEIGHT, WIDTH, SIDE = 160, 320, 64
 """Sizes of the photographs, and the side of the model's images."""
-BODY, KIND = 250, find("poses")
+BODY = 250
 """Grey level of the body."""
+KIND = find("poses")
 
 
 def scene(seed: int = 0) -> np.ndarray:
@@ -37,6 +38,7 @@ def make_examples(folder: Path, positions: list[float], scenes: list[np.ndarray]
 
 
 def make_example(path: Path, x: float, ground: np.ndarray) -> list[Example]:
+    """A clip of one image, a body at `x` in front of `ground`, as an example in a list."""
     person, mask = walking_person(1, x), np.zeros((HEIGHT, WIDTH), np.uint8)
     assert KIND.cover is not None
     KIND.cover(np.concatenate([person[0], np.zeros((42, 3), np.float32)]), mask)

@@ -70,19 +70,19 @@ def test_a_person_is_recognised_in_another_video(shared, tmp_path):
     """Two videos of one person, and one of another person."""
     describe = identity.open_if_available()
     if describe is None:
-        pytest.skip("dlib's recognition network is not here")
+        pytest.skip("dlib's recognition network is not available")
     from stages.extract_sketch import SketchOptions, extract
 
-    def head(name: str) -> np.ndarray:
-        clip = create_clip(tmp_path / f"{name}.clip", first_frames(shared / "data" / "faces" / f"{name}.mp4"), storage="png")
+    def embedding_of(name: str) -> np.ndarray:
+        clip = create_clip(tmp_path / f"{name}.clip", first_frame(shared / "data" / "faces" / f"{name}.mp4"), storage="png")
         extract(clip, SketchOptions(backend="dlib", background="none"))
         return describe(clip.frame(0), open_clip(clip.path).layer("landmarks").arrays()["points"][0, 0])
 
-    one, same, other = head("sadtalker_ref1"), head("video_retalking_3"), head("sadtalker_ref2")
+    one, same, other = (embedding_of(name) for name in ("sadtalker_ref1", "video_retalking_3", "sadtalker_ref2"))
     assert np.linalg.norm(one - same) < identity.SAME_PERSON < 0.6 < np.linalg.norm(one - other)
 
 
-def first_frames(path: Path):
+def first_frame(path: Path):
     from stages.clip import read_frames
 
     yield from read_frames(path, 0, 1)

@@ -1,4 +1,4 @@
-"""A live driver: a frame for each image, before the next is taken; from streams and cameras, into files, streams and windows."""
+"""A live driver: each image of a stream or camera gives a frame of a file, a stream or a window before the next image is read."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def driver(tmp_path_factory, make_painted_clip) -> Clip:
 
 
 def known_faces(clip: Clip, missing: tuple[int, ...] = ()):
-    """A detector that is shown the frames of a clip in order, and knows its landmarks."""
+    """A detector that must be called with the frames of a clip in order, and returns its landmarks; no face in the frames `missing`."""
     points = iter(clip.layer("landmarks").arrays()["points"][:, 0])
     index = iter(range(clip.num_frames))
 
@@ -64,38 +64,38 @@ def known_faces(clip: Clip, missing: tuple[int, ...] = ()):
     return detect
 
 
-def test_each_image_gives_a_frame_before_the_next_is_taken(model_file, person, driver):
-    taken = []
+def test_each_image_gives_a_frame_before_the_next_is_read(model_file, person, driver):
+    read = []
 
     def images() -> Iterator[np.ndarray]:
         for index, image in enumerate(driver.frames()):
-            taken.append(index)
+            read.append(index)
             yield image
 
     live = LiveRendering([person], load_model(model_file), OPTIONS)
     for number, frame in enumerate(live.frames(images(), known_faces(driver))):
-        assert taken == [*range(number + 1)]
+        assert read == [*range(number + 1)]
         assert frame.shape == (64, 64, 3) and frame.dtype == np.uint8
     assert number == 5
 
 
 def test_a_live_driver_moves_the_example_as_its_clip_does(model_file, person, driver, tmp_path):
-    """Up to the smoothing and the driver's proportions, which a clip shows in all its frames."""
+    """They differ a little, because smoothing and the driver's proportions are computed from all frames of a clip."""
     model = load_model(model_file)
     live = list(LiveRendering([person], model, OPTIONS).frames(driver.frames(), known_faces(driver)))
     synthesize([person], driver, model, tmp_path / "out.clip", replace(OPTIONS, normalize="on"))
     whole = list(open_clip(tmp_path / "out.clip").frames())
-    moves = np.abs(whole[0].astype(float) - whole[5]).mean()
-    assert np.abs(live[5].astype(float) - whole[5]).mean() < 0.3 * moves
+    motion = np.abs(whole[0].astype(float) - whole[5]).mean()
+    assert np.abs(live[5].astype(float) - whole[5]).mean() < 0.3 * motion
 
 
-def test_without_a_face_the_last_one_is_held(model_file, person, driver):
+def test_without_a_face_the_last_one_is_repeated(model_file, person, driver):
     live = LiveRendering([person], load_model(model_file), OPTIONS)
     assert len(list(live.frames(driver.frames(), known_faces(driver, missing=(0, 3))))) == 6
     assert live.driving.held == 2
 
 
-def test_a_photograph_moves_whole(model_file, driver, make_painted_clip, tmp_path):
+def test_a_live_result_is_pasted_into_its_photograph(model_file, driver, make_painted_clip, tmp_path):
     head = open_clip(make_painted_clip(tmp_path / "head.clip", 0, num_frames=1, size=128))
     image = np.full((200, 300, 3), 90, np.uint8)
     image[40:168, 60:188] = head.frame(0)
@@ -119,18 +119,18 @@ def test_models_without_examples_cannot_be_live(person, tmp_path):
 
 
 def test_a_camera_gives_its_newest_frame(face_video):
-    """A file stands for the camera; it gives its frames as fast as it can."""
+    """A file is read in place of a camera. It gives its frames without waiting."""
     with Camera(str(face_video)) as camera:
         captured = list(camera.captured())
-    assert 1 <= len(captured) <= 12 and len(captured) + camera.dropped == 11  # the first frame is the test whether there are any
-    times = [each.time for each in captured]
+    assert 1 <= len(captured) <= 12 and len(captured) + camera.dropped == 11  # opening reads the first frame as a test
+    times = [capture.time for capture in captured]
     assert times == sorted(times)
     last = list(read_frames(face_video))[-1]
     assert np.abs(captured[-1].image.astype(float) - last).mean() < 4
 
 
-@pytest.mark.parametrize("source", ["97", "/dev/there-is-no-camera"])
-def test_a_camera_that_is_not_there_is_a_sentence(source, capfd):
+@pytest.mark.parametrize("source", ["97", "/dev/no-such-camera"])
+def test_an_absent_camera_is_reported_in_a_sentence(source, capfd):
     with pytest.raises(InputError, match="gives no frames"):
         Camera(source)
     assert capfd.readouterr().err == ""
@@ -140,6 +140,7 @@ def test_a_camera_that_is_not_there_is_a_sentence(source, capfd):
 
 
 def y4m_of(*frames: np.ndarray) -> bytes:
+    """A y4m stream of these frames at 20 frames per second."""
     stream = io.BytesIO()
     writer = Y4mWriter(stream, frames[0].shape[1], frames[0].shape[0], Fraction(20))
     for frame in frames:
@@ -149,14 +150,14 @@ def y4m_of(*frames: np.ndarray) -> bytes:
 
 @pytest.fixture
 def command(fsv2v, model_file, tmp_path):
-    """command(...): `synthesize` of the astronaut by a small model, in an empty folder."""
-    Image.fromarray(astronaut()[:300, 80:380]).save(tmp_path / "me.png")
-    chosen = ("synthesize", "--examples", "me.png", "--model", model_file, "--device", "cpu", "--backend", "dlib")
+    """command(...) runs `synthesize` with a portrait as the example and a small model, in tmp_path; command.start(...) only starts it."""
+    Image.fromarray(astronaut()[:300, 80:380]).save(tmp_path / "portrait.png")
+    options = ("synthesize", "--examples", "portrait.png", "--model", model_file, "--device", "cpu", "--backend", "dlib")
 
-    def call(*more: object, **how):
-        return fsv2v(*chosen, *more, cwd=tmp_path, **how)
+    def call(*arguments: object, **process_options):
+        return fsv2v(*options, *arguments, cwd=tmp_path, **process_options)
 
-    call.begun = lambda *more, **how: fsv2v.start(*chosen, *more, cwd=tmp_path, **how)  # type: ignore[attr-defined]
+    call.start = lambda *arguments, **process_options: fsv2v.start(*options, *arguments, cwd=tmp_path, **process_options)  # type: ignore[attr-defined]
     return call
 
 
@@ -177,7 +178,7 @@ def test_y4m_becomes_a_video(command, stream, tmp_path):
 
 
 def test_y4m_passes_through_a_pipe(command, stream):
-    process = command.begun("--driving", "-", "--format", "y4m", "-o", "-", "--quiet")
+    process = command.start("--driving", "-", "--format", "y4m", "-o", "-", "--quiet")
     out, err = process.communicate(stream, timeout=120)
     assert process.returncode == 0, err
     reader = Y4mReader(io.BytesIO(out))
@@ -185,26 +186,26 @@ def test_y4m_passes_through_a_pipe(command, stream):
     assert len(frames) == 5 and reader.fps == 20 and err == b""
 
 
-def test_of_a_stream_that_is_cut_short_the_result_is_kept(command, stream, tmp_path):
+def test_the_result_of_a_truncated_stream_is_kept(command, stream, tmp_path):
     done = command("--driving", "-", "--format", "y4m", "-o", "out.mp4", stdin=stream[:-1000])
     assert done.exit_code == 0 and "ends in the middle of a frame" in done.stderr
     assert probe(tmp_path / "out.mp4").num_frames == 4
 
 
-def test_a_damaged_stream_keeps_what_was_made_and_says_so(command, stream, tmp_path):
+def test_the_frames_before_the_damage_of_a_stream_are_kept_and_the_damage_is_reported(command, stream, tmp_path):
     done = command("--driving", "-", "--format", "y4m", "-o", "out.mp4", stdin=stream + b"rubbish\n")
     assert done.exit_code == 3 and "stdin is damaged" in done.stderr
     assert probe(tmp_path / "out.mp4").num_frames == 5
 
 
-def test_a_camera_that_goes_away_keeps_what_was_made(command, face_video, tmp_path):
+def test_the_frames_of_a_disconnected_camera_are_kept(command, face_video, tmp_path):
     done = command("--driving", f"camera:{face_video}", "-o", "out.mp4")
     assert done.exit_code == 0, done.stderr
     assert probe(tmp_path / "out.mp4").fps == 25 and probe(tmp_path / "out.mp4").num_frames >= 1
 
 
 def test_ctrl_c_ends_a_live_result_and_keeps_it(command, stream, tmp_path):
-    process = command.begun("--driving", "-", "--format", "y4m", "-o", "out.mp4")
+    process = command.start("--driving", "-", "--format", "y4m", "-o", "out.mp4")
     process.stdin.write(stream)
     process.stdin.flush()
     lines = iter(process.stderr.readline, b"")
@@ -220,7 +221,7 @@ def test_ctrl_c_ends_a_live_result_and_keeps_it(command, stream, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "exit_code", "says"),
+    ("options", "exit_code", "sentence"),
     [
         (["--driving", "camera:97", "-o", "out.mp4"], 3, "the camera 97 gives no frames"),
         (["--driving", "-", "--format", "y4m"], 2, "--view"),
@@ -238,12 +239,12 @@ def test_ctrl_c_ends_a_live_result_and_keeps_it(command, stream, tmp_path):
         (["--driving", "a.mp4", "--view"], 2, "--view is for a live driver"),
     ],
 )
-def test_bad_input_is_refused_with_a_sentence(model_file, options, exit_code, says, tmp_path, monkeypatch, capsys):
-    Image.fromarray(astronaut()[:300, 80:380]).save(tmp_path / "me.png")
+def test_bad_input_is_refused_with_a_sentence(model_file, options, exit_code, sentence, tmp_path, monkeypatch, capsys):
+    Image.fromarray(astronaut()[:300, 80:380]).save(tmp_path / "portrait.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"RIFF")))
-    assert run(["synthesize", "--examples", "me.png", "--model", str(model_file), "--device", "cpu", *options]) == exit_code
-    assert says in " ".join(capsys.readouterr().err.split())
+    assert run(["synthesize", "--examples", "portrait.png", "--model", str(model_file), "--device", "cpu", *options]) == exit_code
+    assert sentence in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out.mp4").exists()
 
 

@@ -1,4 +1,4 @@
-"""--size and --paste: the example's own pixels move at their own resolution, and the rest of the photograph does not."""
+"""--size and --paste: the example is warped at its own resolution, and the rest of its photograph does not move."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from stages.synthesize.placement import soft_mask
 OPTIONS = SynthesizeOptions(device="cpu", crop="subject", precision="fp32")
 CROP = replace(OPTIONS, size="model")
 LOW, HIGH = 64, 256
-"""Heights of the images that a drawn network makes, and of its example."""
+"""Sides of the frames of the simulated network, and of its example, in pixels."""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def frames_of(path: Path) -> np.ndarray:
     return np.stack([*open_clip(path).frames()])
 
 
-def smooth(side: int, seed: int) -> np.ndarray:
+def smooth_image(side: int, seed: int) -> np.ndarray:
     """A random image without sharp edges, uint8 [side, side, 3]."""
     noise = np.random.default_rng(seed).random((side, side, 3)).astype(np.float32)
     blurred = cv2.GaussianBlur(noise, (0, 0), side / 16)
@@ -77,19 +77,20 @@ def smooth(side: int, seed: int) -> np.ndarray:
     return scaled
 
 
-def enlarged(image: np.ndarray) -> np.ndarray:
-    """What of an image is left at the model's size, at the old size again."""
+def reduce_and_enlarge(image: np.ndarray) -> np.ndarray:
+    """The image at the size of the model, enlarged to its former size again."""
     small = cv2.resize(image, (LOW, LOW), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(small, (HIGH, HIGH), interpolation=cv2.INTER_CUBIC)).astype(int)
 
 
 def plate_of(image: np.ndarray) -> Plate:
+    """The image as an example of the simulated network."""
     height, width = image.shape[:2]
     return Plate(image, View.scaled(height, width, LOW, LOW))
 
 
-def made_of(image: np.ndarray, flow: tuple[float, float] = (0, 0), mask: float = 0.0) -> Synthesis:
-    """What a network with images of LOW pixels makes that moves `image` by a flow and trusts that."""
+def synthesis_of(image: np.ndarray, flow: tuple[float, float] = (0, 0), mask: float = 0.0) -> Synthesis:
+    """The output of a network with frames of LOW pixels that warps `image` by a constant flow, with a constant mask; 0 shows the warp."""
     small = cv2.resize(image, (LOW, LOW), interpolation=cv2.INTER_AREA)
     tensor = torch.from_numpy(small.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1)
     moved = torch.tensor(flow, dtype=torch.float32)[None, :, None, None].expand(1, 2, LOW, LOW)
@@ -97,86 +98,86 @@ def made_of(image: np.ndarray, flow: tuple[float, float] = (0, 0), mask: float =
     return Synthesis(tensor, tensor, warped, torch.full((1, 1, LOW, LOW), mask))
 
 
-def test_a_trusted_warp_shows_the_examples_own_pixels():
-    image = smooth(HIGH, 0)
-    assert np.abs(Canvas([plate_of(image)]).frame(made_of(image), [0]).astype(int) - image).max() <= 1
+def test_a_warp_with_mask_0_shows_the_pixels_of_the_example():
+    image = smooth_image(HIGH, 0)
+    assert np.abs(Canvas([plate_of(image)]).frame(synthesis_of(image), [0]).astype(int) - image).max() <= 1
 
 
-def test_a_flow_is_as_many_times_longer_as_the_canvas_is_larger():
-    """Two and a half of the model's pixels are ten of a canvas of four times the size: exactly, not half a pixel beside."""
-    image = smooth(HIGH, 1)
-    made = made_of(np.roll(image, (-4, -10), (0, 1)), flow=(2.5, 1.0))
+def test_the_flow_is_scaled_to_the_size_of_the_canvas():
+    """2.5 pixels of the model are exactly 10 pixels of a canvas of four times its size, without an offset of half a pixel."""
+    image = smooth_image(HIGH, 1)
+    made = synthesis_of(np.roll(image, (-4, -10), (0, 1)), flow=(2.5, 1.0))
     shown = Canvas([plate_of(image)]).frame(made, [0])
     inside = np.abs(shown[16:200, 16:200].astype(int) - image[20:204, 26:210])
     assert inside.max() <= 2
 
 
-def test_where_the_network_paints_its_image_is_enlarged():
-    image, painted = smooth(HIGH, 2), smooth(HIGH, 3)
-    made = replace(made_of(painted, mask=1.0), example=made_of(image).example)
+def test_pixels_that_the_network_paints_are_enlarged():
+    image, painted = smooth_image(HIGH, 2), smooth_image(HIGH, 3)
+    made = replace(synthesis_of(painted, mask=1.0), example=synthesis_of(image).example)
     shown = Canvas([plate_of(image)]).frame(made, [0])
-    assert np.abs(shown.astype(int) - enlarged(painted))[16:-16, 16:-16].max() <= 2
+    assert np.abs(shown.astype(int) - reduce_and_enlarge(painted))[16:-16, 16:-16].max() <= 2
 
 
 def test_a_warp_that_differs_from_the_frame_is_not_shown():
-    """A frame with closed eyes does not get the open ones of the example, however much the mask trusts the warp."""
-    image = smooth(HIGH, 4)
+    """For example, a frame with closed eyes does not get the open eyes of the example, even if the mask is 0."""
+    image = smooth_image(HIGH, 4)
     frame = image.copy()
     frame[64:192, 64:192] = np.where(np.indices((128, 128)).sum(0)[..., None] // 16 % 2, 250, 5)  # a pattern, not a change of light
-    shown = Canvas([plate_of(image)]).frame(replace(made_of(image), frame=made_of(frame).frame), [0])
+    shown = Canvas([plate_of(image)]).frame(replace(synthesis_of(image), frame=synthesis_of(frame).frame), [0])
     middle = (slice(96, 160), slice(96, 160))
-    assert np.abs(shown[middle].astype(int) - enlarged(frame)[middle]).mean() < 1
+    assert np.abs(shown[middle].astype(int) - reduce_and_enlarge(frame)[middle]).mean() < 1
 
 
-def test_another_light_is_that_of_the_frame():
-    image = smooth(HIGH, 5)
-    made = made_of(image)
+def test_the_brightness_is_that_of_the_frame():
+    image = smooth_image(HIGH, 5)
+    made = synthesis_of(image)
     shown = Canvas([plate_of(image)]).frame(replace(made, frame=made.frame + 20 / 127.5), [0])
     assert np.abs(shown.astype(int) - image - 20).max() <= 1
 
 
-def test_of_several_examples_each_place_takes_its_share():
-    """The left half of the first, the right half of the second, which has another size."""
-    images = [smooth(HIGH, 6), smooth(384, 7)]
+def test_several_examples_are_combined_by_their_shares():
+    """The left half is that of the first example, the right half that of the second, which has another size."""
+    images = [smooth_image(HIGH, 6), smooth_image(384, 7)]
     left = (torch.arange(LOW) < LOW / 2).float().expand(1, LOW, LOW)
     shares = torch.stack([left, 1 - left], 1)
-    both = [made_of(image) for image in images]
+    both = [synthesis_of(image) for image in images]
     frame = both[0].frame * shares[:, :1] + both[1].frame * shares[:, 1:]
     flows = torch.zeros(1, 2, 2, LOW, LOW)
     warped = Warped(frame, flows[:, 0], torch.zeros(1, 1, LOW, LOW), flows, shares)
     made = Synthesis(frame, frame, warped, torch.zeros(1, 1, LOW, LOW))
-    shown = Canvas([plate_of(smooth(HIGH, 8)), *map(plate_of, images)]).frame(made, [1, 2]).astype(int)
+    shown = Canvas([plate_of(smooth_image(HIGH, 8)), *map(plate_of, images)]).frame(made, [1, 2]).astype(int)
     expected = cv2.resize(images[1], (HIGH, HIGH), interpolation=cv2.INTER_AREA).astype(int)
     assert np.abs(shown - images[0])[:, :120].mean() < 1
     assert np.abs(shown - expected)[:, 136:].mean() < 1
 
 
-def test_a_warp_is_the_example_itself_where_the_window_is_closed():
-    image = smooth(HIGH, 9)
+def test_the_example_does_not_move_where_the_window_is_0():
+    image = smooth_image(HIGH, 9)
     window = np.zeros((LOW, LOW), np.float32)
     window[24:40, 24:40] = 1
-    still, moved = (Canvas([plate_of(image)]).frame(made_of(image, flow), [0], window).astype(int) for flow in ((0, 0), (3.0, 0)))
+    still, moved = (Canvas([plate_of(image)]).frame(synthesis_of(image, flow), [0], window).astype(int) for flow in ((0, 0), (3.0, 0)))
     assert (still[:88] == moved[:88]).all() and (still[:, 168:] == moved[:, 168:]).all()
     assert np.abs(still - moved)[112:144, 112:144].mean() > 5
 
 
-def test_a_window_falls_beside_the_subject_except_where_the_photograph_ends():
+def test_the_window_fades_beside_the_subject_except_at_a_border_of_the_photograph():
     mask = np.zeros((40, 40), np.uint8)
     mask[15:40, 15:25] = 1
     window = soft_mask(mask, (False, False, False, True), edge=0.25)
-    assert (window[mask.astype(bool)] == 1).all(), "the subject is cut by the photograph's lower border, and moves there"
+    assert (window[mask.astype(bool)] == 1).all(), "the lower border of the photograph cuts the subject, which moves up to it"
     assert (window[:5] == 0).all() and (window[:, :5] == 0).all() and (window[:, 35:] == 0).all()
     assert (np.diff(window[20, :16]) >= 0).all() and window[20, 10] == pytest.approx(0.5)
 
 
-def test_a_subject_at_a_border_that_is_no_end_of_the_photograph_fades_towards_it():
+def test_the_window_fades_towards_a_border_of_the_crop_inside_the_photograph():
     mask = np.zeros((100, 100), np.uint8)
     mask[:, 40:] = 1
     window = soft_mask(mask, (False, True, False, True), edge=0.25)
     assert (window[:, -1] == 0).all() and (window[:, 97:] < 1).all() and (window[:, 45:90] == 1).all()
 
 
-def test_the_size_of_the_model_has_the_same_frames_as_the_network(model, photograph, driver, tmp_path):
+def test_a_result_of_the_size_of_the_model_has_the_frames_of_the_network(model, photograph, driver, tmp_path):
     synthesize([photograph], driver, model, tmp_path / "model.clip", CROP)
     synthesize([photograph], driver, model, tmp_path / "number.clip", replace(CROP, size=64))
     frames = frames_of(tmp_path / "model.clip")
@@ -193,7 +194,7 @@ def test_a_larger_crop_shows_the_same_as_a_small_one(model, photograph, driver, 
     assert np.abs(shrunk.astype(int) - small).mean() < 6
 
 
-def test_a_photograph_comes_back_whole_and_only_the_head_moves(model, photograph, driver, tmp_path):
+def test_the_result_is_the_whole_photograph_and_only_the_head_moves(model, photograph, driver, tmp_path):
     outcome = synthesize([photograph], driver, model, tmp_path / "out.clip", OPTIONS)
     frames, image = frames_of(tmp_path / "out.clip"), photograph.frame(0)
     assert outcome.placement is not None and outcome.placement.pasted and frames.shape[1:] == image.shape
@@ -204,13 +205,13 @@ def test_a_photograph_comes_back_whole_and_only_the_head_moves(model, photograph
 
 
 def test_the_head_of_a_tilted_photograph_stays_tilted(model, photograph, driver, tmp_path):
-    """By default: the driver's head is upright. Its motion is added to the pose in the photograph."""
-    leaning = turned(photograph, 25, tmp_path / "leaning.clip")
-    shown = leaning.layer("landmarks").arrays()["points"][0, 0]
+    """The driver's head is upright. By default its motion is added to the pose in the photograph."""
+    tilted = rotate_around_head(photograph, 25, tmp_path / "tilted.clip")
+    shown = tilted.layer("landmarks").arrays()["points"][0, 0]
 
     def tilts(name: str, options: SynthesizeOptions) -> np.ndarray:
-        """Of the head in the frames, in degrees from that of the photograph."""
-        outcomes.append(synthesize([leaning], driver, model, tmp_path / name, options))
+        """The rotation of the head in each frame relative to the photograph, in degrees."""
+        outcomes.append(synthesize([tilted], driver, model, tmp_path / name, options))
         points = open_clip(tmp_path / name).layer("landmarks").arrays()["points"][:, 0]
         return np.array([np.degrees(np.subtract(*(np.arctan2(*(eye[45, :2] - eye[36, :2])) for eye in (shown, face)))) for face in points])
 
@@ -218,16 +219,16 @@ def test_the_head_of_a_tilted_photograph_stays_tilted(model, photograph, driver,
     own, absolute = tilts("own.clip", OPTIONS), tilts("absolute.clip", replace(OPTIONS, motion="absolute"))
     upright = tilts("unfitted.clip", replace(OPTIONS, normalize="off"))
     assert np.abs(own).max() < 10 and np.abs(np.abs(absolute) - 25).max() < 10 and np.abs(np.abs(upright) - 25).max() < 10
-    told = [any("pose in the photograph" in text for text in outcome.notes) for outcome in outcomes]
-    assert told == [True, False, False], "keypoints that are to be used as they are keep their pose, too"
+    noted = [any("pose in the photograph" in text for text in outcome.notes) for outcome in outcomes]
+    assert noted == [True, False, False], 'motion="absolute" and normalize="off" use the pose of the driver'
     with pytest.raises(ParametersDiffer, match="motion"):
-        synthesize([leaning], driver, model, tmp_path / "own.clip", replace(OPTIONS, motion="absolute"))
+        synthesize([tilted], driver, model, tmp_path / "own.clip", replace(OPTIONS, motion="absolute"))
     tilts("crop.clip", CROP)
-    assert not outcomes[-1].notes, "a crop shows no body that would have to fit"
+    assert not outcomes[-1].notes, "a crop shows no body that the head must fit"
 
 
-def turned(clip: Clip, degrees: float, path: Path) -> Clip:
-    """A photograph with landmarks, turned around its head."""
+def rotate_around_head(clip: Clip, degrees: float, path: Path) -> Clip:
+    """A photograph with landmarks, rotated around its head."""
     points = clip.layer("landmarks").arrays()["points"]
     matrix = cv2.getRotationMatrix2D(points[0, 0, :, :2].mean(0).tolist(), degrees, 1)
     image = cv2.warpAffine(clip.frame(0), matrix, (clip.width, clip.height), borderMode=cv2.BORDER_REFLECT_101)
@@ -237,14 +238,14 @@ def turned(clip: Clip, degrees: float, path: Path) -> Clip:
     return open_clip(path)
 
 
-def test_a_pasted_clip_keeps_the_driving_landmarks_where_the_head_is(model, photograph, driver, tmp_path):
+def test_the_driving_landmarks_in_a_pasted_clip_are_at_the_head(model, photograph, driver, tmp_path):
     synthesize([photograph], driver, model, tmp_path / "out.clip", OPTIONS)
     made = open_clip(tmp_path / "out.clip").layer("landmarks").arrays()["points"][:, 0, :, :2]
     shown = photograph.layer("landmarks").arrays()["points"][0, 0, :, :2]
     assert np.linalg.norm(made.mean(1) - shown.mean(0), axis=1).max() < 0.2 * np.ptp(shown[:, 0])
 
 
-def test_a_head_of_more_than_1024_pixels_is_made_smaller_and_enlarged(model, make_photograph, driver, tmp_path):
+def test_a_head_of_more_than_1024_pixels_is_synthesized_at_1024_pixels_and_enlarged(model, make_photograph, driver, tmp_path):
     large = make_photograph(1500, 1400, 1300, "large")
     outcome = synthesize([large], driver, model, tmp_path / "out.clip", replace(OPTIONS, paste=True))
     assert outcome.placement is not None and outcome.placement.height == 1024
@@ -259,7 +260,7 @@ def test_a_video_of_a_photograph_with_odd_sides_lacks_the_last_row_and_column(mo
     assert (info.width, info.height) == (330, 270)
 
 
-def test_a_photograph_that_is_larger_than_players_show_is_made_smaller(model, photograph, driver, tmp_path, monkeypatch):
+def test_a_photograph_that_is_too_large_for_video_players_is_reduced(model, photograph, driver, tmp_path, monkeypatch):
     monkeypatch.setattr(placement, "MAX_PHOTOGRAPH", 180)
     synthesize([photograph], driver, model, tmp_path / "out.clip", OPTIONS)
     frames, image = frames_of(tmp_path / "out.clip"), photograph.frame(0)
@@ -280,8 +281,8 @@ def test_a_photograph_that_the_head_fills_keeps_its_resolution(model, make_photo
     assert frames_of(tmp_path / "large.clip").shape[1:] == (300, 300, 3)
 
 
-def test_several_photographs_are_not_pasted_unless_asked(model, photograph, make_photograph, driver, tmp_path):
-    """Asked for, it is the first that moves."""
+def test_several_photographs_are_not_pasted_unless_paste_is_true(model, photograph, make_photograph, driver, tmp_path):
+    """With paste=True the result is pasted into the first one."""
     other = make_photograph(320, 260, 180, "other")
     first = synthesize([photograph, other], driver, model, tmp_path / "a.mp4", OPTIONS)
     assert first.placement is not None and not first.placement.pasted
@@ -290,12 +291,12 @@ def test_several_photographs_are_not_pasted_unless_asked(model, photograph, make
     assert frames.shape[1:] == (300, 360, 3) and (frames[:, -20:] == photograph.frame(0)[-20:]).all()
 
 
-def test_two_people_of_one_photograph_move_by_two_drivers(model, make_photograph, make_painted_clip, driver, tmp_path, monkeypatch):
-    """Each where it would move alone, and nothing else does."""
+def test_two_drivers_move_two_people_of_one_photograph(model, make_photograph, make_painted_clip, driver, tmp_path, monkeypatch):
+    """Each person moves as if it were the only one, and no other pixel changes."""
     left, right = make_photograph(700, 300, 200, "group"), make_photograph(700, 300, 200, "group-mirrored")
     image = left.frame(0)
     image[:, 350:] = image[:, 349::-1]
-    pair = [in_place(clip, image, tmp_path / f"{k}.clip", mirrored=bool(k)) for k, clip in enumerate((left, right))]
+    pair = [with_landmarks_of(clip, image, tmp_path / f"{k}.clip", mirrored=bool(k)) for k, clip in enumerate((left, right))]
     other = open_clip(make_painted_clip(tmp_path / "other.clip", 2, num_frames=5))
     synthesize(pair[:1], driver, model, tmp_path / "left.clip", OPTIONS)
     synthesize(pair[1:], other, model, tmp_path / "right.clip", OPTIONS)
@@ -303,14 +304,14 @@ def test_two_people_of_one_photograph_move_by_two_drivers(model, make_photograph
     monkeypatch.setattr(rendering, "Renderer", lambda *given: prepared.append(given) or Renderer(*given))
     synthesize(pair[:1], driver, model, tmp_path / "both.clip", OPTIONS, others=[(pair[1], other)], report=report)
     assert "700 x 300 pixels" in report.path.read_text() and "about the first of them" in report.path.read_text()
-    assert len(prepared) == 1, "both are made by one network"
+    assert len(prepared) == 1, "one network makes both"
     alone, both = frames_of(tmp_path / "left.clip"), frames_of(tmp_path / "both.clip")
     assert (both[:, :, :300] == alone[:, :, :300]).all()
     assert (both[:, :, 400:] == frames_of(tmp_path / "right.clip")[:, :, 400:]).all()
     assert (alone[:, :, 400:] == image[:, 400:]).all() and (both[:, :, 400:] != image[:, 400:]).any()
 
 
-def test_of_two_people_the_chosen_one_moves(make_face_video, tmp_path):
+def test_only_the_chosen_one_of_two_people_moves(make_face_video, tmp_path):
     """Real portraits and a real detector: the astronaut and her mirror image."""
     image = np.hstack([astronaut()[:300, 80:380], astronaut()[:300, 380:80:-1]])
     make_face_video(tmp_path / "talk.mp4", 2)
@@ -328,10 +329,10 @@ def test_of_two_people_the_chosen_one_moves(make_face_video, tmp_path):
 
 def test_a_driving_video_that_is_named_twice_is_extracted_once(make_face_video, tmp_path):
     image, talk = np.hstack([astronaut()[:300, 80:380], astronaut()[:300, 380:80:-1]]), make_face_video(tmp_path / "talk.mp4", 2)
-    with temporary_clips(told := RecordingReporter(Reporter())) as temporary:
+    with temporary_clips(reporter := RecordingReporter(Reporter())) as temporary:
         ready = prepare(image, [talk, str(talk)], temporary, subjects=[0, 1], backend="dlib", device="cpu")
     assert ready.others[0][1] is ready.driving
-    assert sum("talk: extracting" in text for _, text in told.messages) == 1
+    assert sum("talk: extracting" in text for _, text in reporter.messages) == 1
 
 
 @pytest.mark.parametrize(
@@ -347,8 +348,8 @@ def test_drivers_and_subjects_that_do_not_match_are_refused(driving, subjects, r
         next(fsv2v.synthesize("photo.jpg", driving, subjects=subjects))
 
 
-def in_place(clip: Clip, image: np.ndarray, path: Path, *, mirrored: bool) -> Clip:
-    """A clip of the image with the landmarks of another, mirrored if asked."""
+def with_landmarks_of(clip: Clip, image: np.ndarray, path: Path, *, mirrored: bool) -> Clip:
+    """A clip of the image with the landmarks of another clip; mirrored: reflect the landmarks at the middle of the image."""
     points = clip.layer("landmarks").arrays()["points"].copy()
     if mirrored:
         points[..., 0] = image.shape[1] - 1 - points[..., 0]
@@ -359,7 +360,7 @@ def in_place(clip: Clip, image: np.ndarray, path: Path, *, mirrored: bool) -> Cl
     return open_clip(path)
 
 
-def test_drivers_of_one_photograph_have_one_length(model, photograph, driver, make_painted_clip, tmp_path):
+def test_drivers_of_one_photograph_must_have_the_same_length(model, photograph, driver, make_painted_clip, tmp_path):
     longer = open_clip(make_painted_clip(tmp_path / "longer.clip", 2, num_frames=7))
     with pytest.raises(InputError, match="differ in length: driver has 5 frames, longer has 7"):
         synthesize([photograph], driver, model, tmp_path / "out.mp4", OPTIONS, others=[(photograph, longer)])
@@ -372,15 +373,15 @@ def test_a_comparison_is_as_high_as_the_result(model, photograph, driver, tmp_pa
     assert frames_of(tmp_path / "out.clip").shape[1:] == (128, 3 * 128, 3)
 
 
-def test_what_was_made_before_sizes_could_be_chosen_is_finished(model, photograph, driver, tmp_path):
-    """A result of the model's size says nothing of its size."""
+def test_results_from_before_the_option_size_count_as_finished(model, photograph, driver, tmp_path):
+    """The stored parameters of a result of the model's size do not contain the option, as in the past."""
     synthesize([photograph], driver, model, tmp_path / "out.clip", CROP)
     parameters = open_clip(tmp_path / "out.clip").layer("frames").meta["producer"]["parameters"]
     assert not {"size", "paste", "placement"} & parameters.keys()
 
 
 @pytest.mark.parametrize("size", ["large", 31, 8193, -1])
-def test_a_size_that_is_none_is_refused(size):
+def test_an_invalid_size_is_refused(size):
     with pytest.raises(UsageError, match="is not a size"):
         SynthesizeOptions(size=size)
 
@@ -398,7 +399,7 @@ def test_no_size_can_be_chosen_for_a_model_without_examples(driver, tmp_path):
         synthesize([], driver, load_model(tmp_path / "model.safetensors"), tmp_path / "out.mp4", SynthesizeOptions(size=128))
 
 
-def test_a_body_covers_its_limbs_and_not_the_ground_between_them():
+def test_a_body_covers_its_limbs_and_not_the_background_between_them():
     body = np.zeros((67, 3), np.float32)
     places = {0: (50, 10), 1: (50, 25), 2: (40, 25), 5: (60, 25), 8: (50, 60), 9: (45, 60), 12: (55, 60), 11: (25, 110), 14: (75, 110)}
     places |= {10: (35, 85), 13: (65, 85)}

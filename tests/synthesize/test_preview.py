@@ -18,11 +18,12 @@ from stages.extract_sketch.backends import dlib as dlib_backend
 from stages.synthesize.preview import CELL
 
 CAPTION = 22
-"""Height of the strips between the pictures."""
+"""Height of the strips with captions between the images, in pixels."""
 
 
 @pytest.fixture
 def options(model) -> dict:
+    """Arguments of fsv2v.preview and fsv2v.synthesize."""
     return {"model": model, "device": "cpu", "normalize": "off", "precision": "fp32"}
 
 
@@ -37,25 +38,25 @@ def driver(tmp_path_factory, make_painted_clip) -> Path:
 
 
 def cell(sheet: np.ndarray, row: int, column: int) -> np.ndarray:
-    """One picture."""
+    """The image in one cell of the sheet."""
     top = row * (CAPTION + CELL) + CAPTION
     return sheet[top : top + CELL, column * CELL : (column + 1) * CELL]
 
 
-def apart(picture: np.ndarray, frame: np.ndarray) -> float:
-    """How far a picture on the sheet is from a frame of the tiny model, in grey levels."""
-    return float(np.abs(picture.astype(float) - scale_to_height(frame, CELL)).mean())
+def difference(image: np.ndarray, frame: np.ndarray) -> float:
+    """Mean absolute difference in grey levels between an image of the sheet and a frame, scaled to the height of a cell."""
+    return float(np.abs(image.astype(float) - scale_to_height(frame, CELL)).mean())
 
 
-def test_it_shows_ten_frames_below_their_driving_frames_beside_the_example(person, driver, options, tmp_path):
+def test_a_preview_shows_the_example_and_ten_frames_below_their_driving_frames(person, driver, options, tmp_path):
     outcome = fsv2v.preview(person, driver, tmp_path / "out.png", num_examples=1, **options)
     sheet = np.asarray(Image.open(outcome.path))
     assert sheet.shape == (4 * (CAPTION + CELL), 6 * CELL, 3) and outcome.frames == 10
-    example, drives, chosen = open_clip(person), open_clip(driver), evenly_spaced(24, 10)
+    example, driving, chosen = open_clip(person), open_clip(driver), evenly_spaced(24, 10)
     for line in (1, 3):
-        assert apart(cell(sheet, line, 0), example.frame(0)) == 0
-    for place, index in enumerate(chosen):
-        assert apart(cell(sheet, 2 * (place // 5), 1 + place % 5), drives.frame(index)) == 0
+        assert difference(cell(sheet, line, 0), example.frame(0)) == 0
+    for position, index in enumerate(chosen):
+        assert difference(cell(sheet, 2 * (position // 5), 1 + position % 5), driving.frame(index)) == 0
 
 
 def test_above_the_example_is_its_driving_layer_and_every_first_picture_has_a_name(person, driver, options, tmp_path):
@@ -63,7 +64,7 @@ def test_above_the_example_is_its_driving_layer_and_every_first_picture_has_a_na
     clip = open_clip(person)
     drawing = open_track(clip, "landmarks").drawing(0, View.scaled(clip.height, clip.width, 64, 64))
     for line in (0, 2):
-        assert drawing.any() and apart(cell(sheet, line, 0), drawing) == 0
+        assert drawing.any() and difference(cell(sheet, line, 0), drawing) == 0
     strips = [sheet[line * (CAPTION + CELL) :][:CAPTION] for line in range(4)]
     named = [[bool((strip[:, column * CELL : (column + 1) * CELL] > 128).any()) for column in range(6)] for strip in strips]
     assert named == [[True] * 6, [True, True, False, False, False, False]] * 2
@@ -85,20 +86,20 @@ def test_in_a_photograph_the_driving_layer_is_where_the_person_is(person, driver
     assert (drawn.min(), drawn.max()) == pytest.approx((expected.min(), expected.max()), abs=6)
 
 
-def test_a_frame_is_that_of_a_video_which_begins_there(person, driver, options, tmp_path):
+def test_each_frame_equals_the_first_frame_of_a_video_that_begins_there(person, driver, options, tmp_path):
     sheet = np.asarray(Image.open(fsv2v.preview(person, driver, tmp_path / "out.png", **options).path))
     last = next(iter(fsv2v.synthesize(person, driver, time=(23 / 25, None), **options)))
     other = next(iter(fsv2v.synthesize(person, driver, **options)))
-    assert apart(cell(sheet, 3, 5), last) < 0.1 < apart(cell(sheet, 3, 5), other)
+    assert difference(cell(sheet, 3, 5), last) < 0.1 < difference(cell(sheet, 3, 5), other)
 
 
-def test_the_video_is_not_made_and_is_not_taken_for_finished(person, driver, options, tmp_path):
+def test_a_preview_makes_no_video_and_a_later_synthesis_is_not_skipped(person, driver, options, tmp_path):
     fsv2v.preview(person, driver, tmp_path / "out.preview.png", **options)
     assert [path.name for path in tmp_path.iterdir()] == ["out.preview.png"]
     assert fsv2v.synthesize(person, driver, tmp_path / "out.mp4", **options).status == "done"
 
 
-def test_an_older_sheet_is_replaced_but_no_other_picture(person, driver, options, tmp_path):
+def test_an_older_preview_is_replaced_but_no_other_image(person, driver, options, tmp_path):
     for _ in range(2):
         fsv2v.preview(person, driver, tmp_path / "out.png", **options)
     own = tmp_path / "own.png"
@@ -111,31 +112,31 @@ def test_an_older_sheet_is_replaced_but_no_other_picture(person, driver, options
         fsv2v.preview(person, driver, tmp_path / "out.mp4", **options)
 
 
-def test_it_says_that_it_is_synthetic_unless_it_is_told_not_to(person, driver, options, tmp_path):
+def test_a_preview_is_marked_as_synthetic_unless_note_is_false(person, driver, options, tmp_path):
     fsv2v.preview(person, driver, tmp_path / "out.png", **options)
     assert b"digitalsourcetype" in (tmp_path / "out.png").read_bytes()
     fsv2v.preview(person, driver, tmp_path / "out.png", note=False, **options)
     assert b"digitalsourcetype" not in (tmp_path / "out.png").read_bytes()
 
 
-def test_the_command_prints_its_path(fsv2v, person, driver, model, tmp_path):
+def test_the_command_prints_the_path_of_the_preview(fsv2v, person, driver, model, tmp_path):
     drivers = ("--driving", driver, "--driving", person)
-    given = ("--examples", person, "--model", model.path, "--device", "cpu", "--preview", "--normalize", "off")
-    one = fsv2v("synthesize", *given, "--driving", driver, "-o", "out.mp4", cwd=tmp_path)
+    arguments = ("--examples", person, "--model", model.path, "--device", "cpu", "--preview", "--normalize", "off")
+    one = fsv2v("synthesize", *arguments, "--driving", driver, "-o", "out.mp4", cwd=tmp_path)
     assert (one.exit_code, one.lines) == (0, ["out.preview.png"]) and "made without the one before it" in one.stderr
-    several = fsv2v("synthesize", *given, *drivers, "-o", "outs", cwd=tmp_path)
+    several = fsv2v("synthesize", *arguments, *drivers, "-o", "outs", cwd=tmp_path)
     assert (several.exit_code, several.lines) == (0, ["outs/driver.preview.png", "outs/person.preview.png"])
-    refused = fsv2v("synthesize", *given, "--driving", driver, "-o", "out.mp4", "--report", "out.html", cwd=tmp_path)
+    refused = fsv2v("synthesize", *arguments, "--driving", driver, "-o", "out.mp4", "--report", "out.html", cwd=tmp_path)
     assert refused.exit_code == 2 and "Leave out --report" in refused.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.preview.png", "outs"]
 
 
-def test_faces_are_looked_for_in_few_frames_of_a_long_video(shared, options, person, tmp_path, monkeypatch):
+def test_faces_are_detected_in_few_frames_of_a_long_video(shared, options, person, tmp_path, monkeypatch):
     video = shared / "data" / "faces" / "1zlab_face.mp4"
     if not video.exists():
-        pytest.skip("the real videos are not there")
-    looked = []
+        pytest.skip("the video 1zlab_face.mp4 is missing")
+    detected = []
     find = dlib_backend.DlibFaces.__call__
-    monkeypatch.setattr(dlib_backend.DlibFaces, "__call__", lambda self, frame: looked.append(1) or find(self, frame))
+    monkeypatch.setattr(dlib_backend.DlibFaces, "__call__", lambda self, frame: detected.append(1) or find(self, frame))
     fsv2v.preview(person, video, tmp_path / "out.png", backend="dlib", **options)
-    assert 0 < len(looked) <= 2 * 50  # of 383 frames
+    assert 0 < len(detected) <= 2 * 50  # of 383 frames

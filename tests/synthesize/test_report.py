@@ -24,7 +24,7 @@ from stages.synthesize import Outcome, ReportRequest, SynthesizeOptions, synthes
 
 TINY = PRESETS["tiny"]
 OPTIONS = SynthesizeOptions(device="cpu", crop="none", normalize="off", size="model", precision="fp32", num_examples=1)
-LENGTH, LOST = 20, (7, 8, 9)
+LENGTH, UNDETECTED = 20, (7, 8, 9)
 """Number of frames of the driving clip, and the frames without a detection."""
 
 
@@ -35,11 +35,11 @@ def person(tmp_path_factory, make_painted_clip) -> Clip:
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory, make_painted_clip) -> Clip:
-    """A driving clip without a detection in the frames `LOST`."""
+    """A driving clip without a detection in the frames `UNDETECTED`."""
     folder = tmp_path_factory.mktemp("clips")
     painted = open_clip(make_painted_clip(folder / "painted.clip", 1, num_frames=LENGTH))
     points = painted.layer("landmarks").arrays()["points"].copy()
-    points[list(LOST)] = 0
+    points[list(UNDETECTED)] = 0
     clip = create_clip(folder / "driver.clip", painted.frames(), storage="png")
     with clip.writing("landmarks", Producer("test"), {"frames": clip.frames_digest()}) as layer:
         layer.arrays(points=points)
@@ -104,7 +104,7 @@ def test_the_mask_and_its_mean_are_those_of_show_mask(make, model, person, drive
 def test_frames_without_a_detection_are_marked_and_messages_have_hints(make, tmp_path):
     make(messages=[("warning", "a warning")], explain=lambda text: f"{text}!")
     report = content(tmp_path / "out.html")
-    assert [band["spans"] for band in report["bands"] if band["what"] == "no detection"] == [[[LOST[0], LOST[-1]]]]
+    assert [band["spans"] for band in report["bands"] if band["what"] == "no detection"] == [[[UNDETECTED[0], UNDETECTED[-1]]]]
     assert [column["frame"] for column in report["columns"] if "no detection" in column["marks"]] == [7, 9]
     messages = [(message["kind"], message["text"]) for message in report["messages"]]
     assert messages[0] == ("warning", "a warning!")
@@ -114,7 +114,7 @@ def test_frames_without_a_detection_are_marked_and_messages_have_hints(make, tmp
 def test_the_landmark_error_is_measured_on_the_faces_in_the_result(make, driver, tmp_path, monkeypatch):
     """The detector finds every face two pixels to the right of the driving landmarks."""
     points = driver.layer("landmarks").arrays()["points"][:, 0].copy()
-    points[list(LOST)] = points[LOST[0] - 1]
+    points[list(UNDETECTED)] = points[UNDETECTED[0] - 1]
     detections = iter(points + np.array([2, 0, 0], np.float32))
     monkeypatch.setattr("stages.synthesize.report.record.missing_detector", str)
     monkeypatch.setattr("stages.synthesize.report.record.detector_factory", lambda name, device: lambda: lambda frame: [next(detections)])
@@ -204,5 +204,5 @@ def test_a_browser_draws_the_page_and_a_click_on_a_curve_selects_the_frame(make,
     assert "</script><b>bold</b>" in browser.value("document.querySelector('.said').innerText")
     browser.click("svg")  # between frames 8 and 9; the nearest column is frame 7
     assert browser.value("document.querySelector('.strip .at').dataset.column") == "4"
-    assert not browser.complaints
+    assert not browser.console_errors
     assert [address for address in browser.requests if not address.startswith("data:")] == [page.as_uri()]

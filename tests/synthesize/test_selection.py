@@ -44,9 +44,9 @@ def test_without_triangles_the_nearest_examples_are_used(positions):
 
 
 def test_the_map_has_the_two_directions_of_largest_variance():
-    draw = np.random.default_rng(0)
-    plane = draw.uniform(-1, 1, (20, 2))
-    histograms = np.pad(plane, ((0, 0), (3, 4))) + 1e-3 * draw.normal(size=(20, 9))
+    rng = np.random.default_rng(0)
+    plane = rng.uniform(-1, 1, (20, 2))
+    histograms = np.pad(plane, ((0, 0), (3, 4))) + 1e-3 * rng.normal(size=(20, 9))
     appearance_map = AppearanceMap(list(histograms))
     for index in (0, 7, 19):
         assert index in appearance_map.nearest(appearance_map.locate(histograms[index]), 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dense_training import Fit, color_jitter, fit
+from dense_training import FitOptions, color_jitter, fit
 from torch.nn import functional as F
 
 from stages.networks.common.images import image_tensor
@@ -33,7 +33,7 @@ def loss(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 def test_training_learns_an_easy_segmentation(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = DenseNet(TINY)
-    trained = fit(network, halves, loss, Fit(60, rate=3e-3, encoder_rate=1.0, average=0.8, warm_up=5), tmp_path / "state")
+    trained = fit(network, halves, loss, FitOptions(60, rate=3e-3, encoder_rate=1.0, average=0.8, warm_up=5), tmp_path / "state")
     images, labels = halves(1000)
     assert (trained(images).argmax(1) == labels).float().mean() > 0.9
 
@@ -48,11 +48,11 @@ def test_an_interrupted_training_resumes_with_the_same_weights(tmp_path: Path) -
         return batch
 
     torch.manual_seed(0)
-    undisturbed = fit(DenseNet(TINY), halves, loss, Fit(6), tmp_path / "undisturbed")
+    undisturbed = fit(DenseNet(TINY), halves, loss, FitOptions(6), tmp_path / "undisturbed")
     torch.manual_seed(0)
     with pytest.raises(KeyboardInterrupt):
-        fit(DenseNet(TINY), batches_until(4), loss, Fit(6, save_seconds=0), tmp_path / "resumed")
-    resumed = fit(DenseNet(TINY), halves, loss, Fit(6), tmp_path / "resumed")
+        fit(DenseNet(TINY), batches_until(4), loss, FitOptions(6, save_seconds=0), tmp_path / "resumed")
+    resumed = fit(DenseNet(TINY), halves, loss, FitOptions(6), tmp_path / "resumed")
     assert all(torch.equal(a, b) for a, b in zip(undisturbed.state_dict().values(), resumed.state_dict().values(), strict=True))
 
 

@@ -102,7 +102,7 @@ def test_an_unreadable_clip_is_reported_once_and_replaced_by_another(damage, fac
     assert any(equal) and not all(equal), "batches without the clip do not change"
 
 
-def test_batches_beside_an_unreadable_clip_depend_on_seed_and_step_alone(faces, tensors_of):
+def test_batches_of_a_dataset_with_an_unreadable_clip_depend_on_seed_and_step_alone(faces, tensors_of):
     damage_clip(faces, truncate_frames)
     forwards = Dataset(faces, "landmarks", "train")
     batches = [forwards.batch(TINY, step, PHASE) for step in range(8)]
@@ -123,7 +123,7 @@ def test_one_unreadable_frame_changes_only_the_windows_that_contain_it(faces):
     assert 0 < changed < 20
 
 
-def test_more_than_half_of_the_clips_unreadable_is_an_error(faces):
+def test_a_dataset_with_more_than_half_of_its_clips_unreadable_is_an_error(faces):
     damage_clip(faces, truncate_frames, 0)
     damage_clip(faces, write_nan, 2)
     data = Dataset(faces, "landmarks", "train")

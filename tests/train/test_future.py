@@ -121,8 +121,8 @@ class RepeatingGenerator:
         return past.image, past
 
 
-def test_it_learns_motion(drift_dataset, tmp_path):
-    """After some seconds of training, predictions three frames ahead for held-out clips are better than the last observed map."""
+def test_the_predictor_learns_motion(drift_dataset, tmp_path):
+    """After 60 steps, predictions three frames ahead for held-out clips are better than the last observed map."""
     phases = (Phase(60, batch=2, frames=3, adversarial=False),)
     config = replace(RECIPE, generator=replace(PRESETS["tiny-future"], filters=12), learning_rate=2e-3, ema=0.95, jitter=0.0, phases=phases)
     train(config, TrainOptions(drift_dataset, "cpu", LoggingSettings(20, 999)), tmp_path / "run")

@@ -28,7 +28,7 @@ from stages.train.state import RunFolder
 from stages.train.trainer import Trainer
 
 KILLS = int(os.environ.get("FSV2V_KILLS", "2"))
-"""How often the test of kill -9 kills the training."""
+"""How often test_kill_9_at_random_moments_changes_no_loss kills the training."""
 TINY = replace(read_recipe("tiny"), perceptual="none")
 
 

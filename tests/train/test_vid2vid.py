@@ -77,15 +77,15 @@ def test_each_scale_has_its_own_learning_rates_as_in_the_public_code():
     assert together.rate_at(5) < 1, "scales that are trained together share one schedule"
 
 
-def test_sample_sheets_and_figures_are_those_of_the_scale_that_is_trained(run):
+def test_samples_and_validation_metrics_are_those_of_the_scale_that_is_trained(run):
     heights = {int(path.stem): Image.open(path).height for path in (run / "samples").iterdir()}
     rows = (heights[8] - heights[4]) // 32
     assert rows > 0 and heights[0] == heights[2] == heights[4] and heights[8] == heights[4] + 32 * rows
-    figures = [row["validation"] for row in read_log(run) if "validation" in row]
-    assert len({row["repeat_psnr"] for row in figures}) == 2, "a baseline of each scale"
+    validations = [row["validation"] for row in read_log(run) if "validation" in row]
+    assert len({row["repeat_psnr"] for row in validations}) == 2, "a baseline of each scale"
 
 
-def test_the_mean_of_the_weights_starts_anew_with_each_scale(painted_dataset):
+def test_the_moving_average_of_the_weights_restarts_with_each_scale(painted_dataset):
     """Otherwise the finest scale would show its first, random weights for hundreds of steps."""
     trainer = Trainer(RECIPE, torch.device("cpu"), None)
     data = Dataset(painted_dataset, RECIPE.generator.kind, "train")
@@ -150,10 +150,10 @@ def test_windows_continue_real_frames_which_are_not_synthesized(painted_dataset)
     assert torch.equal(pasts[1].older.required_image, images[:, 1])
 
 
-def test_given_is_the_share_of_windows_that_continue_real_frames(painted_dataset):
+def test_real_past_is_the_share_of_windows_that_continue_real_frames(painted_dataset):
     data, phase = Dataset(painted_dataset, "landmarks", "train"), Phase(1, batch=1, frames=2)
-    given = [data.batch(replace(RECIPE, real_past=0.5), step, phase).real_frames for step in range(30)]
-    assert set(given) == {0, 2} and 5 <= given.count(2) <= 25
+    lengths = [data.batch(replace(RECIPE, real_past=0.5), step, phase).real_frames for step in range(30)]
+    assert set(lengths) == {0, 2} and 5 <= lengths.count(2) <= 25
     single = [data.batch(replace(RECIPE, real_past=1.0), step, Phase(1, batch=1)) for step in range(3)]
     assert not any(batch.real_frames for batch in single), "single frames have no past"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from figures import not_none
+from typed_metrics import not_none
 
 from stages.backends import Backends
 from stages.clip import Producer, create_clip
@@ -29,7 +29,7 @@ def body(**positions: tuple[float, float]) -> np.ndarray:
 
 
 STANDING = body(nose=(50, 10), neck=(50, 30), right_ankle=(45, 110), left_ankle=(55, 110))
-"""A body of 100 pixels."""
+"""A body of 100 pixels in height."""
 FRAME = np.zeros((1, 1, 3), np.uint8)
 """A frame that the detectors of these tests ignore."""
 
@@ -53,7 +53,7 @@ def test_a_body_with_less_than_half_of_its_keypoints_counts_as_not_found():
     assert error(body(nose=(50, 10), neck=(50, 30)), STANDING) == 0
 
 
-def test_of_several_people_the_one_nearest_to_the_driving_body_counts():
+def test_the_person_nearest_to_the_driving_body_counts():
     crowd = [STANDING + np.array([90, 0, 0], np.float32), STANDING + np.array([1, 0, 0], np.float32)]
     assert PoseError(iter([STANDING]), lambda: lambda frame: crowd, relative=False)(FRAME, [FRAME]) == [1]
 

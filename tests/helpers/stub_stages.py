@@ -1,4 +1,4 @@
-"""Small stages for the tests of the runner, which can be told to fail, crash, die or hang."""
+"""Stages for the tests of the runner, with options that make them fail, crash, die or hang."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from stages.runner import Outcome
 
 
 @dataclass(frozen=True)
-class StandIn:
+class StubOptions:
     """Options of `extract`.
 
-    log: a file that gets a line per call. faults: what goes wrong with which input, as "stem of its name=fault" (`_cause`).
+    log: a file that gets a line per call. faults: the faults of the inputs, as "STEM=FAULT", where STEM is the name of an input without
+    its suffix. `_cause` lists the faults.
     """
 
     log: str
     faults: tuple[str, ...] = ()
 
 
-def extract(clip: Clip, options: StandIn, overwrite: bool = False) -> Outcome:
+def extract(clip: Clip, options: StubOptions, overwrite: bool = False) -> Outcome:
     """Cause the fault that the options name for this clip, then read all frames."""
     with open(options.log, "a") as log:
         log.write(f"{clip.path.stem} {os.getpid()}\n")
@@ -41,19 +42,19 @@ def extract(clip: Clip, options: StandIn, overwrite: bool = False) -> Outcome:
         fault = "slow"
     _cause(fault, clip)
     threads = os.environ.get("OMP_NUM_THREADS", "")
-    return Outcome("stand-in", "done", sum(1 for _ in clip.frames()), {"pid": os.getpid(), "threads": threads})
+    return Outcome("stub", "done", sum(1 for _ in clip.frames()), {"pid": os.getpid(), "threads": threads})
 
 
-def read_nothing(clip: Clip, options: StandIn, overwrite: bool = False) -> Outcome:
+def read_nothing(clip: Clip, options: StubOptions, overwrite: bool = False) -> Outcome:
     """The fastest possible stage: it reads no frame."""
-    return Outcome("stand-in", "done", clip.num_frames)
+    return Outcome("stub", "done", clip.num_frames)
 
 
 @dataclass(frozen=True)
-class SketchThatHangs:
+class HangOptions:
     """Options of `sketch_or_hang`.
 
-    folder: each node writes a line per call into the file with its name there. hanging_node: the id of the node whose second call
+    folder: contains a file for each node, named by its id, with a line per call. hanging_node: the id of the node whose second call
     never ends.
     """
 
@@ -66,7 +67,7 @@ class SketchThatHangs:
         return len(file.read_text().splitlines()) if file.exists() else 0
 
 
-def sketch_or_hang(clip: Clip, options: SketchThatHangs, overwrite: bool = False) -> Outcome:
+def sketch_or_hang(clip: Clip, options: HangOptions, overwrite: bool = False) -> Outcome:
     """The real extract-sketch. Other nodes do not finish their sixth call before the hanging node hangs."""
     import ray
 
@@ -104,12 +105,12 @@ def _cause(fault: str, clip: Clip) -> None:
     elif fault == "invalid":
         raise InvalidClip(f"{clip.path} is damaged")
     elif fault == "missing":
-        raise MissingRequirement("The weights x are not here", hint="Run: fsv2v weights fetch x")
+        raise MissingRequirement("The weights x are missing", hint="Run: fsv2v weights fetch x")
     elif fault == "interrupted import":
         raise ImportError("initialization failed") from KeyboardInterrupt()
     elif fault == "full":
         raise OSError(28, os.strerror(28), str(clip.path))
-    elif fault == "watch for ever":
+    elif fault == "read forever":
         while True:
             for _ in clip.frames():
                 time.sleep(0.05)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from figures import not_none, set_metric
+from typed_metrics import not_none, set_metric
 
 from stages.errors import InputError, MissingRequirement, ParametersDiffer, UsageError
 from stages.evaluate import EvaluateOptions, Score, evaluate, merge_parts

@@ -1,4 +1,4 @@
-"""Metrics by name, and their values, with types that the type checker accepts."""
+"""Metrics by name, and their values, with the types that the type checker needs."""
 
 from __future__ import annotations
 
