@@ -46,10 +46,10 @@ Detector = Callable[[Image], "np.ndarray | None"]
 
 @dataclass(frozen=True)
 class Copy:
-    """make: image [H, W(, C)] -> copy; place: x, y, W, H of the image -> x and y in the copy."""
+    """make: image [H, W(, C)] -> copy; map_points: x and y in the image, its W and H -> x and y in the copy."""
 
     make: Callable[[Image], Image]
-    place: Callable[..., tuple[np.ndarray, np.ndarray]]
+    map_points: Callable[..., tuple[np.ndarray, np.ndarray]]
     mirrored: bool = False
 
 
@@ -63,8 +63,9 @@ COPIES: Mapping[str, Copy] = {
     "half": Copy(lambda image: np.rot90(image, 2), lambda x, y, w, h: (w - 1 - x, h - 1 - y)),
     "right": Copy(lambda image: np.rot90(image, 3), lambda x, y, w, h: (h - 1 - y, x)),
 }
-"""The last three are rotated counter-clockwise by 90, 180 and 270 degrees."""
+"""left, half and right are rotated counter-clockwise by 90, 180 and 270 degrees."""
 UPRIGHT = ("mirrored", "doubled", "padded")
+"""The copies in which heads stay upright."""
 
 
 def shift_of_points(detect: Detector, image: Image, copy: Copy, mirror: np.ndarray) -> np.ndarray | None:
@@ -79,7 +80,7 @@ def shift_of_points(detect: Detector, image: Image, copy: Copy, mirror: np.ndarr
     compared = (before[:, 2] > MIN_CONFIDENCE) & (after[:, 2] > MIN_CONFIDENCE)
     if compared.sum() < MIN_POINTS:
         return None
-    expected = np.stack(copy.place(before[:, 0], before[:, 1], image.shape[1], image.shape[0]), 1)
+    expected = np.stack(copy.map_points(before[:, 0], before[:, 1], image.shape[1], image.shape[0]), 1)
     distance = np.linalg.norm(after[:, :2] - expected, axis=1)
     compared &= distance <= 3 * np.median(distance[compared])  # without outliers such as a left arm detected as the right one
     return (after[:, :2] - expected)[compared].mean(0)
@@ -99,7 +100,10 @@ def _blur(mask: np.ndarray) -> np.ndarray:
 
 
 def shift_between(pairs: Sequence[tuple[Image, Image]]) -> np.ndarray | None:
-    """The d that best satisfies other(x) = one(x - d) over all pairs of smooth images [H, W]; None if the images do not determine it."""
+    """The shift d [2] that best satisfies other(x) = one(x - d) for all pairs (one, other) of smooth images [H, W].
+
+    None if the images do not determine it.
+    """
     matrix, vector = np.zeros((2, 2)), np.zeros(2)
     for one, other in pairs:
         slope = np.stack(np.gradient((one + other) / 2)[::-1], -1)[16:-16, 16:-16].reshape(-1, 2)  # without the border of the image

@@ -1,4 +1,4 @@
-"""Cuts example and reference clips from a clip of a dataset, at the size of its images, with the layers that drive a model."""
+"""Cuts an example clip and a reference clip from a clip of a dataset, with its size and the layers of a driving kind."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def cut(
 ) -> tuple[Clip, Clip]:
     """A clip of `count` examples, and the reference clip: the frames after the range of the examples, at most `frames` of them (0: all).
 
-    The examples are evenly spaced in their range; adjacent: they are the frames directly before the reference, at most `count`.
-    Existing clips in the folder `out` are kept.
+    The examples are evenly spaced in their range. adjacent: they are instead the frames directly before the reference, at most `count`.
+    root: the folder of the dataset; row: its row of the clip. Existing clips in the folder `out` are kept.
     """
     source = DatasetClip(root, row, kind)
     usable = source.usable

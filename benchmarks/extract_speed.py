@@ -1,4 +1,4 @@
-"""Speed of an extractor relative to its bare backend, gain by a second process, and cost of tracking and drawing.
+"""Speed of an extractor relative to its bare backend, the gain from a second process, and the time for tracking and drawing.
 
     python benchmarks/extract_speed.py VIDEO [--extractor extract-sketch/mediapipe] [--frames 300] [--clips 8]
 
@@ -28,7 +28,7 @@ from stages.tracking.interpolation import fill_gaps
 from stages.tracking.smoothing import smooth_tracks
 from stages.tracking.tracker import Detections, Subject, box_of_points, follow
 
-GOAL_OF_BARE, GOAL_OF_JOBS, GOAL_OF_TRACKING = 0.9, 1.7, 2.0
+BACKEND_GOAL, JOBS_GOAL, TRACKING_GOAL = 0.9, 1.7, 2.0
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,13 @@ class Extractor:
     stage: Callable[[Clip], object]
 
     def open(self) -> Callable[[np.ndarray], object]:
+        """The bare backend: a function of a frame, uint8 [H, W, 3] RGB."""
         detector = Backends(self.kind).require(self.backend).open("cpu")
         return detector(None) if self.kind == "segment" and self.backend != "person" else detector
 
 
 def extractors() -> dict[str, Extractor]:
+    """The extractors that can be measured, by COMMAND/BACKEND."""
     from stages.extract_poses import PoseOptions
     from stages.extract_poses import extract as poses
     from stages.extract_sketch import SketchOptions
@@ -71,7 +73,7 @@ def extractors() -> dict[str, Extractor]:
 
 
 def time_backend(video: Path, extractor: Extractor, frames: int) -> float:
-    """Seconds that the bare backend takes, including opening it."""
+    """Seconds that the bare backend takes for the first `frames` frames, including opening it."""
     decoded = list(islice(read_frames(video), frames))
     start = time.perf_counter()
     detect = extractor.open()
@@ -160,9 +162,9 @@ def main() -> None:
     cost = {persons: sum(time_tracking(persons)) for persons in (1, 4)}
     rows += [{"what": f"tracking and drawing {persons}", "ms per frame": value} for persons, value in cost.items()]
     goals = {
-        f"{extractor.command} relative to the bare backend": (bare / stage, GOAL_OF_BARE, bare / stage >= GOAL_OF_BARE),
-        "--jobs 2 relative to --jobs 1": (one / two, GOAL_OF_JOBS, one / two >= GOAL_OF_JOBS),
-        "ms to track and draw one person": (cost[1], GOAL_OF_TRACKING, cost[1] < GOAL_OF_TRACKING),
+        f"{extractor.command} relative to the bare backend": (bare / stage, BACKEND_GOAL, bare / stage >= BACKEND_GOAL),
+        "--jobs 2 relative to --jobs 1": (one / two, JOBS_GOAL, one / two >= JOBS_GOAL),
+        "ms to track and draw one person": (cost[1], TRACKING_GOAL, cost[1] < TRACKING_GOAL),
     }
     report("extract_speed", rows, goals)
 

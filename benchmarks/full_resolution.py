@@ -1,11 +1,11 @@
-"""Results at the example's resolution against enlarged images of the model: perceptual distance, sharpness, warping error.
+"""Results at the example's resolution, compared with enlarged images of the model: perceptual distance, sharpness, warping error.
 
     python benchmarks/full_resolution.py CLIP... [--size 512] [--frames 96] [--model MODEL]
 
 Each CLIP shows a person on whom the model was not trained, has landmarks (or poses), and a head (or body) of about SIZE pixels. Its first
-frame is the example. Its first --frames frames are made from their own landmarks, at the model's size and at SIZE. The baseline is the
-result at the model's size, enlarged by Lanczos' filter. Perceptual distance and sharpness are measured in every sixth frame. Sharpness is
-the variance of the Laplacian relative to that of the true frame, over the pixels where the mask m_e gives the warped example more than
+frame is the example. Its first --frames frames are synthesized from their own landmarks, at the model's size and at SIZE. The baseline is
+the result at the model's size, enlarged by Lanczos' filter. Perceptual distance and sharpness are measured in every sixth frame. Sharpness
+is the variance of the Laplacian relative to that of the true frame, over the pixels where the mask m_e gives the warped example more than
 half of the weight. Figures are means over the frames of a clip, then over the clips.
 """
 
@@ -52,7 +52,7 @@ def laplacian(image: np.ndarray) -> np.ndarray:
 
 
 def measure(clip: Clip, model: Model, size: int, frames: int, distance: PerceptualDistance) -> dict[str, dict[str, float]]:
-    """method -> figure -> value."""
+    """ "enlarged" or "full" (at SIZE) -> name of a figure -> value."""
     options = SynthesizeOptions(num_examples=1, normalize="off", size="model", paste=False, device="cpu")
     small = render(clip, model, options, frames)
     masks = render(clip, model, replace(options, show="mask"), frames)
@@ -69,11 +69,11 @@ def measure(clip: Clip, model: Model, size: int, frames: int, distance: Perceptu
             values[name]["warping error"].append(value)
         if index % MEASURED_EVERY != MEASURED_EVERY - 1:
             continue
-        trusted = cv2.resize(masks[index][..., 0], (width, height)) < 128
+        is_warped = cv2.resize(masks[index][..., 0], (width, height)) < 128
         for name, image in zip(("enlarged", "full"), made, strict=True):
             with torch.inference_mode():
                 values[name]["perceptual"].append(float(distance(image_tensor(image[None]), image_tensor(real[None]))))
-            values[name]["sharpness"].append(float(laplacian(image)[trusted].var() / laplacian(real)[trusted].var()))
+            values[name]["sharpness"].append(float(laplacian(image)[is_warped].var() / laplacian(real)[is_warped].var()))
     return {name: {figure: float(np.mean(series)) for figure, series in figures.items()} for name, figures in values.items()}
 
 

@@ -11,7 +11,7 @@ then over persons or places.
 
 The script runs the commands finetune, synthesize and evaluate; existing results are kept. It prints Markdown. results.json contains every
 figure, and sheets/ a contact sheet of each clip. `face-perceptual` stands for identity: it is the perceptual distance of the face alone,
-cut out around the driving landmarks and scaled to 128x128. It does not measure whether a face is recognised.
+cut out around the driving landmarks and scaled to 128x128. It does not measure whether a person is recognised.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from typing import Any
 
 import cv2
 import excerpts
+import held_out_report
 import numpy as np
-import showing
 import torch
 
 from stages.clip import Clip, open_clip
@@ -51,7 +51,7 @@ FACE_SIDE, FACE_MARGIN = 128, 1.3
 
 @dataclass(frozen=True)
 class Trial:
-    """The settings of one run of this script."""
+    """The settings of one run of this script. steps: of finetuning; 0: none."""
 
     data: Path
     out: Path
@@ -99,10 +99,10 @@ def main() -> None:
         sys.exit(f"{arguments.data} holds out no person or place{names}")
     with ThreadPoolExecutor(arguments.jobs) as pool:
         scores = list(pool.map(lambda row: measure(trial, row), held_out))
-    subjects: dict[str, list[showing.Scores]] = defaultdict(list)
+    subjects: dict[str, list[held_out_report.Scores]] = defaultdict(list)
     for row, score in zip(held_out, scores, strict=True):
         subjects[row["subject"]].append(score)
-    _write_report(trial, {name: showing.mean(clips) for name, clips in subjects.items()})
+    _write_report(trial, {name: held_out_report.mean(clips) for name, clips in subjects.items()})
 
 
 def _read_trial(arguments: argparse.Namespace) -> Trial:
@@ -113,24 +113,24 @@ def _read_trial(arguments: argparse.Namespace) -> Trial:
     return Trial(arguments.data, arguments.out, str(model), config.kind, config.size, arguments.frames, arguments.finetune)
 
 
-def _write_report(trial: Trial, subjects: Mapping[str, showing.Scores]) -> None:
-    total = showing.mean(list(subjects.values()))
+def _write_report(trial: Trial, subjects: Mapping[str, held_out_report.Scores]) -> None:
+    total = held_out_report.mean(list(subjects.values()))
     settings = {"model": trial.model, "frames": trial.frames, "finetune": trial.steps}
     results = {"settings": settings, "subjects": subjects, "mean": total}
     write_atomically(trial.out / "results.json", json.dumps(results, indent=1).encode())
     metrics = [*trial.metrics, *([IDENTITY] if "landmarks" in trial.kind else [])]
-    print(showing.summary(total, metrics, [*trial.variants, "repeat", "real"]), end="\n\n")
+    print(held_out_report.summary(total, metrics, [*trial.variants, "repeat", "real"]), end="\n\n")
     shown = [name for name in trial.variants if name != "warp only"]
     print(f"Each cell contains {', '.join(shown)} and in brackets repeat:\n")
-    print(showing.by_subject(subjects, metrics, shown))
+    print(held_out_report.by_subject(subjects, metrics, shown))
 
 
-def measure(trial: Trial, row: dict[str, Any]) -> showing.Scores:
-    """The figures of one clip. Results and scores are kept in a folder of their own, its contact sheet in sheets/."""
+def measure(trial: Trial, row: dict[str, Any]) -> held_out_report.Scores:
+    """The figures of one clip. Its results and scores are kept in clips/ID, its contact sheet in sheets/."""
     folder = trial.out / "clips" / row["id"]
     examples, reference = excerpts.cut(trial.data, row, trial.kind, trial.frames, folder)
     results = {variant: _synthesize(trial, folder, variant) for variant in trial.variants}
-    showing.contact_sheet(trial.out / "sheets" / f"{row['id']}.png", trial.kind, trial.size, examples, reference, results)
+    held_out_report.contact_sheet(trial.out / "sheets" / f"{row['id']}.png", trial.kind, trial.size, examples, reference, results)
     key = {"metrics": trial.metrics, "frames": {name: clip.frames_digest() for name, clip in {**results, "real": reference}.items()}}
     file = folder / "scores.json"
     if file.exists() and (known := json.loads(file.read_text()))["key"] == key:
@@ -214,6 +214,7 @@ def _face_crop(points: np.ndarray) -> View:
 
 
 def fsv2v(*arguments: str) -> str:
+    """Run `fsv2v ARGUMENTS` and return its stdout. Ends the script if it fails."""
     process = subprocess.run([sys.executable, "-m", "fsv2v_cli", *arguments, "-q"], stdout=subprocess.PIPE, text=True)
     if process.returncode:
         sys.exit(f"fsv2v {' '.join(arguments)} failed with exit code {process.returncode}")

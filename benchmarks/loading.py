@@ -1,11 +1,12 @@
-"""How fast training reads its windows: frames per second of a packed dataset on one core, against bare decoding of the same JPEGs.
+"""How fast training reads its windows: frames per second of a packed dataset on one core, relative to bare decoding of the same JPEGs.
 
     python benchmarks/loading.py --data DATASET [--windows 60] [--frames 8]
 
 DATASET was made by build-dataset with --store copy or pack; clips that are not packed are packed first. A window is a random run of
-consecutive frames. Each method does the work of the one before it and more. It runs in one thread, and the CPU time of its fastest round
-counts; in each round the methods run one after another. Goals: 600 frames of 256x256 per second (frames of another size count by their
-pixels), and 0.8 of the bare decoder's speed.
+consecutive frames. The baseline only decodes; each other method reads the same frames and does more, as its name says. All run in one
+thread. In each round they run one after another, and the CPU time of a method's fastest round counts.
+
+Goals: 600 frames of 256x256 per second (frames of another size count by their pixels), and 0.8 of the bare decoder's speed.
 """
 
 from __future__ import annotations
@@ -29,18 +30,19 @@ from stages.train.dataset_clip import DatasetClip, check_kind
 FRAMES_PER_SECOND, MIN_RATIO = 600.0, 0.8
 ROUNDS = 5
 Window = tuple[DatasetClip, list[int]]
+"""A clip, and the indices of its frames in the window."""
 
 
 def windows_of(data: Path, kind: str, packed: Path, count: int, frames: int) -> list[Window]:
-    """Random windows of the packed clips of a dataset."""
-    draw, rows = np.random.default_rng(0), read_index(data)
+    """`count` random windows of `frames` frames from a dataset. Clips that are not packed are packed into the folder `packed`."""
+    rng, rows = np.random.default_rng(0), read_index(data)
     candidates = [row for row in rows if row["num_frames"] >= frames and "crops" not in row]
-    chosen = [candidates[draw.integers(len(candidates))] for _ in range(count)]
+    chosen = [candidates[rng.integers(len(candidates))] for _ in range(count)]
     clips = {row["id"]: DatasetClip(packed, {**row, "clip": _pack(data / row["clip"], packed)}, kind) for row in chosen}
     windows = []
     for row in chosen:
         clip = clips[row["id"]]
-        start = int(draw.integers(max(1, len(clip.usable) - frames + 1)))
+        start = int(rng.integers(max(1, len(clip.usable) - frames + 1)))
         windows.append((clip, clip.usable[start : start + frames]))
     return windows
 
@@ -61,9 +63,10 @@ def speeds(methods: dict[str, Callable[[], object]], frames: int) -> dict[str, f
 
 
 def reading_methods(windows: list[Window]) -> dict[str, Callable[[], object]]:
+    """name -> a function that reads all frames of the windows."""
     height, width = windows[0][0].shape
-    draw = np.random.default_rng(0)
-    view, colours = draw_view(draw, (height, width), height, width, 1.0), draw_colours(draw, 1.0, 0.0)
+    rng = np.random.default_rng(0)
+    view, colours = draw_view(rng, (height, width), height, width, 1.0), draw_colours(rng, 1.0, 0.0)
     stored = [
         np.frombuffer(clip.clip.store.read(f"frames/{clip.clip.layer('frames').entry(index)}"), np.uint8)
         for clip, window in windows

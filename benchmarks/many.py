@@ -1,4 +1,4 @@
-"""Many inputs: Ray against processes, two jobs against one, the time to skip a finished clip, and growth of memory with the inputs.
+"""Many inputs: Ray relative to local processes, two jobs to one, the time to skip a finished clip, and memory by the number of inputs.
 
     python benchmarks/many.py VIDEO [--stage extract-sketch] [--backend dlib] [--frames 250] [--clips 50] [--few 200] [--many 2000]
 
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from measuring import loop_video, report
 
-GOAL_OF_RAY, GOAL_OF_JOBS, GOAL_OF_MEMORY = 1.15, 1.7, 1.05
+RAY_GOAL, JOBS_GOAL, MEMORY_GOAL = 1.15, 1.7, 1.05
 MAIN = """
 import atexit, resource, sys
 def print_usage():
@@ -107,12 +107,12 @@ def main() -> None:
         {"what": "files of a clip, without its video", "clips": 1, "MiB": size / (1 << 20)},
     ]
     goals = {
-        "Ray relative to --jobs 2": (ray.seconds / two.seconds, GOAL_OF_RAY, ray.seconds <= GOAL_OF_RAY * two.seconds),
-        "--jobs 2 relative to --jobs 1": (one.seconds / two.seconds, GOAL_OF_JOBS, one.seconds >= GOAL_OF_JOBS * two.seconds),
+        "Ray relative to --jobs 2": (ray.seconds / two.seconds, RAY_GOAL, ray.seconds <= RAY_GOAL * two.seconds),
+        "--jobs 2 relative to --jobs 1": (one.seconds / two.seconds, JOBS_GOAL, one.seconds >= JOBS_GOAL * two.seconds),
         f"memory at {arguments.many} inputs relative to {arguments.few}": (
             many.peak / few.peak,
-            GOAL_OF_MEMORY,
-            many.peak <= GOAL_OF_MEMORY * few.peak,
+            MEMORY_GOAL,
+            many.peak <= MEMORY_GOAL * few.peak,
         ),
     }
     report("many", rows, goals)

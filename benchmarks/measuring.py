@@ -1,4 +1,4 @@
-"""Functions that the benchmarks share: they measure time and memory of a command, make long videos and print results."""
+"""Functions that the benchmarks share: they measure the time and memory of a command, make long videos and print results."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def python(program: str, *arguments: object, cores: int = 2) -> CommandRun:
 
 
 @contextlib.contextmanager
-def busy(processes: int) -> Iterator[None]:
+def keep_busy(processes: int) -> Iterator[None]:
     """Keep the cores busy during the block with this number of processes of lower priority (nice 10)."""
     workers = [subprocess.Popen(["nice", sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
     try:
@@ -67,6 +67,7 @@ def busy(processes: int) -> Iterator[None]:
 
 
 def _mebibytes(usage: resource.struct_rusage) -> float:
+    """The largest resident memory, which macOS reports in bytes and Linux in KiB."""
     return usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
@@ -79,7 +80,7 @@ def loop_video(video: Path, frames: int, out: Path) -> Path:
 
 
 def report(benchmark: str, rows: Sequence[dict[str, float | str]], goals: dict[str, tuple[float, float, bool]]) -> None:
-    """Print one JSON line, then a table. goals: name -> (value, goal, whether it is met)."""
+    """Print one JSON line, then a table of the rows (column -> value), then the goals (name -> (value, goal, whether it is met))."""
     outcome = {name: {"value": round(value, 3), "goal": goal, "met": met} for name, (value, goal, met) in goals.items()}
     print(json.dumps({"benchmark": benchmark, "rows": list(rows), "goals": outcome}))
     names = list(dict.fromkeys(name for row in rows for name in row))

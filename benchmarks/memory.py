@@ -1,4 +1,4 @@
-"""Whether memory grows with the length of a video: peak resident memory of each stage on 3,000 frames and on 300. Goal: at most 5 % more.
+"""Whether memory grows with the length of a video: peak resident memory of each stage on 3,000 frames relative to 300. Goal: at most 1.05.
 
     python benchmarks/memory.py VIDEO [--stages extract-sketch segment ...] [--short 300] [--long 3000]
 

@@ -3,7 +3,7 @@
     python benchmarks/networks.py [--preset paper] [--frames 4] [--only frames attention training]
 
 The baseline is a straightforward evaluation of the same weights in the same run: in fp32, with spectral norms computed each time, with the
-examples encoded and all weights generated again for every frame, one sample after another, and with dense attention maps.
+examples encoded and all weights generated again for every frame, one sample of a batch after another, and with dense attention maps.
 
 Goals for frames per second: 2 times the baseline at K = 1, 3.5 times at K = 4 with pixel-wise attention, 6 times at K = 8 with compact
 attention. With compact attention, 16 examples take at most 1.05 times as long as 2, and a training step at K = 4 takes at most 0.78 of the
@@ -28,7 +28,7 @@ from measuring import report
 from torch import Tensor
 
 from stages.networks.common.frame import Frame
-from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.inference import InferenceOptions, Renderer
 from stages.networks.fewshot.attention import Attention, Memory
 from stages.networks.fewshot.config import PRESETS, FewShotConfig
 from stages.networks.fewshot.generator import FewShotGenerator
@@ -46,7 +46,7 @@ def dense_recall(self: Attention, query: Tensor, memory: Memory, size: tuple[int
 
 
 class Straightforward:
-    """The generator as its papers describe it. From one frame to the next, only the frame itself is kept."""
+    """The generator evaluated as its papers describe it. Of a frame, only its image is kept for the next one."""
 
     def __init__(self, generator: FewShotGenerator) -> None:
         self.generator = generator
@@ -67,10 +67,10 @@ def make_generator(config: FewShotConfig) -> FewShotGenerator:
 
 def make_frames(config: FewShotConfig, count: int) -> tuple[Frame, Frame, Frame]:
     """`count` examples, a driving frame and the previous frame, all of noise."""
-    draw = torch.Generator().manual_seed(count)
-    images = torch.rand(1, count, 3, *config.size, generator=draw) * 2 - 1
-    semantics = torch.rand(1, count, config.semantic_channels, *config.size, generator=draw)
-    keypoints = torch.rand(1, count, KEYPOINTS, 3, generator=draw) * min(config.size)
+    rng = torch.Generator().manual_seed(count)
+    images = torch.rand(1, count, 3, *config.size, generator=rng) * 2 - 1
+    semantics = torch.rand(1, count, config.semantic_channels, *config.size, generator=rng)
+    keypoints = torch.rand(1, count, KEYPOINTS, 3, generator=rng) * min(config.size)
     examples = Frame(semantics, keypoints, images)
     return examples, Frame(semantics[:, 0].flip(-1), keypoints[:, 0]), examples.map(lambda x: x[:, 0])
 
@@ -86,7 +86,7 @@ def median_seconds(action: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
-def time_fast(config: FewShotConfig, count: int, speed: Speed, repeats: int) -> float:
+def time_fast(config: FewShotConfig, count: int, speed: InferenceOptions, repeats: int) -> float:
     """Seconds per frame of the fast form with `count` examples."""
     examples, driving, past = make_frames(config, count)
     renderer = Renderer(make_generator(config), speed)
@@ -114,10 +114,10 @@ def measure_frames(config: FewShotConfig, repeats: int) -> tuple[list[Row], Goal
             slow = time_straightforward(compact, count, repeats)
             rows.append({"what": f"{name}: straightforward, compact", "seconds": slow, "ratio": base / slow})
         for precision in ("fp32", "auto"):
-            fast = time_fast(variant, count, Speed(precision), repeats)
+            fast = time_fast(variant, count, InferenceOptions(precision), repeats)
             rows.append({"what": f"{name}: {precision}", "seconds": fast, "ratio": base / fast})
         goals[name] = (base / fast, goal, base / fast >= goal)
-    few, many = (time_fast(compact, count, Speed(), max(repeats, 7)) for count in (2, 16))
+    few, many = (time_fast(compact, count, InferenceOptions(), max(repeats, 7)) for count in (2, 16))
     rows.append({"what": "compact, K = 2", "seconds": few, "ratio": 1.0})
     rows.append({"what": "compact, K = 16", "seconds": many, "ratio": few / many})
     goals["compact, seconds of K = 16 relative to K = 2 (at most)"] = (many / few, MANY_EXAMPLES_GOAL, many / few <= MANY_EXAMPLES_GOAL)
@@ -125,7 +125,7 @@ def measure_frames(config: FewShotConfig, repeats: int) -> tuple[list[Row], Goal
 
 
 def attention_memory() -> float:
-    """MB by which the process grows during attention to K = 4 examples of 512x512, at a quarter of that size; 128 + 256 channels."""
+    """Growth of the process in MiB during attention to K = 4 examples of 512x512, at a quarter of that size; 128 + 256 channels."""
     side, count = 128, 4
     attention = Attention(1, 128, 2)
     query = torch.randn(1, side * side, 128)
@@ -138,7 +138,7 @@ def attention_memory() -> float:
 
 
 def _status(field: str) -> float:
-    """A memory field of Linux's /proc/self/status, in MB."""
+    """A memory field of Linux's /proc/self/status, in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 

@@ -1,9 +1,9 @@
-"""Frames per second of a model's step in onnxruntime, against PyTorch in fp32 and in bf16. A ratio of 1.2 would be worth an option.
+"""Frames per second of a model in onnxruntime, relative to PyTorch in fp32 and in bf16. `synthesize` would get an option for it at 1.2.
 
     python benchmarks/onnx_speed.py [--model face-256] [--num-examples 1] [--threads 2] [--frames 30]
 
-The model is exported by `fsv2v export`. The steps make the same frame in turn, and the fastest frame of each counts. Its input, random
-images, is made beforehand.
+The model is exported by `fsv2v export`. onnxruntime and PyTorch make the same frame in turn from random images, and the fastest frame of
+each counts.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from measuring import report
 
 import fsv2v
 from stages.export.check import SampleInput, frame_arrays, run_network, select_inputs
-from stages.networks.common.inference import Precision, Renderer, Speed
+from stages.networks.common.inference import InferenceOptions, Precision, Renderer
 from stages.networks.fewshot.generator import FewShotGenerator
 
 WORTHWHILE = 1.2
 
 
 def torch_step(model: fsv2v.Model, sample: SampleInput, precision: Precision) -> Callable[[], object]:
-    renderer = Renderer(model.generator, Speed(precision))
+    renderer = Renderer(model.generator, InferenceOptions(precision))
     code, (past, driving, _) = renderer.encode_examples(sample.examples), sample.frames
     return lambda: renderer.step(code, driving, past)
 

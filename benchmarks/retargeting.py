@@ -3,8 +3,7 @@
     python benchmarks/retargeting.py [--example PICTURE] [--frames 24]
 
 The same face moves once in a photograph of 1920x1080 pixels, the baseline of the ratio, and once in a film that shows this photograph in
-each frame. The share that encoding each frame as the example takes is printed, too. Processor time hardly depends on the load of
-the machine.
+each frame. The time for encoding a frame as the example is printed, too. Processor time hardly depends on the load of the machine.
 """
 
 from __future__ import annotations
@@ -41,35 +40,35 @@ def film_of(photograph: Clip, count: int, path: Path) -> Clip:
     return open_clip(path)
 
 
-def milliseconds(made: Callable[[], object], count: int) -> float:
-    """Processor time of one of `count` calls, after a first one."""
-    made()
-    begun = time.process_time()
+def milliseconds(action: Callable[[], object], count: int) -> float:
+    """Mean processor time of `count` calls, after a first one that does not count."""
+    action()
+    start = time.process_time()
     for _ in range(count):
-        made()
-    return 1000 * (time.process_time() - begun) / count
+        action()
+    return 1000 * (time.process_time() - start) / count
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--example", type=Path)
     parser.add_argument("--frames", type=int, default=24)
-    asked = parser.parse_args()
-    image = np.array(Image.open(asked.example).convert("RGB")) if asked.example else skimage.data.astronaut()
+    arguments = parser.parse_args()
+    image = np.array(Image.open(arguments.example).convert("RGB")) if arguments.example else skimage.data.astronaut()
     driving = open_clip(EXAMPLES / "driving.clip")
     model = default_model(driving)
     with tempfile.TemporaryDirectory() as folder:
         photograph = create_clip(Path(folder, "photograph.clip"), iter([widen(image)]))
         extract_missing(photograph, "auto", "cpu")
         photograph = open_clip(photograph.path)
-        film = film_of(photograph, asked.frames + 1, Path(folder, "film.clip"))
+        film = film_of(photograph, arguments.frames + 1, Path(folder, "film.clip"))
         times = {}
         for name, clip, kind in (("photograph", photograph, Rendering), ("film", film, FilmRendering)):
             options = SynthesizeOptions(device="cpu", retarget=kind is FilmRendering)
             rendering = kind([clip], driving, model, options, FITTING, placement=choose_placement([clip], model, options))
-            times[name] = milliseconds(partial(next, rendering.frames()), asked.frames)
+            times[name] = milliseconds(partial(next, rendering.frames()), arguments.frames)
         example = frame_of([rendering.examples[0].sample], rendering.renderer.device).map(lambda x: x[None])
-        encoding = milliseconds(lambda: rendering.renderer.encode_examples(example), asked.frames)
+        encoding = milliseconds(lambda: rendering.renderer.encode_examples(example), arguments.frames)
     rows: list[dict[str, float | str]] = [
         {"what": "a photograph of 1920x1080", "ms/frame": times["photograph"], "ratio": 1.0},
         {"what": "a film of 1920x1080", "ms/frame": times["film"], "ratio": times["film"] / times["photograph"]},

@@ -1,10 +1,11 @@
-"""How long synthesize takes from the command to its first frame, and with what. Goal: 2.5 seconds or less on two cores.
+"""How long `synthesize` takes from the command to its first frame, and which parts take this time. Goal: 2.5 seconds or less on two cores.
 
     python benchmarks/startup.py [--model MODEL] [--example PICTURE] [--driving CLIP] [--cores 2] [--runs 5]
 
-The landmarks of example and driving clip exist. A process takes the steps of the command one after another and says when each has
-ended; each part's time is the least of several runs. The processor's time counts all threads; it depends less on what else is running.
-The last row is the command itself with a driving clip of one frame, until it has ended. Python's bytecode is compiled beforehand.
+The landmarks of the example and the driving clip exist. A process takes the steps of the command one after another and prints when each
+has ended; the figure of each part is the shortest time of several runs. Processor time counts all threads; it depends less on what else
+is running. The last row is the command itself with a driving clip of one frame, until it has ended. Python's bytecode is compiled
+beforehand.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ print(json.dumps(marks))
 
 
 def first_frame(example: Path, driving: Path, model: Path | None, cores: int) -> dict[str, tuple[float, float]]:
-    """part -> seconds, and seconds of the processor."""
+    """part -> (wall time, processor time), in seconds."""
     parts, before = {}, (time.monotonic(), 0.0)
     for name, *now in json.loads(python(STEPS, example, driving, model or "", cores=cores).output):
         parts[name] = now[0] - before[0], now[1] - before[1]
@@ -75,30 +76,33 @@ def main() -> None:
     parser.add_argument("--driving", type=Path, default=EXAMPLES / "driving.clip")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        example = asked.example or folder / "astronaut.png"
-        if not asked.example:
+        example = arguments.example or folder / "astronaut.png"
+        if not arguments.example:
             Image.fromarray(skimage.data.astronaut()).save(example)
         fsv2v("extract-sketch", example, "-o", folder / "example.clip", "-q")
-        repeat_clip(asked.driving, 1, folder / "driving.clip", frames=1)
-        first_frame(folder / "example.clip", folder / "driving.clip", asked.model, asked.cores)  # writes the bytecode
-        runs = [first_frame(folder / "example.clip", folder / "driving.clip", asked.model, asked.cores) for _ in range(asked.runs)]
+        repeat_clip(arguments.driving, 1, folder / "driving.clip", frames=1)
+        first_frame(folder / "example.clip", folder / "driving.clip", arguments.model, arguments.cores)  # writes the bytecode
+        runs = [
+            first_frame(folder / "example.clip", folder / "driving.clip", arguments.model, arguments.cores) for _ in range(arguments.runs)
+        ]
         sources = (
             "--examples",
             folder / "example.clip",
             "--driving",
             folder / "driving.clip",
-            *(("--model", asked.model) if asked.model else ()),
+            *(("--model", arguments.model) if arguments.model else ()),
         )
         command = ("synthesize", *sources, "-o", folder / "out.mp4", "-q", "--overwrite")
-        whole = min(fsv2v(*command, cores=asked.cores).seconds for _ in range(asked.runs))
+        whole = min(fsv2v(*command, cores=arguments.cores).seconds for _ in range(arguments.runs))
     least = {name: [min(run[name][clock] for run in runs) for clock in (0, 1)] for name in runs[0]}
     total, processor = (min(sum(part[clock] for part in run.values()) for run in runs) for clock in (0, 1))
     rows: list[dict[str, float | str]] = [
-        {"part": name, "seconds": seconds, "seconds of the processor": busy} for name, (seconds, busy) in least.items()
+        {"part": name, "seconds": seconds, "seconds of the processor": processor_seconds}
+        for name, (seconds, processor_seconds) in least.items()
     ]
     rows.append({"part": "until the first frame, the fastest run", "seconds": total, "seconds of the processor": processor})
     rows.append({"part": "the command with one frame, until its end", "seconds": whole})

@@ -3,9 +3,9 @@
     python benchmarks/synthesize_speed.py [--model MODEL] [--example PICTURE] [--driving CLIP] [--cores 2] [--against OTHER]
 
 The command runs once with the driving clip and once with the clip repeated three times, which separates the time of the start (imports,
-weights, the examples) from the time per frame. The steady rate is that of the difference of the two runs. The long run, including its
-start, is the baseline of the ratios. It runs once more while a process of lower priority keeps each core busy. With `--against` the same
-runs are made with another model, alternating with the first; the goal for the ratio of the two steady rates is 0.9.
+weights, the examples) from the time per frame. The steady rate is the difference of their frames over the difference of their times. The
+long run, including its start, is the baseline of the ratios. It runs once more while a process of lower priority keeps each core busy.
+With `--against` another model does the same runs, alternating with the first; the goal for the ratio of the two steady rates is 0.9.
 
 The steady rate at the model's size is also compared with that of the network alone, without drawing and writing; the goal is 0.9.
 
@@ -21,15 +21,15 @@ from pathlib import Path
 
 import numpy as np
 import skimage.data
-from measuring import busy, fsv2v, python, report
+from measuring import fsv2v, keep_busy, python, report
 from PIL import Image
 
 from stages.clip import Producer, create_clip, open_clip
 
 GOAL = 3.0
-OF_BARE = 0.9
+NETWORK_GOAL = 0.9
 """Goal for the rate relative to that of the network alone."""
-BARE = """
+TIME_NETWORK = """
 import sys, time
 from fsv2v_cli.main import _limit_openmp_spinning
 
@@ -58,7 +58,7 @@ with temporary_clips(Reporter()) as temporary:
 print((len(frames) - len(frames) // 3) / (time.perf_counter() - begun))
 """
 """Prints the frames per second of the last two thirds of a driving clip."""
-MIN_RATIO = 0.9
+AGAINST_GOAL = 0.9
 """Goal for the rate relative to that of the model given by `--against`."""
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -115,8 +115,8 @@ def main() -> None:
             "512": (steady_rate("--examples", example, "--size", 512), 0.5),
             "in 1920x1080": (steady_rate("--examples", photograph, "--paste"), 0.35),
         }
-        bare = float(python(BARE, example, folder / "3.clip", arguments.model or "", cores=arguments.cores).output)
-        with busy(arguments.cores):
+        bare = float(python(TIME_NETWORK, example, folder / "3.clip", arguments.model or "", cores=arguments.cores).output)
+        with keep_busy(arguments.cores):
             busy_seconds = seconds_of(3, arguments.model)
     with_start = frames[1] / seconds[1]
     steady, *against = ((frames[1] - frames[0]) / (long - short) for short, long in (seconds, *other_seconds))
@@ -139,13 +139,13 @@ def main() -> None:
     ]
     goals = {f"frames per second on {arguments.cores} cores": (steady, GOAL, steady >= GOAL)}
     rows.append({"what": "the network alone", "frames/s": bare, "ratio": bare / with_start})
-    goals["frames per second relative to the network alone"] = (steady / bare, OF_BARE, steady / bare >= OF_BARE)
+    goals["frames per second relative to the network alone"] = (steady / bare, NETWORK_GOAL, steady / bare >= NETWORK_GOAL)
     for name, (per_second, goal) in larger.items():
         rows.append({"what": f"steady, {name}", "frames/s": per_second, "ratio": per_second / with_start})
         goals[f"frames per second, {name}, relative to the model's size"] = (per_second / steady, goal, per_second / steady >= goal)
     for other in against:
         rows.append({"what": f"steady, {arguments.against}", "frames/s": other, "ratio": other / with_start})
-        goals[f"frames per second relative to {arguments.against}"] = (steady / other, MIN_RATIO, steady / other >= MIN_RATIO)
+        goals[f"frames per second relative to {arguments.against}"] = (steady / other, AGAINST_GOAL, steady / other >= AGAINST_GOAL)
     report("synthesize_speed", rows, goals)
 
 

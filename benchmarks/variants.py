@@ -34,14 +34,14 @@ BASE = FewShotConfig(
     combine="matting",
 )  # fmt: skip
 LEARNED: dict[str, Any] = {"combine": "both", "refine_mask": True, "flow_stride": 4, "flow_channels": (32, 64, 96)}
-"""As in the shipped models, W works at a quarter of the image's size."""
+"""W learns the flow and works at a quarter of the image's size, as in the shipped models."""
 KEYPOINTS: dict[str, Any] = {**LEARNED, "motion": "keypoints"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {},
     "E_A: two networks": {"attention_shared": False},
     "E_P: outer products": {"pooling": "outer"},
     "label embedding: generated": {"label_embedding": "generated", "hidden": 0},
-    "label embedding and E_P as in the code": {"pooling": "outer", "label_embedding": "generated", "hidden": 0},
+    "label embedding and E_P as in the public code": {"pooling": "outer", "label_embedding": "generated", "hidden": 0},
     "warps: multi-SPADE": {"combine": "spade"},
     "warps: both": {"combine": "both"},
     "warps: both, refined masks": {"combine": "both", "refine_mask": True},
@@ -64,6 +64,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def train(config: TrainConfig, data: Dataset, perceptual: PerceptualDistance) -> Trainer:
+    """The trainer after all steps of `config`."""
     trainer = Trainer(config, torch.device("cpu"), perceptual)
     batches = Prefetcher(data, config, 0, ProcessGroup())
     try:

@@ -47,7 +47,7 @@ STEADY_FROM = 10
 MAX_GROWTH = 0.01
 """Growth of memory after frame `STEADY_FROM`, relative to the memory at this frame, that counts as none."""
 LIMIT = 17e9
-"""Bytes of memory that the system grants to training. An allocation beyond it fails, before the machine runs out of memory."""
+"""Limit of the memory of training in bytes. An allocation beyond it fails before the machine runs out of memory."""
 LABELS = 18
 """Number of labels in a frame, of 35."""
 FOREGROUND = (0, 1, 2)
@@ -148,7 +148,7 @@ def measure_training(options: argparse.Namespace) -> dict[str, Any]:
     for phase in (quarter, last):
         _reset_peak()
         begun = time.perf_counter()
-        terms = trainer.train_step(_batch(config, phase, given=config.past_frames), phase).terms
+        terms = trainer.train_step(_batch(config, phase, real_frames=config.past_frames), phase).terms
         height, width = trainer.config.size_of(phase)
         rows.append({"size": f"{width}x{height}", "T": phase.frames, "peak GB": _peak(), "s": time.perf_counter() - begun})
         print(rows[-1], terms, file=sys.stderr, flush=True)
@@ -156,18 +156,18 @@ def measure_training(options: argparse.Namespace) -> dict[str, Any]:
     return {"rows": rows, "goals": {f"training at width {options.width}, GB": (peak, TRAINING_GOAL, peak < TRAINING_GOAL)}}
 
 
-def _batch(config: Vid2VidConfig, phase: Phase, given: int) -> Batch:
-    """Windows of drawn label maps and noise, with a flow."""
+def _batch(config: Vid2VidConfig, phase: Phase, real_frames: int) -> Batch:
+    """Windows of the phase after `real_frames` real frames: random label maps of squares, noise as images, and a constant flow."""
     height, width = (round(phase.scale * side) for side in config.size)
-    count, length = phase.batch, phase.frames + given
-    draw = torch.Generator().manual_seed(0)
-    cells = torch.randint(LABELS, (count, length, height // 32, width // 32), generator=draw)
+    count, length = phase.batch, phase.frames + real_frames
+    rng = torch.Generator().manual_seed(0)
+    cells = torch.randint(LABELS, (count, length, height // 32, width // 32), generator=rng)
     ids = cells.repeat_interleave(32, 2).repeat_interleave(32, 3)
     semantic = torch.zeros(count, length, config.semantic_channels, height, width).scatter_(2, ids[:, :, None], 1)
-    frames = Frame(semantic, torch.zeros(count, length, 0, 3), torch.rand(count, length, 3, height, width, generator=draw) * 2 - 1)
+    frames = Frame(semantic, torch.zeros(count, length, 0, 3), torch.rand(count, length, 3, height, width, generator=rng) * 2 - 1)
     flows, confidence = torch.ones(count, length - 1, 2, height, width), torch.ones(count, length - 1, 1, height, width)
     empty = torch.zeros(count, length, 0, 2, height, width), torch.zeros(count, length, 0, 1, height, width)
-    return Batch(frames, frames.map(lambda x: x[:, :1]), flows, confidence, *empty, torch.arange(count), given)
+    return Batch(frames, frames.map(lambda x: x[:, :1]), flows, confidence, *empty, torch.arange(count), real_frames)
 
 
 def _config(width: int) -> Vid2VidConfig:
@@ -175,6 +175,7 @@ def _config(width: int) -> Vid2VidConfig:
 
 
 def _resident() -> float:
+    """Resident memory of this process and of ffmpeg, in GB."""
     return sum(_status("VmRSS"))
 
 

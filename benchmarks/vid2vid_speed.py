@@ -4,8 +4,8 @@
 
 The baseline is a straightforward evaluation in the same run: the network as it is trained, in the same precision (bf16). The fast form
 joins the convolutions that see the same input, leaves out empty label maps, computes wide convolutions by Winograd's method, and keeps
-freed memory. With --exact, the first frame is also computed in fp32; `difference` is the root mean square error of the fast form's first
-frame in [-1, 1], and `rounding` that of the baseline. Goal: 1.8 times as many frames per second at 2048x1024.
+freed memory. With --exact, the first frame is also computed in fp32. `difference` is the root mean square error of the fast form's first
+frame relative to it, for images in [-1, 1], and `rounding` that of the baseline's. Goal: 1.8 times as many frames per second at 2048x1024.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from stages.compute.allocator import keep_freed_memory
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator
-from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.inference import InferenceOptions, Renderer
 from stages.networks.vid2vid import PRESETS, Vid2Vid, Vid2VidConfig
 
 GOAL = 1.8
@@ -39,7 +39,7 @@ def main() -> None:
     keep_freed_memory()
     rows, goals = [], {}
     for name, network in networks.items():
-        fast = measure(Renderer(network.float(), Speed("bf16")), driving[name], options.frames)
+        fast = measure(Renderer(network.float(), InferenceOptions("bf16")), driving[name], options.frames)
         row: dict[str, float | str] = {
             "preset": name,
             "millions": sum(p.numel() for p in network.parameters()) / 1e6,
@@ -80,8 +80,8 @@ def _network(name: str) -> Vid2Vid:
 def _draw_labels(config: Vid2VidConfig, labels: int) -> Frame:
     """A label map of squares with this number of labels."""
     height, width = config.size
-    draw = torch.Generator().manual_seed(0)
-    cells = torch.randint(labels, (1, height // 32, width // 32), generator=draw)
+    rng = torch.Generator().manual_seed(0)
+    cells = torch.randint(labels, (1, height // 32, width // 32), generator=rng)
     ids = cells.repeat_interleave(32, 1).repeat_interleave(32, 2)
     semantic = torch.stack([(ids == label).float() for label in range(config.semantic_channels)], 1)
     return Frame(semantic, torch.zeros(1, 0, 3))

@@ -77,12 +77,14 @@ def options(click_command: click.Command) -> list[list[str]]:
 
 
 def spelling(click_command: click.Command, option: click.Option) -> str:
+    """All names of an option, the longest first, with its value."""
     names = sorted(option.opts, key=len, reverse=True) + option.secondary_opts
     value = "" if option.is_flag else " " + _METAVARS.get(metavar := option.make_metavar(click.Context(click_command)), metavar)
     return ", ".join(f"`{name}{escape(value) if name == names[0] else ''}`" for name in names)
 
 
 def default(option: click.Option) -> str:
+    """The default of an option as a cell of the table; empty if there is none."""
     if option.required:
         return "required"
     if option.is_flag and not option.secondary_opts:
@@ -102,6 +104,7 @@ _METAVARS = {"INTEGER RANGE": "N", "INTEGER": "N", "FLOAT RANGE": "X", "FLOAT": 
 
 
 def table(rows: list[list[str]]) -> Iterator[str]:
+    """The lines of a table of options."""
     yield "| option | default | meaning |"
     yield "| --- | --- | --- |"
     for row in rows:

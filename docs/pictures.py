@@ -40,7 +40,7 @@ def body(height: float, x: float, ground: float, legs: float = 1.0) -> np.ndarra
 
 
 def raise_arms(person: np.ndarray, phase: float) -> np.ndarray:
-    """The person with both arms raised by a share, the phase from 0 to 1, of a full swing."""
+    """The person with both arms raised. phase in [0, 1]: from hanging arms to the end of the swing."""
     moved = person.copy()
     for shoulder, elbow, wrist, side in ((2, 3, 4, -1), (5, 6, 7, 1)):
         upper, lower = (np.linalg.norm(person[a, :2] - person[b, :2]) for a, b in ((shoulder, elbow), (elbow, wrist)))

@@ -52,9 +52,9 @@ def train(
     """Train a model on a dataset, or resume the run in the folder `out`. Returns the path of the final snapshot.
 
     preset: name or file of a recipe.
-    steps: the length of the schedule, instead of the recipe's.
-    start: a model with whose weights the run begins.
-    on_row: receives the rows of the log.
+    steps: the length of the schedule; by default the recipe's.
+    start: a model; the run begins with its weights.
+    on_row: is called with each row of the log.
     changes: fields of `stages.train.TrainConfig`, for example `seed=1` or `budget=1500.0` (seconds).
 
     Raises what `stages.train.train` raises.

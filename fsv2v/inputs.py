@@ -21,8 +21,9 @@ from stages.synthesize import Choices, require_appearance, require_examples, req
 
 Time: TypeAlias = "tuple[float | Fraction | None, float | Fraction | None]"
 """Start and stop of a span in seconds; None for the beginning and the end."""
-PREVIEWED_FROM = 50
-"""Number of frames in which a layer is extracted for a preview. It is larger than the number shown, to measure the driver's proportions."""
+PREVIEW_FRAMES = 50
+"""Number of frames in which a layer is extracted for a preview. The preview shows fewer; the others serve to measure the driver's
+proportions."""
 
 
 class Prepared(NamedTuple):
@@ -32,7 +33,8 @@ class Prepared(NamedTuple):
     driving: Clip
     model: Model
     start: Clip | None
-    pictures: dict[str, Clip]
+    """Real frames that precede the first result."""
+    appearance_images: dict[str, Clip]
     """Path in the option `appearance` -> clip of that picture."""
     others: list[tuple[Clip, Clip]]
     """(example clip, driving clip) of each further subject of the photograph."""
@@ -76,31 +78,31 @@ class Inputs:
 
     def driven_by(self, driving: Source | Sequence[Source], temporary: TemporaryClips) -> Prepared:
         """The inputs with this driving video, whose intermediate clips are created by `temporary`."""
-        drivings, subjects = _paired(driving, self._subjects)
-        first = self._drive(drivings[0], temporary)
+        sources, subjects = _paired(driving, self._subjects)
+        first = self._open_driving(sources[0], temporary)
         model = self._model_for(first)
         kind = model.config.kind
         if kind not in self._shared:
             self._shared[kind] = self.open_shared(kind, subjects)
-        shown, start, pictures = self._shared[kind]
+        examples, start, appearance_images = self._shared[kind]
         first = with_layer(first, kind, temporary, **self._detector)
-        opened = {_identity(drivings[0]): first}
-        for one in drivings:
-            if _identity(one) not in opened:
-                opened[_identity(one)] = with_layer(self._drive(one, temporary), kind, temporary, **self._detector)
-        drives = [opened[_identity(one)] for one in drivings]
-        others = [(clips[0], moves) for clips, moves in zip(shown[1:], drives[1:], strict=True) if clips]
-        return Prepared(shown[0], first, model, start, pictures, others)
+        opened = {_identity(sources[0]): first}
+        for source in sources:
+            if _identity(source) not in opened:
+                opened[_identity(source)] = with_layer(self._open_driving(source, temporary), kind, temporary, **self._detector)
+        drivers = [opened[_identity(source)] for source in sources]
+        others = [(clips[0], driver) for clips, driver in zip(examples[1:], drivers[1:], strict=True) if clips]
+        return Prepared(examples[0], first, model, start, appearance_images, others)
 
-    def _drive(self, source: Source, temporary: TemporaryClips) -> Clip:
-        """The driving clip, or the requested part of it. If a layer has to be extracted for a preview, only a few of its frames."""
+    def _open_driving(self, source: Source, temporary: TemporaryClips) -> Clip:
+        """The driving clip, or the requested part of it; only a few of its frames if a layer has to be extracted for a preview."""
         clip = driving_clip(source, temporary, fps=self._fps)
         if self._time != WHOLE:
             frames = frames_within(clip, self._time)
             layers = {layer for kind in kinds().values() for layer in (*kind.layers, *kind.also_read)} | {"flow"}
             clip = _named(part_of(clip, frames, temporary.path_for(clip.path), layers), clip, temporary)
         if self._preview and not any(clip.has(kind.layer) for kind in kinds().values()):
-            clip = _named(thinned(clip, PREVIEWED_FROM, temporary.path_for(clip.path)), clip, temporary)
+            clip = _named(thinned(clip, PREVIEW_FRAMES, temporary.path_for(clip.path)), clip, temporary)
         return clip
 
     def _model_for(self, driving: Clip) -> Model:
@@ -116,7 +118,7 @@ class Inputs:
         return self._models[name]
 
     def open_shared(self, kind: str, subjects: Sequence[Subject]) -> tuple[list[list[Clip]], Clip | None, dict[str, Clip]]:
-        """The examples of each subject, the start and the pictures of the appearance, all with the driving layer."""
+        """The examples of each subject, the start and the images of the appearance, all with the driving layer."""
 
         def open_with_layer(source: Source) -> Clip:
             return with_layer(driving_clip(source, self._temporary, fps=self._fps), kind, self._temporary, **self._detector)
@@ -127,7 +129,7 @@ class Inputs:
             return examples_with_layer(self._examples, kind, self._temporary, subject=subject, **self._detector)
 
         start = None if self._start is None else open_with_layer(self._start)
-        return [*map(examples_of, subjects)], start, {name: open_with_layer(name) for name in self._choices.pictures}
+        return [*map(examples_of, subjects)], start, {name: open_with_layer(name) for name in self._choices.images}
 
 
 def prepare(examples: Examples, driving: Source | Sequence[Source], temporary: TemporaryClips, **settings: Any) -> Prepared:
@@ -138,10 +140,10 @@ def prepare(examples: Examples, driving: Source | Sequence[Source], temporary: T
     return Inputs(examples, temporary, **settings).driven_by(driving, temporary)
 
 
-def _named(made: Clip, source: Clip, temporary: TemporaryClips) -> Clip:
-    """The intermediate clip `made`, which messages call by the name of its source."""
-    temporary.sources[str(made.path)] = temporary.sources.get(str(source.path), str(source.path))
-    return made
+def _named(clip: Clip, source: Clip, temporary: TemporaryClips) -> Clip:
+    """Let messages call the intermediate clip `clip` by the name of its source. Returns `clip`."""
+    temporary.sources[str(clip.path)] = temporary.sources.get(str(source.path), str(source.path))
+    return clip
 
 
 def _identity(source: Source) -> str | int:
@@ -151,19 +153,19 @@ def _identity(source: Source) -> str | int:
 
 def _paired(driving: Source | Sequence[Source], subjects: Sequence[Subject]) -> tuple[list[Source], list[Subject]]:
     """A driving source for each subject of the photograph; a single source drives all of them."""
-    drivings: list[Source] = [*driving] if isinstance(driving, list | tuple) else [cast("Source", driving)]
+    sources: list[Source] = [*driving] if isinstance(driving, list | tuple) else [cast("Source", driving)]
     chosen = list(subjects) or ["largest"]
     if len(set(chosen)) < len(chosen):
         raise UsageError("a subject is chosen twice", code="subject-twice")
-    if len(drivings) == 1:
-        drivings *= len(chosen)
-    if len(drivings) != len(chosen):
+    if len(sources) == 1:
+        sources *= len(chosen)
+    if len(sources) != len(chosen):
         raise UsageError(
-            f"{len(drivings)} driving videos for {len(chosen)} subjects",
+            f"{len(sources)} driving videos for {len(chosen)} subjects",
             hint="A call of synthesize_many makes one video for each of them",
             code="driving-of-subjects",
         )
-    return drivings, chosen
+    return sources, chosen
 
 
 def _model(model: Model | str | PathLike[str] | None, driving: Clip | None, base: str | PathLike[str] | None) -> Model:

@@ -61,8 +61,8 @@ class Live:
         require_face(chosen.parsed_motion, found)
         with temporary_clips(reporter) as temporary:
             clips = examples_with_layer(examples, found.config.kind, temporary, device=chosen.device, backend=backend, subject=subject)
-            network = lambda: open_distance(choose_perceptual_for(found, reporter), device)  # noqa: E731
-            self._rendering = LiveRendering(clips, found, chosen, network)
+            perceptual = lambda: open_distance(choose_perceptual_for(found, reporter), device)  # noqa: E731
+            self._rendering = LiveRendering(clips, found, chosen, perceptual)
         self._detector = Backends("landmarks").require(backend).open(chosen.device)
 
     def __call__(self, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
@@ -70,7 +70,7 @@ class Live:
         return self._rendering.frames(images, self._detector)
 
     def restart(self) -> None:
-        """Measure the driver's proportions and the start of relative motion again, from the next image on."""
+        """Measure the driver's proportions again, and begin relative motion again, from the next image on."""
         self._rendering.driving.restart()
 
     @property
@@ -80,5 +80,5 @@ class Live:
 
     @property
     def held_frames(self) -> int:
-        """Number of images so far without a face; they repeat the last face."""
+        """Number of images so far in which no face was found. The last face is used again for them."""
         return self._rendering.driving.held

@@ -18,7 +18,7 @@ from fsv2v.inputs import Inputs, Prepared
 from fsv2v.models import choose_perceptual_for
 from fsv2v.reporting import RecordingReporter, Reporter
 from fsv2v.sources import Examples, clip_of_layer, temporary_clips
-from fsv2v.synthesis import SOURCES, draw_preview, write_result
+from fsv2v.synthesis import INPUT_PARAMETERS, draw_preview, write_result
 from stages.clip.clip import is_clip
 from stages.clip.create import clip_path
 from stages.clip.datasets.recording import VIDEO_SUFFIXES
@@ -35,7 +35,7 @@ from stages.synthesize.report.remarks import full_precision_frames
 
 SUFFIXES = {*CONTAINERS, ".clip"}
 """Allowed suffixes of a result."""
-_INTERVAL = 0.2
+_REPORT_INTERVAL = 0.2
 """Seconds between two reports of progress."""
 
 
@@ -64,17 +64,17 @@ def synthesize_many(
     report: a folder for a page about each result, such as talk.html.
     preview: make the sheets of `preview` in place of videos, such as talk.preview.png.
     jobs, shard, engine, address, keep_going, on_step: as in `stages.runner.run_over_clips`.
-    explain: adds a hint to a sentence of a page.
+    explain: a function that adds a hint to a sentence on a page.
     options: the other parameters of `synthesize`, with at most one subject.
 
     A failed input does not stop the others; its report has the reason. An input also fails if its result would have the name of an
     earlier result. Raises UsageError and MissingRequirement, which concern all inputs, and SharedInputError for examples that cannot be
     used.
     """
-    settings: dict[str, Any] = {name: options.pop(name) for name in SOURCES if name in options}
+    settings: dict[str, Any] = {name: options.pop(name) for name in INPUT_PARAMETERS if name in options}
     chosen = SynthesizeOptions(**options)
     if len(settings.get("subjects", ())) > 1:
-        raise UsageError("several subjects move in one result, not in many", code="driving-of-subjects")
+        raise UsageError("several subjects can be animated only in a single result", code="driving-of-subjects")
     choose_device(chosen.device)
     folder = None if report is None else Path(report)
     work = Work(examples, Path(out), chosen, settings, folder, overwrite, preview, explain)
@@ -87,7 +87,7 @@ def synthesize_many(
         yield from _with_clashes(reports, clashes, keep_going)
 
 
-def listed(path: str) -> list[str] | None:
+def driving_videos(path: str) -> list[str] | None:
     """The driving videos in a folder of videos or clips, or those that match a pattern such as talks/*.mp4; None for a single video.
 
     A folder of images is a single video. Raises InputError if there is no video, and for a folder with videos and images.
@@ -119,7 +119,7 @@ class Work:
     """A folder, or the file of a single result."""
     options: SynthesizeOptions
     settings: Mapping[str, Any]
-    """The parameters named in `SOURCES`."""
+    """The parameters named in `INPUT_PARAMETERS`."""
     pages: Path | None
     """A folder, or the page about a single result. None: no pages."""
     overwrite: bool
@@ -160,7 +160,7 @@ class Work:
 
 
 @contextlib.contextmanager
-def _shared_by_all() -> Iterator[None]:
+def _as_shared_errors() -> Iterator[None]:
     """Turn an error about an input in the block into one that ends the run, because all results share this input."""
     try:
         yield
@@ -169,8 +169,10 @@ def _shared_by_all() -> Iterator[None]:
 
 
 class _SharedInputs(Inputs):
+    """Inputs whose errors end the run if they are about what all results share."""
+
     def open_shared(self, *arguments: Any) -> Any:
-        with _shared_by_all():
+        with _as_shared_errors():
             return super().open_shared(*arguments)
 
 
@@ -196,7 +198,7 @@ class Shared:
 
     def make(self, driving: str, on_step: Callable[[Step], None] | None) -> Finished:
         """Make the result of a driving video."""
-        work, recorder = self._work, RecordingReporter(_Steps(driving, on_step))
+        work, recorder = self._work, RecordingReporter(_StepReporter(driving, on_step))
         out, page = work.result_of(driving), work.page_of(driving)
         request = None if page is None else ReportRequest(page, recorder.messages, work.explain)
         if request is not None:
@@ -217,9 +219,10 @@ class Shared:
         """The examples, encoded once for each model; the layer of the driving clip chooses the model."""
         model = ready.model
         if model.path not in self._encoded:
-            network = lambda: open_distance(choose_perceptual_for(model, self._recorder), choose_device(self._work.options.device))  # noqa: E731
-            with _shared_by_all():
-                self._encoded[model.path] = Encoded(ready.examples, model, self._work.options, network)
+            device = choose_device(self._work.options.device)
+            perceptual = lambda: open_distance(choose_perceptual_for(model, self._recorder), device)  # noqa: E731
+            with _as_shared_errors():
+                self._encoded[model.path] = Encoded(ready.examples, model, self._work.options, perceptual)
         return self._encoded[model.path]
 
     def _notes(self, recorder: RecordingReporter, outcome: Outcome) -> dict[str, Any]:
@@ -239,14 +242,14 @@ def make_one(driving: str, work: Work, on_step: Callable[[Step], None] | None) -
         raise
 
 
-class _Steps(Reporter):
+class _StepReporter(Reporter):
     """Reports a few times per second how many frames are made."""
 
     def __init__(self, driving: str, on_step: Callable[[Step], None] | None) -> None:
         self._driving, self._on_step, self._reported = driving, on_step, time.monotonic()
 
     def progress(self, done: int, total: int, **figures: float) -> None:
-        if self._on_step is not None and time.monotonic() - self._reported >= _INTERVAL:
+        if self._on_step is not None and time.monotonic() - self._reported >= _REPORT_INTERVAL:
             self._reported = time.monotonic()
             self._on_step(Step(self._driving, done, total))
 
@@ -276,7 +279,7 @@ class _Clashes:
 
 
 def _with_clashes(reports: Iterator[Report], clashes: _Clashes, keep_going: bool) -> Iterator[Report]:
-    """All reports; those on clashes come as soon as the clashes are known."""
+    """All reports. Those on clashes are yielded as soon as the clashes are known."""
     for report in reports:
         yield report
         while clashes.reports and (keep_going or report.status != "failed"):

@@ -39,7 +39,7 @@ def default_model(driving: Clip | None) -> Model:
         if layer in DEFAULT_MODELS:
             return load_file(registry.path(DEFAULT_MODELS[layer]))
     layers = ", ".join(driving.layers()) if driving is not None else "nothing"
-    raise MissingRequirement(f"no model is shipped that is driven by {layers}", code="no-default-model")
+    raise MissingRequirement(f"no shipped model is driven by {layers}", code="no-default-model")
 
 
 def export_model(
@@ -53,7 +53,7 @@ def export_model(
 ) -> Exported:
     """Write the networks of a few-shot model to the folder `out` as ONNX files, and compare their frames with those of the model.
 
-    num_examples: the exact number of examples that the networks take. base: the file that a finetuned model belongs to.
+    num_examples: the exact number of examples that the networks take. base: the model from which a finetuned model was made.
 
     Raises UsageError for a model of another family, MissingRequirement without the packages onnx and onnxruntime, ParametersDiffer if `out`
     contains something else, and `fsv2v.Error` if the frames differ.

@@ -28,12 +28,14 @@ class Reporter:
             self.warning(text)
 
     def add_hint(self, text: str) -> str:
-        """The text with a hint in terms of the caller's interface, such as its command line; here the unchanged text. It is called for the
-        warnings on the page of a report."""
+        """The text with a hint in terms of the caller's interface, such as its command line. Here the text is returned unchanged.
+
+        It is called for the warnings on the page of a report.
+        """
         return text
 
     def progress(self, done: int, total: int, **figures: float) -> None:
-        """Receive the number of finished frames or steps, and the number of all. figures: for example the loss."""
+        """Receive the number of finished frames or steps, and their total number. figures: for example the loss."""
 
 
 class RecordingReporter(Reporter):

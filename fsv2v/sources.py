@@ -29,7 +29,7 @@ Source: TypeAlias = "str | PathLike[str] | Clip | NDArray[np.uint8]"
 Subject: TypeAlias = str | int
 """Which face or person: "largest", "center", or a number from the left, from 0."""
 Examples: TypeAlias = "Source | Sequence[Source] | None"
-"""One or several sources that show one subject."""
+"""One or several sources that show one subject; None for a model without examples."""
 
 
 def open_clip(source: Source, out: str | PathLike[str] | None = None, *, fps: float = 25) -> Clip:
@@ -45,7 +45,7 @@ def open_clip(source: Source, out: str | PathLike[str] | None = None, *, fps: fl
         return source
     if isinstance(source, np.ndarray):
         if out is None:
-            raise UsageError("a clip of an array needs a path", hint="Give it as out")
+            raise UsageError("a clip of an array needs a path", hint="Give the path as out")
         return _clip_of_array(source, Path(out), fps)
     path = Path(source)
     if is_clip(path):
@@ -89,7 +89,7 @@ class TemporaryClips:
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
-        """Errors that leave the block name what the caller gave."""
+        """Let errors that leave the block name the paths that the caller gave."""
         try:
             yield
         except Fsv2vError as error:
@@ -145,7 +145,7 @@ def examples_with_layer(
         except NoDetection as error:
             failed.append(error)
     if not found:
-        raise failed[0] if failed else InputError(f"{sources} holds no example")
+        raise failed[0] if failed else InputError(f"{sources} contains no example")
     for reason in failed:
         temporary.reporter.warning(temporary.with_sources(str(reason)))
     return found
@@ -170,13 +170,14 @@ def example_clips(sources: Source | Sequence[Source], temporary: TemporaryClips)
 def with_layer(clip: Clip, kind: str, temporary: TemporaryClips, *, device: str, backend: str, subject: Subject = "largest") -> Clip:
     """`clip` if it has the layers of the driving kind `kind`; else an intermediate clip of the same frames with the extracted layer.
 
-    subject: whose layer is extracted. Raises UsageError if a subject is chosen and the layers exist, because they may be another subject's.
+    subject: the one whose layer is extracted. Raises UsageError if a subject is chosen and the layers exist, because they may be those of
+    another subject.
     """
     driving_kind = find(kind)
     if all(map(clip.has, driving_kind.layers)):
         if subject != "largest":
             raise UsageError(
-                f"{clip.path} has the layer {driving_kind.layer} already, so the subject cannot be chosen any more", code="subject-chosen"
+                f"{clip.path} already has the layer {driving_kind.layer}, so the subject can no longer be chosen", code="subject-chosen"
             )
         return clip
     if clip.has(driving_kind.layer):  # the others cannot be extracted

@@ -34,8 +34,8 @@ from stages.synthesize import (
 )
 from stages.synthesize import synthesize as write
 
-SOURCES = ("subjects", "model", "base", "attention", "backend", "fps", "start", "time")
-"""Parameters of `synthesize` and `Inputs` that are no fields of `SynthesizeOptions`."""
+INPUT_PARAMETERS = ("subjects", "model", "base", "attention", "backend", "fps", "start", "time")
+"""Parameters of `synthesize` and `Inputs` that are not fields of `SynthesizeOptions`."""
 
 
 @overload
@@ -66,17 +66,22 @@ def synthesize(
 ) -> Outcome | Iterator[NDArray[np.uint8]]:
     """Animate the examples by the driving video.
 
-    examples: images, a video, clips or arrays of one subject; None for a model that uses none, such as pix2pixHD. driving: a clip, a video
-    or frames [T, H, W, 3] at `fps`. subjects: who moves in a photograph of several people: "largest", "center" or a number from the left,
-    from 0; several of them with one driving video for all, or a list of one for each. out: the video or clip to write; without it the
-    frames are returned, an iterator of uint8 RGB [H, W, 3]. model: by default the shipped one for the driving layer. base: the file that a
-    finetuned model belongs to. backend: the landmark detector. start: real frames whose last ones precede the first frame, as a clip, a
-    video, images or frames. time: the part of the driving video and of its sound that is used, as start and stop in seconds. report: a page
-    (.html) to write about the result. options: the fields of `stages.synthesize.SynthesizeOptions`, for example `normalize="off"`,
-    `finetune=60` or `appearance="car=sample:3"`.
+    examples: images, a video, clips or arrays of one subject; None for a model that uses none, such as pix2pixHD.
+    driving: a clip, a video or frames [T, H, W, 3] at `fps`; with several subjects also a list with one for each.
+    out: the video or clip to write. Without it the frames are returned, as an iterator of uint8 RGB [H, W, 3].
+    subjects: the people who move in a photograph of several: "largest", "center" or a number from the left, from 0.
+    model: by default the shipped model for the driving layer.
+    base: the model from which a finetuned model was made.
+    attention: "pixel" or "compact"; "auto": as the model was trained.
+    backend: the landmark detector.
+    start: real frames as a clip, a video, images or an array; the result continues from the last of them.
+    time: start and stop, in seconds, of the part of the driving video and its sound that is used.
+    report: a page (.html) to write about the result.
+    options: the fields of `stages.synthesize.SynthesizeOptions`, for example `normalize="off"`, `finetune=60` or
+        `appearance="car=sample:3"`.
 
-    Raises InputError, NoDetection, UsageError, MissingRequirement, and ParametersDiffer when `out` was made otherwise and `overwrite` is
-    not set. `synthesize_many` makes one video for each of several driving videos, `preview` a sheet of some frames.
+    Raises InputError, NoDetection, UsageError, MissingRequirement, and ParametersDiffer when `out` was made with other inputs or options
+    and `overwrite` is not set. `synthesize_many` makes a video for each of several driving videos, `preview` a sheet of some frames.
     """
     chosen = SynthesizeOptions(**options)
     choose_device(chosen.device)  # before minutes of work, not after
@@ -113,10 +118,10 @@ def preview(
 ) -> Outcome:
     """Write a PNG of some frames that `synthesize` would make with the same parameters, beside their driving frames and the example.
 
-    The frames are spread evenly over the driving video. Each is made without the one before it, and what is extracted for them comes
-    from few frames of the video. Parameters and errors are those of `synthesize`; an older sheet at `out` is replaced.
+    The frames are spread evenly over the driving video. Each is made without a previous frame, and missing layers are extracted only in a
+    few frames of the video. Parameters and errors are those of `synthesize`; an older sheet at `out` is replaced.
     """
-    settings: dict[str, Any] = {name: options.pop(name) for name in SOURCES if name in options}
+    settings: dict[str, Any] = {name: options.pop(name) for name in INPUT_PARAMETERS if name in options}
     chosen, recorder = SynthesizeOptions(**options), reporter or Reporter()
     choose_device(chosen.device)
     settings |= {"device": chosen.device, "appearance": chosen.appearance, "motion": chosen.parsed_motion}
@@ -147,14 +152,15 @@ def synthesize_variants(
 ) -> Iterator[Outcome]:
     """`count` videos of one driving video that differ in their appearance, one after another: NAME-1.mp4, NAME-2.mp4, ... for NAME.mp4.
 
-    What is drawn by `sample:SEED` in the appearance is drawn by SEED, SEED + 1, ...; without an appearance everything is drawn. The other
-    parameters and errors are those of `synthesize`, which makes each of the videos. The reports are numbered, too.
+    `sample:SEED` in the appearance stands for SEED in the first video, SEED + 1 in the second, and so on. Without an appearance, the
+    appearance of all labels is sampled. The other parameters and errors are those of `synthesize`, which makes each of the videos. The
+    reports are numbered, too.
 
-    Raises UsageError if nothing is drawn.
+    Raises UsageError if nothing is sampled.
     """
     if count < 1:
-        raise UsageError(f"{count} variants are none")
-    settings: dict[str, Any] = {name: options.pop(name) for name in SOURCES if name in options}
+        raise UsageError(f"the number of variants must be at least 1, not {count}")
+    settings: dict[str, Any] = {name: options.pop(name) for name in INPUT_PARAMETERS if name in options}
     chosen = [SynthesizeOptions(appearance=variant(appearance, number), **options) for number in range(count)]
     choose_device(chosen[0].device)
     recorder, paths = RecordingReporter(reporter or Reporter()), [_numbered(Path(out), number, count) for number in range(1, count + 1)]
@@ -173,7 +179,7 @@ def _numbered(path: Path, number: int, count: int) -> Path:
 
 
 def _request(report: str | PathLike[str] | None, out: Path, recorder: RecordingReporter) -> ReportRequest | None:
-    """The page that is wanted about a result. Raises the errors of `require_writable` before minutes of work."""
+    """The request for a page about a result. Raises the errors of `require_writable` now, and not after minutes of work."""
     if report is None:
         return None
     request = ReportRequest(Path(report), recorder.messages, recorder.add_hint)
@@ -231,7 +237,7 @@ def _shared_arguments(ready: Prepared, options: SynthesizeOptions, reporter: Rep
     def perceptual() -> PerceptualDistance | None:
         return open_distance(choose_perceptual_for(ready.model, reporter), choose_device(options.device))
 
-    return {"start": ready.start, "pictures": ready.pictures, "others": ready.others, "perceptual": perceptual}
+    return {"start": ready.start, "appearance_images": ready.appearance_images, "others": ready.others, "perceptual": perceptual}
 
 
 def finetune(
@@ -254,8 +260,9 @@ def finetune(
 ) -> Path:
     """Adapt a model to the examples and write it to `out`, a .safetensors file, which `load_model` reads. Returns `out`.
 
-    It is a small file that belongs to the model it was made from, unless `whole` is set. Raises NoDetection when nothing is seen in the
-    examples, ParametersDiffer when `out` was made otherwise and `overwrite` is not set.
+    The file contains only the changes, so `load_model` also needs the model from which it was made, unless `whole` is set. Raises
+    NoDetection when nothing is detected in the examples, ParametersDiffer when `out` was made with other inputs or parameters and
+    `overwrite` is not set.
     """
     from stages.finetune import FinetuneOptions, TuneOptions
     from stages.finetune import finetune as adapt

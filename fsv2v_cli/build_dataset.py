@@ -27,11 +27,11 @@ from fsv2v_cli.sizes import Sides, Size
     type=click.IntRange(1),
     default=16,
     show_default=True,
-    help="Runs of frames without a cut that are shorter are left out.",
+    help="Smallest length of a run of frames without a cut; shorter ones are left out.",
 )
 @click.option(
     "--store", type=click.Choice(["copy", "pack", "reference"]), default="copy", show_default=True,
-    help="Cropped frames as JPEG, the same in one zip per clip, or only a reference to the clip with its crops.",
+    help="copy: cropped frames as JPEG; pack: the same in one zip per clip; reference: only the crops, with a reference to the clip.",
 )  # fmt: skip
 @path_option(
     "--subjects", metavar="FILE.tsv",

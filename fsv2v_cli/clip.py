@@ -195,7 +195,7 @@ def flow(inputs: Inputs, backend: str, model: str | None, device: str, run: Run)
     """Estimate the optical flow of each INPUT and write the layers `flow` and `flow_confidence`.
 
     INPUT is a video, an image, a folder of images or a clip, or - for paths on stdin. The path of each finished clip is printed. The
-    confidence is 255 where the backward flow agrees and so do the colours, else 0. Flow never crosses a cut.
+    confidence is 255 where the backward flow and the colours agree with the flow, else 0. Flow never crosses a cut.
     """
     from stages.extract_flow import FlowOptions
 
@@ -203,6 +203,8 @@ def flow(inputs: Inputs, backend: str, model: str | None, device: str, run: Run)
 
 
 class _Rate(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """25, 23.976 or 30000/1001 -> an exact frame rate."""
+
     name = "rate"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
@@ -280,8 +282,7 @@ def import_(
 @overwrite_option
 @common_options
 def export(inputs: Inputs, layer: str, form: Any, run: Run) -> int:
-    """Write one layer of each INPUT (a clip) in a format of other tools. With several inputs, each has a folder of its own in that of
-    -o."""
+    """Write one layer of each INPUT (a clip) in a format of other tools. With several inputs, each gets a folder of its own below PATH."""
     several_inputs = len(inputs.named) > 1 or "-" in inputs.named
 
     def work(path: str) -> Iterable[Result]:
@@ -302,7 +303,7 @@ def _output_paths(run: Run, suffix: str) -> Callable[[str], Path]:
     The output is `-o` itself if that has the suffix, else a file in the folder `-o`, by default in the folder of the input. The function
     raises UsageError for an input that would have the same output as an earlier one.
     """
-    inputs: dict[Path, str] = {}  # by their outputs
+    inputs: dict[Path, str] = {}  # output -> input
 
     def output_path(path: str) -> Path:
         from stages.errors import UsageError

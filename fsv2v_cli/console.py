@@ -136,7 +136,7 @@ def only_data_on_stdout() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hide_bar() -> Iterator[None]:
-    """Hide the progress bar in the block if stdout is a terminal, too."""
+    """Hide the progress bar in the block, unless stdout is redirected and its lines cannot mix with the bar."""
     bar = _active_progress if _active_progress is not None and os.isatty(1) else None
     if bar is not None:
         bar.stop()

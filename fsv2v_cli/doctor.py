@@ -17,7 +17,7 @@ from stages.errors import MissingRequirement, Sentence
 class Finding:
     """The result of one check.
 
-    what: the thing that was checked; found: its version or place, or the problem; remedy: what to do about the problem, a command or a
+    what: the thing that was checked; found: its version or path, or the problem; remedy: what to do about the problem, a command or a
     sentence; required: whether synthesis needs the thing.
     """
 
@@ -114,7 +114,7 @@ def _weights() -> Iterator[Finding]:
     for name, entry in registry.manifest().items():
         found = registry.find(name)
         if found is not None:
-            yield Finding(f"weights {name}", True, f"{found.place}: {found.path}", required=entry.shipped)
+            yield Finding(f"weights {name}", True, f"{found.location}: {found.path}", required=entry.shipped)
         else:
             remedy = f"fsv2v weights fetch {name}" if entry.url else "install fsv2v again" if entry.shipped else "set FSV2V_WEIGHTS_MIRROR"
             yield Finding(f"weights {name}", False, "not on this machine", remedy, required=entry.shipped)

@@ -1,4 +1,4 @@
-"""fsv2v evaluate: figures of merit of results, with those of two baselines."""
+"""fsv2v evaluate: metrics of results, and of two baselines for comparison."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline"
     "metrics",
     multiple=True,
     metavar="NAME",
-    help="Of frames: psnr, ssim, ms-ssim, lpips, perceptual, landmark-error, pose-error, pose-error-pixels, segment-miou, "
-    "pixel-accuracy, identity, warping-error, flicker; only by name: identity-dlib (with identity-dlib-same), "
-    "iris-error and expression. Of distributions: fid, kid, fid-squeezenet, kid-squeezenet, fvd, video-fid-i3d, video-fid-resnext, "
-    "fvd-squeezenet. May be repeated. Default: all that can run here for this kind of driving, but those only by name.",
+    help="Metrics of frames: psnr, ssim, ms-ssim, lpips, perceptual, landmark-error, pose-error, pose-error-pixels, segment-miou, "
+    "pixel-accuracy, identity, warping-error, flicker; only if named: identity-dlib (with identity-dlib-same), "
+    "iris-error and expression. Metrics of distributions: fid, kid, fid-squeezenet, kid-squeezenet, fvd, video-fid-i3d, video-fid-resnext, "
+    "fvd-squeezenet. May be repeated. Default: all that can run here for this driving kind, except those that must be named.",
 )
 @path_option(
     "--example",

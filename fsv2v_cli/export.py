@@ -1,4 +1,4 @@
-"""fsv2v export: writes a model as files that other programs can run."""
+"""fsv2v export: a model as files that other programs can run."""
 
 from __future__ import annotations
 

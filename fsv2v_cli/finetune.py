@@ -44,8 +44,8 @@ def finetune(
 ) -> None:  # fmt: skip
     """Adapt the weight generator and the image branch of a model to the examples. The flow networks are not changed.
 
-    The path of the adapted model is printed; give it to `fsv2v synthesize --model`. It is a small file with the changes, and needs the
-    model from which it was made. If that is not a shipped model, keep it, or use --whole.
+    The path of the adapted model is printed; give it to `fsv2v synthesize --model`. The file contains only
+    the changes, and is used together with the model from which it was made. Keep that model unless it is a shipped one, or use --whole.
     """
     from fsv2v.models import choose_perceptual_for, default_model, load_model
     from fsv2v.sources import examples_with_layer, temporary_clips

@@ -1,7 +1,7 @@
 """The hints of the command line: what to do about an error, in terms of options and commands.
 
-The library does not know these options and commands. Its sentences have a code, under which the hint is found here, and facts, which the
-hint may contain. The hint replaces that of the library; `{hint}` stands for the latter.
+The library does not know these options and commands. Each of its sentences has a code, which selects a hint
+here, and facts, which the hint may contain. The hint replaces that of the library; `{hint}` inserts the latter.
 """
 
 from __future__ import annotations
@@ -62,17 +62,17 @@ def _no_face(facts: Mapping[str, Any]) -> str:
 
 
 HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
-    # the place of the output
-    "output-exists": "Replace it with --overwrite, or choose another place with -o",
-    "output-differs": "Make it again with --overwrite, or choose another place with -o",
-    "output-taken": "Choose another place with -o",
-    "output-other": "Choose another place with -o, or remove the file",
+    # the path of the output
+    "output-exists": "Replace it with --overwrite, or choose another path with -o",
+    "output-differs": "Make it again with --overwrite, or choose another path with -o",
+    "output-taken": "Choose another path with -o",
+    "output-other": "Choose another path with -o, or remove the file",
     "export-other": "Choose another folder with -o",
-    "output-unwritable": "Choose another place with -o, or free some space",
-    "output-in-progress": "Wait for it, or choose another place with -o",
+    "output-unwritable": "Choose another path with -o, or free some space",
+    "output-in-progress": "Wait for it, or choose another path with -o",
     "output-is-base": "Choose another -o, or write a whole model (--whole)",
     "export-differs": "Choose another folder with -o, or replace it with --overwrite; several clips in one command get a folder each",
-    "other-shots": "Remove them, or choose another place with -o",
+    "other-shots": "Remove them, or choose another path with -o",
     # requirements
     "weights-absent": "Run `fsv2v weights fetch {name}` with an internet connection, or {hint}",
     "weights-to-fetch": "Run `fsv2v weights fetch {name}`",
@@ -84,7 +84,7 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "clip-packed": "Unpack it first: fsv2v clip unpack",
     "flow-without-clip": "Name the clip with -o NAME.clip; `fsv2v clip import VIDEO -o NAME.clip` makes one",
     "image-size-unknown": "Name the size with `fsv2v clip import --size WxH`, or the clip that they belong to with -o",
-    "layer-imported-otherwise": "Choose another place with -o, or remove {layer}",
+    "layer-imported-otherwise": "Choose another path with -o, or remove {layer}",
     "layer-missing": _layer_missing,
     "layer-to-import": "See `fsv2v clip import --help`",
     "layers-damaged": "Make the damaged layers again with --overwrite",
@@ -132,7 +132,7 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "no-subjects": "Leave out --face",
     "paste-of-parts": "Leave out --paste, or leave out --show and --compare",
     "paste-without-subject": "Leave out --paste",
-    "same-result": "Name another folder for it with -o, in a command of its own",
+    "same-result": "Run it in a command of its own, with another folder after -o",
     "size-of-model": "Leave out --size and --paste",
     "span-outside": "Name an earlier time with --time",
     "subject-chosen": "Give the photograph in place of the clip, or choose with --face in `fsv2v extract-sketch`",
@@ -145,10 +145,11 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "retarget-keeps-pose": "Leave pose out of --strength and --part",
     "sound-of-driver": "Another sound can be added to the result with ffmpeg",
     "keypoints-fitted": "Use --normalize on or off for another choice",
+    "own-size": "Use --size model to scale the clip instead",
     "pose-of-photograph": "Use --motion absolute to give it the driver's pose",
     "labels-of-another-model": "Give the clip the labels of the model with `fsv2v segment --table` and `--map`, or choose another --model",
     "model-makes-labels": "`fsv2v predict` uses such a model",
-    "model-predicts-nothing": "Name a model that `fsv2v train --preset future-street` made with --model",
+    "model-predicts-nothing": "With --model, name a model that `fsv2v train --preset future-street` made",
     "too-few-observed": "Choose more frames with --observed",
     "base-missing": "{hint}, or name it with --base",
     "instances-jump": "Import instance numbers that stay the same from frame to frame, or remove the layer instances: instances are then "
@@ -170,11 +171,11 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "no-partial-result": "`fsv2v evaluate ... -o PART.npz` writes one",
     "no-study-key": "The key is the file that `fsv2v evaluate study` wrote beside the site",
     "no-workers-left": "Use --max-failed 1 to count all answers",
-    "parts-not-shared": "Name a folder that all nodes share with --cache",
+    "parts-not-shared": "With --cache, name a folder that all nodes share",
     "reference-shape": "Crop the reference (and the example) as the result was cropped: `fsv2v build-dataset` writes such clips",
     "study-differs": "Use another -o, or --overwrite; then answers to the old study can no longer be scored",
-    "study-in-videos": "Choose a place outside of it with -o",
-    "study-key-in-site": "Choose a place outside of the site with --key",
+    "study-in-videos": "Choose a path outside of it with -o",
+    "study-key-in-site": "Choose a path outside of the site with --key",
     "study-key-missing": "Name the file with --key",
     # many inputs
     "out-of-memory": "Use fewer --jobs",

@@ -29,7 +29,7 @@ CAMERA = "camera:"
 CAMERA_RATE = Fraction(25)
 """Frames per second of a written result that a camera drives. A frame is repeated until the next one is made."""
 STDOUT = Path("-")
-OPEN_A_WINDOW = "import cv2; cv2.namedWindow('fsv2v'); cv2.destroyAllWindows()"
+WINDOW_TEST = "import cv2; cv2.namedWindow('fsv2v'); cv2.destroyAllWindows()"
 QUIT, RESTART = ("q", "\x1b"), "r"
 """Keys of the window."""
 
@@ -46,23 +46,23 @@ def run_live(
 
     clip_options: values of the options that apply only to driving clips.
     """
-    _check(examples, driving, clip_options, view=view, run=run)
+    _require_usable_options(examples, driving, clip_options, view=view, run=run)
     from fsv2v.live import Live
     from stages.errors import InputError
 
     window = _Window() if view else None
-    subjects, latencies, ended = options.pop("subjects"), [], None
+    subjects, latencies, stream_error = options.pop("subjects"), [], None
     live = Live(examples or "", subject=subjects[0] if subjects else "largest", reporter=ConsoleReporter(), **options)
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(_open_driver(driving[0]))
-        written = None if run.out is None else _Written(run.out, source.fps, stack, pasted=live.pasted, note=options["note"])
-        images, begun = _Images(source), time.perf_counter()
+        writer = None if run.out is None else _ResultWriter(run.out, source.fps, stack, pasted=live.pasted, note=options["note"])
+        images, begun = _TimedImages(source), time.perf_counter()
         with console.progress("synthesize", None, "frames") as bar:
             try:
                 for done, frame in enumerate(live(images), 1):
                     latencies.append(time.perf_counter() - images.captured)
-                    if written is not None:
-                        written.write(frame)
+                    if writer is not None:
+                        writer.write(frame)
                     bar.move(done)
                     key = "" if window is None else window.show(frame)
                     if key in QUIT:
@@ -72,20 +72,20 @@ def run_live(
             except KeyboardInterrupt:
                 pass
             except InputError as error:  # the rest of the stream is damaged
-                ended = error
+                stream_error = error
         seconds = time.perf_counter() - begun
     if source.cut_short:
         console.warning("the stream ends in the middle of a frame, which is left out")
     console.note(_summary(latencies, seconds, source.dropped, live.held_frames))
-    if ended is not None:
-        raise ended
+    if stream_error is not None:
+        raise stream_error
     if run.out not in (None, STDOUT) and latencies:
         record = {"clip": str(run.out), "layer": "frames", "status": "done", "frames": len(latencies), "seconds": round(seconds, 3)}
         console.emit({**record, "held_frames": live.held_frames, "reason": ""} if run.json else str(run.out))
     return 0
 
 
-def _check(examples: str | None, driving: Sequence[str], clip_options: Mapping[str, Any], *, view: bool, run: Run) -> None:
+def _require_usable_options(examples: str | None, driving: Sequence[str], clip_options: Mapping[str, Any], *, view: bool, run: Run) -> None:
     from stages.errors import InputError, UsageError
 
     for flag, value in clip_options.items():
@@ -121,7 +121,7 @@ def _open_driver(name: str) -> Iterator[Camera | Y4mReader]:
             yield Y4mReader(stream, "stdin" if name == "-" else name)
 
 
-class _Images:
+class _TimedImages:
     """The images of a driver, with the time of the last one."""
 
     captured = 0.0
@@ -136,25 +136,25 @@ class _Images:
             yield image
 
 
-class _Written:
+class _ResultWriter:
     """Writes frames as they are made, to a video or as y4m to stdout. fps: None for a driver without a frame rate."""
 
     def __init__(self, out: Path, fps: Fraction | None, stack: contextlib.ExitStack, *, pasted: bool, note: bool) -> None:
-        self._out, self._stack, self._paced, self._fps = out, stack, fps is None, fps or CAMERA_RATE
+        self._out, self._stack, self._paced_by_clock, self._fps = out, stack, fps is None, fps or CAMERA_RATE
         self._parameters = {"placement": {"pasted": pasted}, "note": note}
         self._writer: _Writer | None = None
-        self._slots = 0
+        self._num_written = 0
 
     def write(self, frame: Image) -> None:
         if self._writer is None:
             self._writer, self._begun = self._open(frame), time.perf_counter()
-        if not self._paced:
+        if not self._paced_by_clock:
             self._writer.write(frame)
             return
         due = int((time.perf_counter() - self._begun) * self._fps) + 1
-        for _ in range(due - self._slots):
+        for _ in range(due - self._num_written):
             self._writer.write(frame)
-        self._slots = due
+        self._num_written = due
 
     def _open(self, frame: Image) -> _Writer:
         from stages.clip import VideoWriter
@@ -178,7 +178,7 @@ class _Window:
         from stages.errors import MissingRequirement
 
         # without a display Qt ends the process, so this is tried in another process
-        tried = subprocess.run([sys.executable, "-c", OPEN_A_WINDOW], capture_output=True, check=False)
+        tried = subprocess.run([sys.executable, "-c", WINDOW_TEST], capture_output=True, check=False)
         if tried.returncode:
             raise MissingRequirement(
                 "no window can be opened: there is no display, or OpenCV was built without windows",

@@ -18,10 +18,11 @@ from fsv2v_cli import console
 from stages import __version__
 
 INTERRUPTED = 130
+"""The exit code after Ctrl-C: 128 + SIGINT."""
 COMMANDS = {
     "extract-poses": ("fsv2v_cli.extract_poses:extract_poses", "Find the body poses in videos."),
     "extract-sketch": ("fsv2v_cli.extract_sketch:extract_sketch", "Find face landmarks in videos and draw their sketches."),
-    "segment": ("fsv2v_cli.segment:segment", "Label the pixels of videos, or mask their persons."),
+    "segment": ("fsv2v_cli.segment:segment", "Label the pixels of videos, or mask the people in them."),
     "build-dataset": ("fsv2v_cli.build_dataset:build_dataset", "Turn clips of many people into a training set."),
     "train": ("fsv2v_cli.train:train", "Train a model on a dataset."),
     "finetune": ("fsv2v_cli.finetune:finetune", "Adapt a model to images of one person."),

@@ -80,7 +80,8 @@ Decorator = Callable[[Function], Function]
 
 @dataclass(frozen=True)
 class Run:
-    """Options on how a command runs, which many commands share. Fields for which a command has no option keep their defaults."""
+    """Options that many commands share: how a command runs, and where it writes. Fields for which a command has no option keep their
+    defaults."""
 
     out: Path | None = None
     overwrite: bool = False
@@ -96,7 +97,7 @@ class Run:
 
 
 class Inputs:
-    """The INPUT arguments, with - replaced by the paths on stdin. It can be iterated only once, because stdin is read on the way."""
+    """The INPUT arguments, with - replaced by the paths on stdin. It can be iterated only once, because the iteration reads stdin."""
 
     def __init__(self, named: tuple[str, ...], null: bool) -> None:
         self.named = named

@@ -135,8 +135,8 @@ def _value_type(option_type: click.ParamType[Any]) -> tuple[str, Callable[[Any],
     if isinstance(option_type, click.types.IntParamType):
         return "a whole number", lambda item: type(item) is int
     if isinstance(option_type, click.Path):
-        return "a text", lambda item: False
-    return "a number" if isinstance(option_type, click.types.FloatParamType) else "a text or a number", _is_number
+        return "a string", lambda item: False
+    return "a number" if isinstance(option_type, click.types.FloatParamType) else "a string or a number", _is_number
 
 
 def _is_number(item: Any) -> bool:

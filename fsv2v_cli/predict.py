@@ -16,7 +16,8 @@ from fsv2v_cli.spans import parse_span
 @path_option("--model", metavar="MODEL", required=True, help="A model of `fsv2v train --preset future-street`, or the folder of its run.")
 @click.option(
     "--observed", metavar="START:STOP",
-    help="The observed frames of CLIP; the future begins with frame STOP. Either may be left out; negative numbers count from the end.",
+    help="The observed frames of CLIP; the future begins with frame STOP. START or STOP may be left out; negative numbers count from the "
+    "end.",
 )  # fmt: skip
 @out_option("The clip with the predicted label maps.", required=True, metavar="NAME.clip")
 @device_option

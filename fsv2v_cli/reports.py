@@ -106,7 +106,7 @@ def print_report(report: Report, as_json: bool) -> None:
     detail(f"{report.clip}: {report.layer} {report.status}, {report.frames} frames in {report.seconds:.1f} s")
 
 
-_shown_once: set[str] = set()
+_warned_once: set[str] = set()
 
 
 def warn_about(name: str, notes: Mapping[str, Any]) -> None:
@@ -114,6 +114,6 @@ def warn_about(name: str, notes: Mapping[str, Any]) -> None:
     for text in notes.get("warnings", ()):
         warning(add_prefix(f"{name}: ", text))
     for text in notes.get("once", ()):
-        if text not in _shown_once:
-            _shown_once.add(text)
+        if text not in _warned_once:
+            _warned_once.add(text)
             warning(text)

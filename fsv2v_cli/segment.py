@@ -11,7 +11,8 @@ from fsv2v_cli.reports import run_over_clips
 @command("segment")
 @inputs_argument
 @backend_option(
-    "segment", "The labeller. person: masks of people; labels: label maps of --labels. auto: labels if --labels is given, else street."
+    "segment",
+    "Segmentation backend. person: masks of people; labels: the label maps of --labels. auto: labels if --labels is given, else street.",
 )
 @path_option("--model", metavar="NAME", help="A checkpoint of --backend segformer: a name on the hub, or a folder.")
 @path_option("--labels", metavar="PATH", help="Label maps to import: a folder with one image per frame.")
@@ -19,7 +20,7 @@ from fsv2v_cli.reports import run_over_clips
 @click.option("--map", "edits", multiple=True, metavar="LABEL=LABEL", help="Turn one label into another: tree=building. May be repeated.")
 @click.option(
     "--smoothing", type=click.FloatRange(0), default=1.0, show_default=True,
-    help="Against flicker: weight of the previous frame, which is warped along the optical flow; 0: none.",
+    help="Weight of the previous frame, warped along the optical flow, to reduce flicker; 0: none.",
 )  # fmt: skip
 @device_option
 @clip_stage_options

@@ -42,7 +42,7 @@ def time_span(text: str | None) -> tuple[Fraction | None, Fraction | None]:
 
 
 def _seconds(text: str) -> Fraction | None:
-    """Raises ValueError for what is no time."""
+    """None for an empty text. Raises ValueError for a text that is not a time."""
     if not text.strip():
         return None
     found = re.fullmatch(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d{1,9})?)", text.strip())

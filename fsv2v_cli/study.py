@@ -76,7 +76,9 @@ def study(
 @command("score")
 @inputs_argument
 @path_option(
-    "--key", metavar="FILE", help="The key of the study. Default: a *.key.json in this folder, in that of the answers or in its parent."
+    "--key",
+    metavar="FILE",
+    help="The key of the study. Default: a *.key.json in the current folder, the folder of the answers or its parent.",
 )
 @click.option(
     "--max-failed", type=click.FloatRange(0, 1), default=0.25, show_default=True,
@@ -87,8 +89,9 @@ def score(inputs: Inputs, key: str | None, max_failed: float, run: Run) -> None:
     """Print which method people prefer. Each INPUT is the file with the answers of one worker of a study.
 
     The rate is over the answers of all workers who are not left out. It has Wilson's 95 % interval, which treats answers as independent,
-    and a bootstrap interval over workers, which does not. The workers are listed below, with the share of clips on which they agree with
-    the majority of the others, the catch questions that they failed, the share of answers for video 1 and the median time of an answer.
+    and a bootstrap interval over workers, which does not. A second table lists the workers, with the share of clips on which they agree
+    with the majority of the others, the catch questions that they failed, the share of answers for video 1 and the median time of an
+    answer.
     """
     from stages.evaluate.study import score_answers
 

@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from stages.runner import Report, Step
     from stages.synthesize import Outcome
 
-ABOUT_PREVIEWS = (
+PREVIEW_NOTE = (
     "each frame of a preview is made without the one before it, and a missing driving layer is extracted from few frames: the video is "
     "steadier, and its fit to the example may differ a little"
 )
 
 
 class _Reporter(ConsoleReporter):
-    """Keeps freed memory from the first frame on: the model is loaded and prepared then."""
+    """Lets the allocator keep freed memory after the first frame. By then the model is loaded and prepared."""
 
     def progress(self, done: int, total: int, **figures: float) -> None:
         from stages.compute.allocator import keep_freed_memory
@@ -60,14 +60,14 @@ def _explain(values: dict[str, Any]) -> dict[str, str]:
     if values["normalize"] != "auto" or values["examples"] is None:
         return {}
     try:
-        (driving, *others) = _listed(values["driving"])
-        decided = "it is decided for each driving video" if others or driving == "-" else _what_auto_does({**values, "driving": driving})
+        (driving, *others) = _expanded(values["driving"])
+        decided = "it is decided for each driving video" if others or driving == "-" else _fitting_of_auto({**values, "driving": driving})
         return {"normalize": decided}
     except Fsv2vError as error:
         return {"normalize": with_hint(add_prefix("unknown: ", str(error)))}
 
 
-def _what_auto_does(values: dict[str, Any]) -> str:
+def _fitting_of_auto(values: dict[str, Any]) -> str:
     from fsv2v.models import default_model, load_model
     from fsv2v.sources import clip_of_layer
     from stages.clip import open_clip
@@ -89,7 +89,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     if not all(clip.has(layer) for clip in (driving, example) for layer in find(kind).layers):
         return "it is decided when the driving layer has been extracted"
     fitting = decide("auto", kind, [example], driving)
-    return f"{FITTED[fitting.how]}: {fitting.why}"
+    return f"{FITTED[fitting.method]}: {fitting.reason}"
 
 
 @command("synthesize", explain=_explain)
@@ -100,9 +100,9 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 )
 @path_option(
     "--driving", required=True, multiple=True, metavar="PATH",
-    help="What drives the result: a clip, a layer of one, a video or an OpenPose JSON folder. Several make a video each: repeat the "
-    "option, or name a folder of videos, a pattern in quotes, or - for paths on stdin. With several --face: one for all or one for each. "
-    "camera:0 is live: the first camera.",
+    help="What drives the result: a clip, a layer of one, a video or an OpenPose JSON folder. To make a result for each of several videos, "
+    "repeat the option, or name a folder of videos, a pattern in quotes, or - for paths on stdin. With several --face, give one for all or "
+    "one for each. camera:0 is a live driver, the first camera.",
 )  # fmt: skip
 @null_option
 @click.option(
@@ -120,7 +120,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 @path_option(
     "--start",
     metavar="PATH",
-    help="Real frames that precede the first one, as an image, a video or a clip: the result goes on from its end.",
+    help="Real frames as an image, a video or a clip; the result continues from the last of them.",
 )
 @path_option("--model", metavar="MODEL", help="A .safetensors file or a run's folder. Default: the shipped one for the driving layer.")
 @base_option
@@ -143,7 +143,8 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 )  # fmt: skip
 @click.option(
     "--attention", type=click.Choice(["auto", "pixel", "compact"]), default="auto", show_default=True,
-    help="Attention to every pixel of the examples, or (compact) to a few bases, whose cost is constant. auto: as trained.",
+    help="pixel: attention to every pixel of the examples; compact: to a few bases, at the same cost for any number of examples. auto: as "
+    "trained.",
 )  # fmt: skip
 @click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True,
@@ -152,7 +153,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 @click.option("--compile", is_flag=True, help="Compile the networks: takes a minute, then frames are faster. For long videos.")
 @click.option(
     "--crop", type=click.Choice(["auto", "subject", "none"]), default="auto", show_default=True,
-    help="Crop to the head or to the whole body; auto: unless it already fills the image.",
+    help="subject: crop to the head or to the whole body; auto: the same, unless it already fills the image.",
 )  # fmt: skip
 @click.option(
     "--normalize", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True,
@@ -160,9 +161,9 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 )  # fmt: skip
 @click.option(
     "--strength", metavar="N|PART=N[,PART=N...]",
-    help="How much of the driver's motion a face makes: 0 as in the example, 1 (default) as the driver, up to 2 exaggerated; for all or by "
-    "part, as in pose=0.6,mouth=1.2. mouth: lips, jaw and nose; eyes: lids and brows; gaze: irises; pose: rotation, size and place of the "
-    "head; expression: mouth and eyes.",
+    help="Scale of the driver's motion in a face, one for all parts or one for each, as in pose=0.6,mouth=1.2. 0: as in the example, 1 "
+    "(default): as in the driving video, up to 2: exaggerated. mouth: lips, jaw and nose; eyes: lids and brows; gaze: irises; pose: "
+    "rotation, size and position of the head; expression: mouth and eyes.",
 )  # fmt: skip
 @click.option(
     "--part", metavar="PART[,PART...]",
@@ -178,15 +179,15 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 @click.option(
     "--size", default="auto", show_default=True, metavar="auto|model|example|N",
     help="Height of the crop in the result: of the model's images, of the example's own pixels, or N pixels. auto: the example's, at most "
-    "1024, if it is clearly larger than the model's.",
+    "1024, if it is clearly larger than the model's. For a model without examples, model scales a driving clip that auto leaves as it is.",
 )  # fmt: skip
 @click.option(
     "--paste/--no-paste", default=None,
-    help="Put the moving head or body back into the photograph. Default: if the example is one photograph and --size is auto.",
+    help="Put the moving head or body back into the photograph. Default: --paste if the example is one photograph and --size is auto.",
 )  # fmt: skip
 @click.option(
     "--retarget", is_flag=True,
-    help="--examples is a film: its person makes the driver's expressions, with the film's head pose and place. The result has the "
+    help="--examples is a film: its person makes the driver's expressions, with the film's head pose and position. The result has the "
     "film's frames and the driver's sound, until one of the two ends.",
 )  # fmt: skip
 @click.option(
@@ -248,22 +249,22 @@ def synthesize(
     }  # fmt: skip
     choose_device(device)  # fail before minutes of work
     if is_live(driving, format):
-        about_clips = {"--start": start, "--time": time, "--variants": variants, "--report": report, "--preview": preview}
-        about_clips["--shard, --engine or --failures"] = _for_many(run)
+        clip_options = {"--start": start, "--time": time, "--variants": variants, "--report": report, "--preview": preview}
+        clip_options["--shard, --engine or --failures"] = _for_many(run)
         options = {name: value for name, value in options.items() if name not in ("start", "time")}
-        return run_live(examples, driving, options, about_clips, view=view, run=run)
+        return run_live(examples, driving, options, clip_options, view=view, run=run)
     if view:
         raise UsageError("--view is for a live driver", hint="Leave it out, or name a camera with --driving camera:0")
     if examples is None and model is None:
         raise UsageError(
-            "Missing option '--examples'.", hint="Only models such as those of pix2pixHD and vid2vid go without, which --model names"
+            "Missing option '--examples'.", hint="With --model, name a model that needs no examples, such as one of pix2pixHD or vid2vid"
         )
     if preview and (report or variants):
         raise UsageError("a preview has no report and no variants", hint="Leave out --report and --variants, or --preview")
     for path in (examples, start):
         if path is not None and not Path(path).exists():
             raise InputError(f"{path} does not exist")
-    named = driving if len(subjects) > 1 else _listed(driving)
+    named = driving if len(subjects) > 1 else _expanded(driving)
     several = len(subjects) < 2 and (len(named) > 1 or named != driving or "-" in named)
     if several or _for_many(run) or _is_folder(run.out):
         if variants is not None:
@@ -279,11 +280,11 @@ def synthesize(
     return 0
 
 
-def _listed(driving: tuple[str, ...]) -> tuple[str, ...]:
-    """The driving videos, with folders and patterns replaced by the videos in them."""
-    from fsv2v.many import listed
+def _expanded(driving: tuple[str, ...]) -> tuple[str, ...]:
+    """The driving videos, with each folder and pattern replaced by its videos."""
+    from fsv2v.many import driving_videos
 
-    return tuple(path for name in driving for path in ((name,) if name == "-" else listed(name) or (name,)))
+    return tuple(path for name in driving for path in ((name,) if name == "-" else driving_videos(name) or (name,)))
 
 
 def _is_result(out: Path) -> bool:
@@ -311,11 +312,11 @@ def _synthesize(examples: str | None, driving: tuple[str, ...], out: Path, optio
         else:
             outcomes = fsv2v.synthesize_variants(variants, examples, list(driving), out, **common)
         for outcome in outcomes:
-            _tell(outcome, run, explain=options["normalize"] == "auto" and examples is not None)
+            _print_outcome(outcome, run, explain=options["normalize"] == "auto" and examples is not None)
 
 
 def _synthesize_many(
-    examples: str | None, drivings: Inputs, options: dict[str, Any], report: str | None, preview: bool, run: Run, several: bool
+    examples: str | None, driving: Inputs, options: dict[str, Any], report: str | None, preview: bool, run: Run, several: bool
 ) -> int:
     """Make a result for each driving video in a folder. several: whether there may be more than one driving video."""
     from fsv2v.many import synthesize_many
@@ -326,9 +327,9 @@ def _synthesize_many(
         raise UsageError("the results of several driving videos need a folder", hint="Name it with -o")
     if several and report and Path(report).suffix.lower() in (".html", ".htm"):
         raise UsageError(f"{report} is one page, and several driving videos give a page each", hint="Name a folder with --report")
-    division: dict[str, Any] = {name: getattr(run, name) for name in ("overwrite", "jobs", "shard", "engine", "address", "keep_going")}
+    run_options: dict[str, Any] = {name: getattr(run, name) for name in ("overwrite", "jobs", "shard", "engine", "address", "keep_going")}
     if preview:
-        console.note(ABOUT_PREVIEWS)
+        console.note(PREVIEW_NOTE)
 
     keep_memory = functools.cache(keep_freed_memory)
 
@@ -338,21 +339,21 @@ def _synthesize_many(
             on_step(made)
 
         wanted: dict[str, Any] = {"report": report, "preview": preview, "explain": with_hint, "on_step": step}
-        return synthesize_many(examples, drivings, out, **division, **wanted, **options)
+        return synthesize_many(examples, driving, out, **run_options, **wanted, **options)
 
-    return print_reports(reports, drivings, run, "synthesize", "videos")
+    return print_reports(reports, driving, run, "synthesize", "videos")
 
 
 def _preview(examples: str | None, driving: tuple[str, ...], out: Path, options: dict[str, Any], run: Run) -> None:
     import fsv2v
 
     outcome = fsv2v.preview(examples, list(driving), out, reporter=ConsoleReporter(), **options)
-    console.note(ABOUT_PREVIEWS)
-    _tell(outcome, run, explain=options["normalize"] == "auto" and examples is not None, layer="preview")
+    console.note(PREVIEW_NOTE)
+    _print_outcome(outcome, run, explain=options["normalize"] == "auto" and examples is not None, layer="preview")
 
 
-def _tell(outcome: Outcome, run: Run, *, explain: bool, layer: str = "frames") -> None:
-    """Print warnings and notes of a finished synthesis on stderr, and its path on stdout. explain: say how the keypoints were fitted."""
+def _print_outcome(outcome: Outcome, run: Run, *, explain: bool, layer: str = "frames") -> None:
+    """Print warnings and notes about a finished synthesis on stderr, and its path on stdout. explain: say how the keypoints were fitted."""
     from stages.synthesize.report.remarks import fitting_note, held_note, warnings_of
 
     for text in warnings_of(outcome):
@@ -361,7 +362,7 @@ def _tell(outcome: Outcome, run: Run, *, explain: bool, layer: str = "frames") -
         console.note(fitting_note(outcome))
     for text in [*outcome.notes, *([held_note(outcome)] if outcome.held_frames else [])]:
         console.note(text)
-    degenerate = {"fallbacks": outcome.fallbacks, "held_frames": outcome.held_frames}
+    counts = {"fallbacks": outcome.fallbacks, "held_frames": outcome.held_frames}
     record = {
         "clip": str(outcome.path),
         "layer": layer,
@@ -369,7 +370,7 @@ def _tell(outcome: Outcome, run: Run, *, explain: bool, layer: str = "frames") -
         "frames": outcome.frames,
         "seconds": round(outcome.seconds, 3),
     }
-    console.emit({**record, **degenerate, "reason": ""} if run.json else outcome.path)
+    console.emit({**record, **counts, "reason": ""} if run.json else outcome.path)
 
 
 def _selection(text: str) -> int | str:

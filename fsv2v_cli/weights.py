@@ -14,33 +14,34 @@ from fsv2v_cli.options import Run, common_options, group
 def weights() -> None:
     """List, fetch and verify weight files.
 
-    They are searched for in the program's own folder, in the folder of the variable FSV2V_WEIGHTS_MIRROR, and in the cache (FSV2V_WEIGHTS).
+    The files are searched for in the program's own folder, in the folder of the variable FSV2V_WEIGHTS_MIRROR, and in the cache
+    (FSV2V_WEIGHTS).
     """
 
 
 @weights.command("list")
 @common_options
 def list_weights(run: Run) -> None:
-    """Print every weight file with its place, size, licence and purpose."""
+    """Print every weight file with its location, size, licence and purpose."""
     from weights import registry
 
     for name, entry in registry.manifest().items():
         found = registry.find(name)
-        place = found.place if found else "absent"
+        location = found.location if found else "absent"
         size = found.path.stat().st_size if found else entry.bytes
         if run.json:
-            emit(_record(name, place, found, size))
+            emit(_record(name, location, found, size))
         else:
-            emit(f"{name:<36} {place:<8} {size / 1e6:>8.1f} MB  {entry.licence:<13} {entry.what}")
+            emit(f"{name:<36} {location:<8} {size / 1e6:>8.1f} MB  {entry.licence:<13} {entry.what}")
 
 
-def _record(name: str, place: str, found: Any, size: int) -> dict[str, Any]:
+def _record(name: str, location: str, found: Any, size: int) -> dict[str, Any]:
     from weights import registry
 
     entry = registry.entry(name)
     return {
         "name": name,
-        "place": place,
+        "place": location,
         "path": str(found.path) if found else None,
         "bytes": size,
         "sha256": list(entry.sha256),

@@ -1,3 +1,3 @@
-"""The library behind fsv2v: nine stages over one clip format. It never prints, never exits and knows no command line."""
+"""The library behind fsv2v: a stage for each command, over one clip format. It never prints or exits, and knows no command line."""
 
 __version__ = "0.1.0"

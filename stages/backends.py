@@ -60,11 +60,12 @@ class Backend(Generic[Opened]):
 
     name: str
     produces: str
+    """What it detects or computes, as a phrase for lists of backends."""
     open: Callable[[str], Opened]
     packages: tuple[Package, ...] = ()
     weights: tuple[str, ...] = ()
     also_missing: Callable[[], str] = str
-    """Checks other requirements; returns the same as `missing`."""
+    """Checks other requirements: returns a message about one that is missing, or an empty text, as `missing` does."""
     points: int = 0
     """Number of points of a subject, if it is larger than the kind requires; else 0."""
     revision: int = 0
@@ -74,9 +75,9 @@ class Backend(Generic[Opened]):
     digests: Callable[[], Mapping[str, str]] = dict
     """name -> sha256 of files that are not in the registry of weights."""
     open_many: Callable[[str], Opened] | None = None
-    """Opens a detector that finds all people of a crowd; None if that of `open` does so."""
+    """Opens a detector that finds all people of a crowd; None if the detector of `open` does so."""
     fallback_reason: str = ""
-    """Set if `auto` fell back to this backend: which better one cannot be used, and why."""
+    """Set if `auto` fell back to this backend: says which better backend cannot be used, and why."""
 
     def missing(self) -> str:
         """An empty text if this backend can run now without the network, else a message about the first missing requirement."""

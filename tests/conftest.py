@@ -1,4 +1,4 @@
-"""What all tests share: the command line as users run it, real material, and videos made on the spot."""
+"""Shared fixtures: the command line as users run it, real videos and weights, and generated videos."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
-SLOW_FIXTURES = {"fsv2v", "painted_dataset", "drift_dataset", "shared", "real_media", "browser", "running_ray", "ffmpeg"}
+SLOW_FIXTURES = {"fsv2v", "painted_dataset", "drift_dataset", "shared", "real_media", "browser", "shared_ray_cluster", "ffmpeg"}
 """Fixtures that start processes, train, or need real videos."""
-SLOW_PLACES = (
+SLOW_PATHS = (
     "api",
     "benchmarks",
     "build_dataset/test_build_dataset.py",
@@ -53,6 +53,7 @@ SLOW_PLACES = (
     "synthesize/test_film.py",
     "synthesize/test_kinds.py",
     "synthesize/test_motion.py",
+    "synthesize/test_own_size.py",
     "synthesize/test_placement.py",
     "synthesize/test_report.py",
     "synthesize/test_selection.py",
@@ -73,13 +74,13 @@ SLOW_PLACES = (
     "train/test_robustness.py",
     "train/test_train.py",
 )
-"""Files and folders of this one whose tests take more than about 0.2 s each."""
+"""Files and folders below tests/ with tests that take more than about 0.2 s each."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Where Python may not write bytecode beside its modules, the hundreds of processes of the tests share it in pytest's cache.
+    """With PYTHONDONTWRITEBYTECODE, store bytecode in pytest's cache instead of beside the modules.
 
-    Without bytecode, each of them compiles PyTorch and SciPy again, which takes longer than most commands.
+    Without bytecode, each of the hundreds of processes compiles PyTorch and SciPy again, which takes longer than most commands.
     """
     cache = getattr(config, "cache", None)  # absent with `-p no:cacheprovider`
     if cache is not None and os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
@@ -88,16 +89,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make test-fast` leaves out, beside the tests that are marked by hand."""
-    places = tuple(REPOSITORY / "tests" / place for place in SLOW_PLACES)
+    """Mark the slow tests, which `make test-fast` leaves out. Others have the mark in their own file."""
+    slow_paths = tuple(REPOSITORY / "tests" / path for path in SLOW_PATHS)
     for item in items:
-        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())) or any(item.path.is_relative_to(place) for place in places):
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())) or any(item.path.is_relative_to(path) for path in slow_paths):
             item.add_marker(pytest.mark.slow)
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended."""
+    """The exit code and output of a command."""
 
     exit_code: int
     stdout: str
@@ -108,8 +109,8 @@ class Result:
         return self.stdout.splitlines()
 
 
-def _heed_ctrl_c() -> None:
-    """A shell's background jobs ignore SIGINT, and so would their children: tests may run there too."""
+def _restore_sigint() -> None:
+    """Let SIGINT end this process. If the tests run in the background of a shell, it is ignored, and child processes would inherit this."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -122,10 +123,10 @@ class Fsv2v:
     def start(
         self, *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None, **popen: Any
     ) -> subprocess.Popen[bytes]:
-        """The running process, in a group of its own, stdin, stdout and stderr being pipes unless told otherwise."""
+        """Start the command in a process group of its own. stdin, stdout and stderr are pipes unless `popen` says otherwise."""
         command = [sys.executable, "-m", "fsv2v_cli", *map(str, arguments)]
         streams = {name: popen.pop(name, subprocess.PIPE) for name in ("stdin", "stdout", "stderr")}
-        popen = {"cwd": cwd, "env": {**self.environment, **(env or {})}, "start_new_session": True, "preexec_fn": _heed_ctrl_c, **popen}
+        popen = {"cwd": cwd, "env": {**self.environment, **(env or {})}, "start_new_session": True, "preexec_fn": _restore_sigint, **popen}
         return subprocess.Popen(command, **streams, **popen)
 
     def __call__(
@@ -143,15 +144,15 @@ class Fsv2v:
 
 @pytest.fixture(scope="session")
 def fsv2v() -> Fsv2v:
-    """The command line with a clean environment: no FSV2V_* settings of whoever runs the tests but the place of weights."""
+    """The command line without the FSV2V_* variables of the user, except those that say where weights are."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FSV2V_") or name.startswith("FSV2V_WEIGHTS")}
     path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
     return Fsv2v({**kept, "PYTHONPATH": path})
 
 
 @pytest.fixture(scope="session", autouse=True)
-def mirror() -> Iterator[None]:
-    """Where the real material lies beside the repository, its weights serve as mirror."""
+def weights_mirror() -> Iterator[None]:
+    """Use the weights in the shared folder as the mirror, if that folder exists and no mirror is set."""
     before = os.environ.get("FSV2V_WEIGHTS_MIRROR")
     if before is None and (SHARED / "weights").is_dir():
         os.environ["FSV2V_WEIGHTS_MIRROR"] = str(SHARED / "weights")
@@ -162,9 +163,9 @@ def mirror() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with real videos and weights; it is no part of the repository, because the videos show people."""
+    """The folder with real videos and weights. It is not part of the repository, because the videos show people."""
     if not (SHARED / "data").is_dir():
-        pytest.skip(f"the real material is not there ({SHARED})")
+        pytest.skip(f"the folder with real videos and weights does not exist ({SHARED})")
     return SHARED
 
 
@@ -181,7 +182,7 @@ def write_video(path: Path, frames: Iterator[np.ndarray], fps: Fraction = Fracti
 
 
 def swaying_face(num_frames: int, size: int = 256) -> Iterator[np.ndarray]:
-    """The portrait of `skimage.data.astronaut` (public domain), seen through a window that sways around the face."""
+    """The portrait of `skimage.data.astronaut` (public domain), cropped by a window that sways around the face: uint8 [size, size, 3]."""
     from skimage.data import astronaut
 
     image = astronaut()
@@ -220,7 +221,7 @@ def make_tiny_video() -> Callable[[Path], Path]:
 
 @pytest.fixture
 def unwritable(tmp_path: Path) -> Iterator[Path]:
-    """A folder in which nothing can be made, even by root: its place is taken by a file system that is read-only."""
+    """A folder in which no file can be made. For root, who may write into any ordinary folder, it is /proc."""
     if os.geteuid() == 0:
         yield Path("/proc")
         return
@@ -236,9 +237,9 @@ def visible_layers(clip: Path) -> list[str]:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """Hidden files and folders anywhere below: what half-done work looks like. Others may be at work there meanwhile."""
-    places = (Path(parent, name) for parent, folders, files in os.walk(folder) for name in folders + files if name.startswith("."))
-    return [path for path in places if path.exists()]
+    """The hidden files and folders anywhere below `folder`: partial output. Running processes may remove some during the search."""
+    hidden = (Path(parent, name) for parent, folders, files in os.walk(folder) for name in folders + files if name.startswith("."))
+    return [path for path in hidden if path.exists()]
 
 
 @pytest.fixture(name="visible_layers")
@@ -252,12 +253,12 @@ def _leftovers() -> Callable[[Path], list[Path]]:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every visible file below a folder; of JSON all but the times."""
+    """Relative path -> content of every visible file below a folder. JSON is without its fields for times, which differ between runs."""
     names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return {str(name): _timeless(folder / name) for name in names if not any(part.startswith(".") for part in name.parts)}
+    return {str(name): _without_times(folder / name) for name in names if not any(part.startswith(".") for part in name.parts)}
 
 
-def _timeless(path: Path) -> bytes:
+def _without_times(path: Path) -> bytes:
     if path.suffix != ".json":
         return path.read_bytes()
     return json.dumps(_strip(json.loads(path.read_text())), sort_keys=True).encode()
@@ -275,7 +276,7 @@ def _content() -> Callable[[Path], dict[str, bytes]]:
 
 
 def painted_face(points: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """A face painted by its landmarks [68, 3] in the colours of person `seed`, uint8 [size, size, 3]."""
+    """A face that is drawn from its landmarks [68, 3] in the colours of person `seed`: uint8 [size, size, 3]."""
     import cv2
 
     from stages.conditions.landmarks import face_curves
@@ -301,9 +302,9 @@ def make_painted_clip() -> Callable[..., Path]:
         from stages.clip import Producer, create_clip, open_clip
         from stages.conditions.view import View
 
-        score = open_clip(REPOSITORY / "examples" / "driving.clip").layer("landmarks").arrays()["points"][:, 0]
-        chosen = np.arange(3 * person, 3 * person + 4 * num_frames, 4) % len(score)
-        points = View.scaled(256, 256, size, size).points(score[chosen])
+        track = open_clip(REPOSITORY / "examples" / "driving.clip").layer("landmarks").arrays()["points"][:, 0]
+        chosen = np.arange(3 * person, 3 * person + 4 * num_frames, 4) % len(track)
+        points = View.scaled(256, 256, size, size).points(track[chosen])
         clip = create_clip(path, (painted_face(face, size, person) for face in points), storage="png")
         with clip.writing("landmarks", Producer("painted"), {"frames": clip.frames_digest()}) as layer:
             layer.arrays(points=points[:, None])
@@ -314,7 +315,7 @@ def make_painted_clip() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def painted_dataset(tmp_path_factory: pytest.TempPathFactory, make_painted_clip: Callable[..., Path]) -> Path:
-    """A dataset of four painted persons at 64x64, one of them held out for validation."""
+    """A dataset of four painted people at 64x64, one of them held out for validation."""
     from stages.build_dataset import DatasetOptions, build
 
     folder = tmp_path_factory.mktemp("painted")
@@ -328,8 +329,8 @@ def painted_dataset(tmp_path_factory: pytest.TempPathFactory, make_painted_clip:
 def make_drift_clip() -> Callable[..., Path]:
     """make_drift_clip(path, seed, num_frames=10, size=32): a clip of label maps in which a square and a disc drift over a ground.
 
-    They move by two pixels and by one in each frame, in a direction of their own. Frames show them textured; the layer `instances` numbers
-    the square 1 and the disc 2. The labels are ground, square and disc.
+    The square moves by two pixels per frame and the disc by one, each in its own diagonal direction. In the frames, each label has its own
+    texture, which moves along. In the layer `instances`, the square is 1 and the disc 2. The labels are ground, square and disc.
     """
 
     def make(path: Path, seed: int, num_frames: int = 10, size: int = 32) -> Path:
@@ -338,19 +339,19 @@ def make_drift_clip() -> Callable[..., Path]:
         draw = np.random.default_rng(seed)
         y, x = np.mgrid[:size, :size]
         texture = draw.integers(0, 255, (3, 2 * size, 2 * size, 3), np.uint8)
-        places = draw.uniform(0.3 * size, 0.7 * size, (2, 2))
+        centres = draw.uniform(0.3 * size, 0.7 * size, (2, 2))
         steps = draw.choice([-1, 1], (2, 2)) * np.array([[2.0], [1.0]])
         maps, frames = [], []
         for index in range(num_frames):
-            (a, b), (c, d) = np.round(places + (index - num_frames / 2) * steps).astype(int)
+            (a, b), (c, d) = np.round(centres + (index - num_frames / 2) * steps).astype(int)
             ids = np.zeros((size, size), np.uint8)
             ids[(abs(x - a) <= size // 6) & (abs(y - b) <= size // 6)] = 1
             ids[(x - c) ** 2 + (y - d) ** 2 <= (size // 5) ** 2] = 2
             maps.append(ids)
-            seen = np.stack(
+            textures = np.stack(
                 [texture[0][:size, :size], *(np.roll(texture[i], (q, p), (0, 1))[:size, :size] for i, p, q in ((1, a, b), (2, c, d)))]
             )
-            frames.append(np.take_along_axis(seen, ids[None, ..., None].astype(int), 0)[0])
+            frames.append(np.take_along_axis(textures, ids[None, ..., None].astype(int), 0)[0])
         clip = create_clip(path, iter(frames), storage="png")
         table = {"table": "drift", "names": ["ground", "square", "disc"], "palette": [[90, 90, 90], [200, 0, 0], [0, 0, 200]]}
         for layer, meta in (("segment", table), ("instances", {})):
@@ -364,7 +365,7 @@ def make_drift_clip() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def drift_dataset(tmp_path_factory: pytest.TempPathFactory, make_drift_clip: Callable[..., Path]) -> Path:
-    """A dataset of five clips of drifting things at 32x32, one of them held out for validation."""
+    """A dataset of five clips of drifting objects at 32x32, one of them held out for validation."""
     from stages.build_dataset import DatasetOptions, build
 
     folder = tmp_path_factory.mktemp("drift")

@@ -1,4 +1,4 @@
-"""Bad input to the commands: each gives a sentence, the right exit code, and no partial output.
+"""Bad input: the command prints an error message, returns the right exit code, and leaves no partial output.
 
 The tests in tests/clip cover media and clips in more detail.
 """
@@ -74,7 +74,7 @@ def newer_clip(folder: Path) -> Path:
     return path
 
 
-BAD = [
+BAD_INPUTS = [
     # maker, exit code, part of the message
     (not_a_video, 3, "notes.mp4"),
     (empty_file, 3, "empty"),
@@ -101,11 +101,11 @@ def driving(tmp_path_factory, make_painted_clip) -> Path:
 
 @pytest.fixture(scope="module")
 def short_driving(tmp_path_factory, make_painted_clip) -> Path:
-    """A driving clip of two frames, for large images, whose frames take long."""
+    """A driving clip of two frames, for large examples, which make each frame slow."""
     return make_painted_clip(tmp_path_factory.mktemp("driving") / "short.clip", 1, num_frames=2)
 
 
-@pytest.mark.parametrize(("maker", "exit_code", "message"), BAD, ids=[maker.__name__ for maker, *_ in BAD])
+@pytest.mark.parametrize(("maker", "exit_code", "message"), BAD_INPUTS, ids=[maker.__name__ for maker, *_ in BAD_INPUTS])
 def test_extract_sketch_refuses_bad_input(maker: Maker, exit_code: int, message: str, fsv2v, tmp_path, leftovers):
     source = maker(tmp_path)
     done = fsv2v("extract-sketch", source, "-o", tmp_path / "out", "--backend", "dlib")
@@ -114,7 +114,7 @@ def test_extract_sketch_refuses_bad_input(maker: Maker, exit_code: int, message:
     assert leftovers(tmp_path) == [] and [*tmp_path.glob("out/*")] == []
 
 
-@pytest.mark.parametrize(("maker", "exit_code", "message"), BAD, ids=[maker.__name__ for maker, *_ in BAD])
+@pytest.mark.parametrize(("maker", "exit_code", "message"), BAD_INPUTS, ids=[maker.__name__ for maker, *_ in BAD_INPUTS])
 def test_synthesize_refuses_bad_examples(maker: Maker, exit_code: int, message: str, fsv2v, tmp_path, model, driving, leftovers):
     source = maker(tmp_path)
     out = tmp_path / "out.mp4"
@@ -247,7 +247,7 @@ def test_a_model_with_values_that_are_not_finite_is_refused(value, tmp_path):
 
 
 def test_a_model_that_overflows_is_an_error_and_leaves_no_video(fsv2v, tmp_path, driving):
-    """Its weights are finite, and its images are not."""
+    """Its weights are finite, but its images are not."""
     state = {name: torch.full_like(value, 6e4) if "flow" in name else value for name, value in FewShotGenerator(TINY).state_dict().items()}
     save_model(tmp_path / "huge.safetensors", state, TINY, {"step": 0})
     done = fsv2v(

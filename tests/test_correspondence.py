@@ -113,7 +113,7 @@ CROPS = {
 
 @pytest.mark.parametrize("subject", CROPS)
 def test_the_crop_of_a_copy_is_the_copy_of_the_crop(subject: str) -> None:
-    """Left and top of a crop are borders of pixels; those of the image are 0."""
+    """Left and top of a crop are positions of pixel borders, and the left and top borders of the image are at 0."""
     width, height = 400, 300
     points, crop_of = CROPS[subject]
     left, top, side = crop_of(points[None], width, height)[0]
@@ -134,7 +134,8 @@ def limb() -> np.ndarray:
     return keypoints
 
 
-WIDE_OPEN = ((-1, 0), (-0.5, -0.8), (0.5, -0.8), (1, 0), (0.5, 0.8), (-0.5, 0.8))
+OPEN_EYE = ((-1, 0), (-0.5, -0.8), (0.5, -0.8), (1, 0), (0.5, 0.8), (-0.5, 0.8))
+"""The six landmarks of an eye, relative to its centre."""
 
 
 def test_drawings_are_centred_on_their_points() -> None:
@@ -146,7 +147,7 @@ def test_drawings_are_centred_on_their_points() -> None:
     assert centre(sketch)[1] == pytest.approx(20.5, abs=0.1)
     iris = np.array([[[*POINT, 1]] + [[POINT[0] + dx, POINT[1] + dy, 1] for dx, dy in ((3, 0), (0, -3), (-3, 0), (0, 3))]] * 2, np.float32)
     eyes = np.zeros((1, 68, 3), np.float32)
-    eyes[0, landmarks.RIGHT_EYE] = eyes[0, landmarks.LEFT_EYE] = [(*(POINT + 8 * np.array(d)), 1) for d in WIDE_OPEN]
+    eyes[0, landmarks.RIGHT_EYE] = eyes[0, landmarks.LEFT_EYE] = [(*(POINT + 8 * np.array(d)), 1) for d in OPEN_EYE]
     drawing = landmarks.draw_irises(eyes, iris.reshape(1, 10, 3), HEIGHT, WIDTH)
     assert centre(drawing) == pytest.approx(POINT, abs=0.1)
 
@@ -234,3 +235,4 @@ def test_detections_move_with_the_image(backend, copy, shared, correspondence: M
 
 
 MEASURERS: dict = {}
+"""backend -> its measurer, which is made once for all copies."""

@@ -1,4 +1,4 @@
-"""Unusual environments: a read-only home folder, decimal commas, few file descriptors, a full disk behind stdout."""
+"""Unusual environments: a read-only home folder, decimal commas, few file descriptors, stdout on a full disk."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def small_clip(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("command", [["clip", "info", "{clip}"], ["--help"]], ids=" ".join)
-def test_a_full_disk_behind_stdout_is_reported_in_a_sentence(command, fsv2v, small_clip):
+def test_stdout_on_a_full_disk_is_reported_in_a_sentence(command, fsv2v, small_clip):
     with open("/dev/full", "wb") as full:
         process = fsv2v.start(*(part.format(clip=small_clip) for part in command), stdout=full)
         _, stderr = process.communicate(timeout=60)
@@ -76,7 +76,7 @@ def test_a_full_disk_behind_stdout_is_reported_in_a_sentence(command, fsv2v, sma
     assert b"No space left on device" in stderr and b"unexpected" not in stderr
 
 
-def test_a_full_disk_behind_stderr_does_not_change_the_exit_code(fsv2v, tmp_path):
+def test_stderr_on_a_full_disk_does_not_change_the_exit_code(fsv2v, tmp_path):
     with open("/dev/full", "wb") as full:
         process = fsv2v.start("clip", "info", tmp_path / "absent.clip", stderr=full)
         process.communicate(timeout=60)

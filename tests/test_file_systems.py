@@ -141,4 +141,4 @@ def test_the_hint_for_a_full_disk_distinguishes_temporary_files(tmp_path, monkey
         write_bytes(Path(folder) / "absent" / "x", b"")
     with pytest.raises(InputError) as caught:
         write_bytes(tmp_path / "absent" / "x", b"")
-    assert "another place with -o" in with_hint(str(caught.value))
+    assert "another path with -o" in with_hint(str(caught.value))

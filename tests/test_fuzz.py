@@ -1,4 +1,4 @@
-"""Readers of damaged files return a result or raise an error with a sentence. Long runs: `python tools/fuzz.py --minutes 60`."""
+"""For damaged files, readers return a result or raise an error with a message. Long runs: `python tools/fuzz.py --minutes 60`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SLOW = ("clip", "clip of a video", "packed clip", "masks", "model", "finetuned m
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_damaged_files_cause_no_faults_of_readers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readers_have_no_faults_on_damaged_files(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tool, "HANG", 30.0)  # other tests may run at the same time
     reads = 12 if name in SLOW else 40
     result = tool.fuzz(READERS[name], seconds=60, reads=reads, seed=3)
@@ -106,13 +106,13 @@ def sleep(folder: Path) -> None:
     time.sleep(5)
 
 
-def hang_beyond_signals(folder: Path) -> None:
-    """A loop in C behaves like this: it ends only with the process."""
+def hang_with_blocked_signals(folder: Path) -> None:
+    """Like a loop in C code, it is not interrupted by SIGALRM and ends only with the process."""
     tool.signal.pthread_sigmask(tool.signal.SIG_BLOCK, [tool.signal.SIGALRM])
     time.sleep(60)
 
 
-@pytest.mark.parametrize("read", [sleep, hang_beyond_signals])
+@pytest.mark.parametrize("read", [sleep, hang_with_blocked_signals])
 def test_a_read_that_hangs_is_a_fault(read: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch) -> None:
     def read_damaged(folder: Path) -> None:
         if (folder / "a").read_bytes() != b"abc":

@@ -88,12 +88,12 @@ def test_a_killed_stage_writes_the_same_bytes_when_it_runs_again(stage, commands
     started = time.monotonic()
     done = fsv2v(*command(undisturbed))
     assert done.exit_code == 0, done.stderr
-    length = time.monotonic() - started
+    duration = time.monotonic() - started
 
     draw = random.Random(stage)
     for _ in range(KILLS):
         process = fsv2v.start(*command(out))
-        time.sleep(draw.uniform(0.2, 1.0) * length)
+        time.sleep(draw.uniform(0.2, 1.0) * duration)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         assert content(out).keys() <= content(undisturbed).keys(), "a file that an undisturbed run does not write"

@@ -20,7 +20,7 @@ from stages.evaluate import metric_names
 
 ROOT = Path(__file__).resolve().parent.parent
 
-THEIRS = {
+WORKING_PACKAGE = {
     "pyproject.toml": """
 [build-system]
 requires = ["setuptools"]
@@ -51,7 +51,7 @@ BACKEND = Backend("any name", "a face of 17 x 4 points", lambda device: lambda f
 METRIC = Metric("brightening", "how much brighter the result is", "grey levels", "lower", open_metric)
 """,
 }
-BROKEN = {
+BROKEN_PACKAGE = {
     "pyproject.toml": """
 [build-system]
 requires = ["setuptools"]
@@ -65,7 +65,7 @@ py-modules = ["broken_things"]
 "landmarks.broken" = "broken_things:BACKEND"
 [project.entry-points."fsv2v.metrics"]
 unfinished = "broken_things:METRIC"
-shapeless = "json:dumps"
+wrong-type = "json:dumps"
 """,
     "broken_things.py": "import a_package_that_is_not_installed\n",
 }
@@ -75,13 +75,13 @@ shapeless = "json:dumps"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which pip has installed both packages."""
     folder = tmp_path_factory.mktemp("packages")
-    for package, files in (("theirs", THEIRS), ("broken", BROKEN)):
+    for package, files in (("working", WORKING_PACKAGE), ("broken", BROKEN_PACKAGE)):
         (folder / package).mkdir()
         for name, text in files.items():
             (folder / package / name).write_text(text)
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
     install = [sys.executable, "-m", "pip", "install", *options, "--target"]
-    subprocess.run([*install, *(folder / name for name in ("site", "theirs", "broken"))], check=True)
+    subprocess.run([*install, *(folder / name for name in ("site", "working", "broken"))], check=True)
     return folder / "site"
 
 
@@ -127,7 +127,9 @@ def test_evaluate_uses_metrics_of_plugins_and_warns_once_of_a_broken_package(fsv
         "fsv2v: warning: unfinished (fsv2v.metrics) of the package broken-things cannot be loaded: "
         "ModuleNotFoundError: No module named 'a_package_that_is_not_installed'"
     ]
-    assert "shapeless (fsv2v.metrics) of the package broken-things cannot be used: json:dumps is no Metric or Distribution" in result.stderr
+    assert (
+        "wrong-type (fsv2v.metrics) of the package broken-things cannot be used: json:dumps is no Metric or Distribution" in result.stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -161,6 +163,6 @@ def test_a_plugin_cannot_replace_a_backend_of_fsv2v(plugins_on_path):
 
 
 def test_an_object_that_is_not_a_backend_is_refused(plugins_on_path):
-    (entry,) = (entry for name, entry in plugins.find_entry_points("fsv2v.metrics").items() if name == "shapeless")
+    (entry,) = (entry for name, entry in plugins.find_entry_points("fsv2v.metrics").items() if name == "wrong-type")
     with pytest.raises(MissingRequirement, match="of the package broken-things cannot be used: json:dumps is no Backend"):
         plugins.load(entry, Backend)

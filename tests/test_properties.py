@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as draw
-from hypothesis.extra import numpy as arrays
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 from PIL import Image
 
 from stages.build_dataset import read_subjects
@@ -39,22 +39,23 @@ from stages.tables.label_tables import find_table
 from stages.train.config import TrainConfig
 from stages.train.recipes import read_recipe
 
-few = settings(
+few_examples = settings(
     max_examples=25, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )  # fmt: skip
-texts = draw.text(draw.characters(exclude_categories=["Cs"]), max_size=12)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 names = texts.filter(str.strip)
-numbers = draw.one_of(draw.integers(-(2**70), 2**70), draw.floats(), draw.sampled_from([0, -1, 1e308, 5e-324, 10**400]))
-leaves = draw.one_of(draw.none(), draw.booleans(), numbers, texts)
-values = draw.recursive(
-    leaves, lambda below: draw.one_of(draw.lists(below, max_size=4), draw.dictionaries(texts, below, max_size=4)), max_leaves=12
+numbers = st.one_of(st.integers(-(2**70), 2**70), st.floats(), st.sampled_from([0, -1, 1e308, 5e-324, 10**400]))
+leaves = st.one_of(st.none(), st.booleans(), numbers, texts)
+values = st.recursive(
+    leaves, lambda children: st.one_of(st.lists(children, max_size=4), st.dictionaries(texts, children, max_size=4)), max_leaves=12
 )
-finite = draw.floats(allow_nan=False, allow_infinity=False)
+finite = st.floats(allow_nan=False, allow_infinity=False)
 Read = TypeVar("Read")
 
 
 def from_file(name: str, content: bytes, read: Callable[[Path], Read]) -> Read:
+    """What `read` returns for a file with this name and content."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
         path.write_bytes(content)
@@ -64,22 +65,22 @@ def from_file(name: str, content: bytes, read: Callable[[Path], Read]) -> Read:
 # Round trips
 
 
-@few
-@given(draw.dictionaries(texts, draw.one_of(draw.none(), draw.booleans(), draw.integers(), finite, texts)))
+@few_examples
+@given(st.dictionaries(texts, st.one_of(st.none(), st.booleans(), st.integers(), finite, texts)))
 def test_json_of_clips_and_layers_is_read_as_written(value: dict[str, Any]) -> None:
     assert load(dump(value), "clip.json") == value
 
 
-@few
-@given(draw.fractions(max_denominator=10**9))
+@few_examples
+@given(st.fractions(max_denominator=10**9))
 def test_the_start_of_sound_is_exact(offset: Fraction) -> None:
     assert read_seconds(load(dump({"offset": str(offset)}), "layer.json"), "offset", "") == offset
 
 
-@few
+@few_examples
 @given(
-    draw.fractions(Fraction(1, 10**6), Fraction(10**6), max_denominator=10**6),
-    draw.sets(draw.integers(-(2**63), 2**63), min_size=1, max_size=9),
+    st.fractions(Fraction(1, 10**6), Fraction(10**6), max_denominator=10**6),
+    st.sets(st.integers(-(2**63), 2**63), min_size=1, max_size=9),
 )
 def test_rates_and_times_are_exact(rate: Fraction, ticks: set[int]) -> None:
     times = Timestamps(1 / rate, tuple(sorted(ticks)))
@@ -87,12 +88,12 @@ def test_rates_and_times_are_exact(rate: Fraction, ticks: set[int]) -> None:
     assert read_rational(stored, "fps", "") == rate and read_timestamps(stored, len(ticks), "") == times
 
 
-SHAPES = arrays.array_shapes(max_dims=4, max_side=4, min_side=0)
-KINDS = draw.one_of(arrays.floating_dtypes(), arrays.integer_dtypes(), arrays.unsigned_integer_dtypes(), arrays.boolean_dtypes())
+SHAPES = npst.array_shapes(max_dims=4, max_side=4, min_side=0)
+DTYPES = st.one_of(npst.floating_dtypes(), npst.integer_dtypes(), npst.unsigned_integer_dtypes(), npst.boolean_dtypes())
 
 
-@few
-@given(draw.dictionaries(draw.from_regex(r"[a-z_]{1,8}", fullmatch=True), arrays.arrays(KINDS, SHAPES), max_size=3))
+@few_examples
+@given(st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), npst.arrays(DTYPES, SHAPES), max_size=3))
 def test_arrays_are_read_as_written(stored: dict[str, np.ndarray]) -> None:
     loaded = load_npz(npz_bytes(stored))
     assert loaded.keys() == stored.keys()
@@ -101,8 +102,8 @@ def test_arrays_are_read_as_written(stored: dict[str, np.ndarray]) -> None:
         np.testing.assert_array_equal(loaded[name], array)
 
 
-@few
-@given(arrays.arrays(np.uint8, draw.tuples(draw.integers(1, 20), draw.integers(1, 20))))
+@few_examples
+@given(npst.arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20))))
 def test_label_maps_are_read_as_written(ids: np.ndarray) -> None:
     png = encode(ids, "png")
     assert np.array_equal(from_file("a.png", png, read_labels), ids)
@@ -110,11 +111,11 @@ def test_label_maps_are_read_as_written(ids: np.ndarray) -> None:
     assert np.array_equal(np.array(Image.open(io.BytesIO(png))), ids)
 
 
-FLOWS = arrays.arrays(np.float32, (3, 4, 2), elements=draw.floats(-65504, 65504, width=32))
+FLOWS = npst.arrays(np.float32, (3, 4, 2), elements=st.floats(-65504, 65504, width=32))
 
 
-@few
-@given(FLOWS, arrays.arrays(np.uint8, (3, 4)))
+@few_examples
+@given(FLOWS, npst.arrays(np.uint8, (3, 4)))
 def test_flow_is_read_as_written_and_by_opencv(flow: np.ndarray, confidence: np.ndarray) -> None:
     field = FlowField(flow, confidence)
     assert np.array_equal(from_file("a.flo", flow_bytes(field, "flo"), read_flow).flow, flow)
@@ -125,10 +126,10 @@ def test_flow_is_read_as_written_and_by_opencv(flow: np.ndarray, confidence: np.
     assert np.array_equal(again.flow, flow) and np.array_equal(again.confidence, confidence)
 
 
-POINTS = arrays.arrays(np.float32, (25, 3), elements=draw.floats(3, 1000, width=32))
+POINTS = npst.arrays(np.float32, (25, 3), elements=st.floats(3, 1000, width=32))
 
 
-@few
+@few_examples
 @given(POINTS)
 def test_poses_of_openpose_are_read_exactly(points: np.ndarray) -> None:
     points[:, 2] /= 1024
@@ -137,7 +138,7 @@ def test_poses_of_openpose_are_read_exactly(points: np.ndarray) -> None:
     assert np.array_equal(loaded.arrays["keypoints"][0, 0], points)
 
 
-@few
+@few_examples
 @given(POINTS)
 def test_coco_keeps_the_seventeen_points_that_it_has(points: np.ndarray) -> None:
     points[:, 2] /= 1024
@@ -147,19 +148,19 @@ def test_coco_keeps_the_seventeen_points_that_it_has(points: np.ndarray) -> None
     assert np.array_equal(loaded[0], nose) and np.array_equal(loaded[11], ankle), "the right ankle is point 11 of BODY_25"
 
 
-@few
-@given(arrays.arrays(np.float32, (68, 2), elements=draw.floats(3, 1000, width=32)))
+@few_examples
+@given(npst.arrays(np.float32, (68, 2), elements=st.floats(3, 1000, width=32)))
 def test_landmarks_are_read_exactly_from_json_and_text(points: np.ndarray) -> None:
     for name, content in (("a.json", json.dumps(points.tolist())), ("a.txt", "\n".join(f"{x!r},{y!r}" for x, y in points.tolist()))):
         loaded, _ = from_file(name, content.encode(), lambda path: read_landmarks([path], (1024, 1024)))
         assert np.array_equal(loaded["points"][0, 0, :, :2], points)
 
 
-HALVES = arrays.arrays(np.float16, (2, 3), elements=draw.floats(-100, 100, width=16))
+FLOAT16_ARRAYS = npst.arrays(np.float16, (2, 3), elements=st.floats(-100, 100, width=16))
 
 
-@few
-@given(draw.dictionaries(draw.from_regex(r"[a-z][a-z.]{0,9}", fullmatch=True), HALVES, min_size=1, max_size=4))
+@few_examples
+@given(st.dictionaries(st.from_regex(r"[a-z][a-z.]{0,9}", fullmatch=True), FLOAT16_ARRAYS, min_size=1, max_size=4))
 def test_models_are_read_as_written(tensors: dict[str, np.ndarray]) -> None:
     state = {name: torch.from_numpy(array.astype(np.float32)) for name, array in tensors.items()}
     with tempfile.TemporaryDirectory() as folder:
@@ -170,10 +171,10 @@ def test_models_are_read_as_written(tensors: dict[str, np.ndarray]) -> None:
     assert all(np.array_equal(loaded[name].numpy(), array.astype(np.float32)) for name, array in tensors.items())
 
 
-@few
+@few_examples
 @given(
-    draw.floats(1e-9, 1), draw.integers(1, 32), draw.lists(draw.integers(1, 10**9), min_size=1, max_size=4),
-    draw.tuples(draw.floats(0, 1), draw.floats(0, 1)),
+    st.floats(1e-9, 1), st.integers(1, 32), st.lists(st.integers(1, 10**9), min_size=1, max_size=4),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
 )  # fmt: skip
 def test_recipes_are_read_exactly_and_configurations_survive_json(
     rate: float, max_examples: int, steps: list[int], betas: tuple[float, float]
@@ -190,11 +191,11 @@ def test_recipes_are_read_exactly_and_configurations_survive_json(
     assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
-CLIPS = draw.lists(names | draw.just("caf\udce9"), min_size=1, max_size=5, unique=True)
+CLIPS = st.lists(names | st.just("caf\udce9"), min_size=1, max_size=5, unique=True)
 
 
-@few
-@given(CLIPS, draw.integers(0, 4), draw.integers(0, 3), draw.booleans())
+@few_examples
+@given(CLIPS, st.integers(0, 4), st.integers(0, 3), st.booleans())
 def test_keys_and_answers_of_studies_are_read_as_written(clips: list[str], catch: int, per_worker: int, reference: bool) -> None:
     key = draw_key(("ours", "théirs"), clips, catch, per_worker, reference, {"question": "\u202e"})
     with tempfile.TemporaryDirectory() as folder:
@@ -208,18 +209,18 @@ def test_keys_and_answers_of_studies_are_read_as_written(clips: list[str], catch
     assert [(choice.question.id, choice.first, choice.left) for choice in choices] == [(name, False, True) for name in key.blocks[0]]
 
 
-CELLS = draw.text(draw.characters(categories=["L", "N", "P", "S"], exclude_characters="/\\\ufeff"), min_size=1, max_size=9)
+TABLE_CELLS = st.text(st.characters(categories=["L", "N", "P", "S"], exclude_characters="/\\\ufeff"), min_size=1, max_size=9)
 
 
-@few
-@given(draw.dictionaries(CELLS.filter(lambda text: not text.endswith((".zip", ".clip"))), CELLS, max_size=6))
+@few_examples
+@given(st.dictionaries(TABLE_CELLS.filter(lambda text: not text.endswith((".zip", ".clip"))), TABLE_CELLS, max_size=6))
 def test_tables_of_subjects_are_read_exactly(subjects: dict[str, str]) -> None:
     text = "".join(f"{clip}\t{subject}\n" for clip, subject in subjects.items())
     assert from_file("subjects.tsv", text.encode(), lambda path: read_subjects(str(path))) == subjects
 
 
-@few
-@given(texts, draw.dictionaries(texts, draw.one_of(texts, draw.integers(), draw.booleans()), max_size=3))
+@few_examples
+@given(texts, st.dictionaries(texts, st.one_of(texts, st.integers(), st.booleans()), max_size=3))
 def test_the_key_of_a_producer_contains_its_parameters_as_json(backend: str, parameters: dict[str, Any]) -> None:
     assert parse_json(Producer("stage", backend, parameters).key())["parameters"] == parameters
 
@@ -247,16 +248,16 @@ READERS: dict[str, tuple[str, Callable[[Path], object], dict[str, Any]]] = {
 }
 
 
-@few
-@given(draw.data())
+@few_examples
+@given(st.data())
 @pytest.mark.parametrize("name", READERS)
-def test_readers_of_json_return_a_value_or_raise_an_error_with_a_sentence(name: str, data: draw.DataObject) -> None:
-    """Any value, or one of the right structure with a few arbitrary fields; keys may be repeated."""
+def test_readers_of_json_return_a_value_or_raise_an_error_with_a_sentence(name: str, data: st.DataObject) -> None:
+    """The content is any JSON value, or a valid one with a few arbitrary fields; keys may be repeated."""
     file, read, valid = READERS[name]
-    changed = draw.dictionaries(draw.sampled_from([*valid, "other"]), values, max_size=3).map(lambda odd: {**valid, **odd})
-    value = data.draw(draw.one_of(values, changed, draw.lists(changed, max_size=2)))
+    changed = st.dictionaries(st.sampled_from([*valid, "other"]), values, max_size=3).map(lambda fields: {**valid, **fields})
+    value = data.draw(st.one_of(values, changed, st.lists(changed, max_size=2)))
     text = json.dumps(value)
-    if isinstance(value, dict) and data.draw(draw.booleans()):
+    if isinstance(value, dict) and data.draw(st.booleans()):
         text = text[:-1] + ', "id": 1, "id": 2}' if value else '{"id": 1, "id": 2}'
     try:
         from_file(file, text.encode(), read)
@@ -271,8 +272,8 @@ def test_a_row_of_a_dataset_with_a_number_outside_of_json_is_damaged(tmp_path: P
         read_rows(tmp_path)
 
 
-@few
-@given(draw.integers(1, 200000), draw.sampled_from(["[", '{"a":']))
+@few_examples
+@given(st.integers(1, 200000), st.sampled_from(["[", '{"a":']))
 def test_unclosed_nesting_of_any_depth_is_refused(depth: int, opening: str) -> None:
     with pytest.raises(ValueError):
         parse_json(opening * depth)
@@ -280,8 +281,8 @@ def test_unclosed_nesting_of_any_depth_is_refused(depth: int, opening: str) -> N
         from_file("a.json", (opening * depth).encode(), read_coco)
 
 
-@few
-@given(arrays.arrays(draw.one_of(KINDS, arrays.complex_number_dtypes(), arrays.unicode_string_dtypes()), SHAPES))
+@few_examples
+@given(npst.arrays(st.one_of(DTYPES, npst.complex_number_dtypes(), npst.unicode_string_dtypes()), SHAPES))
 def test_any_array_read_as_flow_gives_a_finite_flow_or_an_error(array: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, flow=array)
@@ -292,8 +293,8 @@ def test_any_array_read_as_flow_gives_a_finite_flow_or_an_error(array: np.ndarra
     assert loaded.flow.shape[2] == 2 and np.isfinite(loaded.flow).all()
 
 
-@few
-@given(draw.integers(-(2**70), 2**70) | draw.just(10**400), draw.integers(1, 2**21))
+@few_examples
+@given(st.integers(-(2**70), 2**70) | st.just(10**400), st.integers(1, 2**21))
 def test_any_image_size_in_coco_gives_finite_points_or_an_error(width: int, height: int) -> None:
     coco = {"images": [{"id": 1, "width": width, "height": height}], "annotations": [{"image_id": 1, "keypoints": [5] * 51}]}
     try:

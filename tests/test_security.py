@@ -38,16 +38,17 @@ from stages.networks.fewshot.generator import FewShotGenerator
 from weights.fetching import RemoteFile, RetryPolicy, download
 
 ROOT = Path(__file__).resolve().parents[1]
-ELSEWHERE = {
+TESTED_IN_OTHER_FILES = {
     "File names with a colon, a percent sign or a leading dash are only names.": "test_bad_input:test_names_can_have_special_characters",
     "A packed clip with file names that lead outside of it is refused.": "clip/test_pack:test_names_that_leave_the_folder_are_refused",
     "A packed clip with compressed members is refused.": "clip/test_pack:test_a_compressed_zip_is_refused",
-    "Pickles are never loaded from files, and PyTorch reads weights only.": "test_house:test_pickles_are_never_loaded_from_files",
+    "Pickles are never loaded from files, and PyTorch reads weights only.": "test_architecture:test_pickles_are_never_loaded_from_files",
     "Pickled arrays in an npz are never loaded.": "clip/test_flow_files:test_pickles_in_an_npz_are_never_loaded",
     "Weights with a wrong sha256 are never used.": "weights/test_fetching:test_a_wrong_file_is_refused_and_dropped",
 }
 """Sentence -> a test in another file that checks it."""
 QUOTED: list[str] = []
+"""The sentences that tests in this file check."""
 
 
 def checks(*sentences: str) -> Callable[[Any], Any]:
@@ -57,16 +58,17 @@ def checks(*sentences: str) -> Callable[[Any], Any]:
 
 
 def claims() -> list[str]:
+    """The items of the lists on the page."""
     items = re.findall(r"^\* (.+)$", (ROOT / "docs" / "security.md").read_text(encoding="utf-8"), re.M)
     assert len(items) > 20
     return items
 
 
 def test_every_sentence_of_the_page_has_a_test() -> None:
-    assert sorted(claims()) == sorted([*QUOTED, *ELSEWHERE])
+    assert sorted(claims()) == sorted([*QUOTED, *TESTED_IN_OTHER_FILES])
 
 
-@pytest.mark.parametrize("test", ELSEWHERE.values())
+@pytest.mark.parametrize("test", TESTED_IN_OTHER_FILES.values())
 def test_tests_in_other_files_exist(test: str) -> None:
     file, _, name = test.partition(":")
     assert f"\ndef {name}(" in (ROOT / "tests" / f"{file}.py").read_text(encoding="utf-8")
@@ -349,11 +351,11 @@ def test_data_is_escaped_only_on_a_terminal() -> None:
     program = [sys.executable, "-c", f"from fsv2v_cli import console; console.emit({CONTROL_CHARACTERS!r})"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     assert subprocess.run(program, capture_output=True, env=environment).stdout == os.fsencode(CONTROL_CHARACTERS) + b"\n"
-    ours, theirs = pty.openpty()
-    subprocess.run(program, stdout=theirs, env=environment, check=True)
-    os.close(theirs)
-    output = os.read(ours, 1000)
-    os.close(ours)
+    controller, terminal = pty.openpty()
+    subprocess.run(program, stdout=terminal, env=environment, check=True)
+    os.close(terminal)
+    output = os.read(controller, 1000)
+    os.close(controller)
     assert output == b"a\\x1b]0;owned\\x07\\x0a\\x202egpj.mp4\r\n"
 
 

@@ -26,7 +26,7 @@ from stages.clip.coco import read_coco
 from stages.clip.create import as_clip
 from stages.clip.describe import describe
 from stages.clip.ffmpeg import executable
-from stages.clip.flow_files import FlowField, FlowForm, flow_bytes, read_flow
+from stages.clip.flow_files import FlowField, FlowFormat, flow_bytes, read_flow
 from stages.clip.images import read_image
 from stages.clip.layer_importers import add_layer, read_labels, read_landmarks
 from stages.clip.openpose import read_openpose
@@ -385,7 +385,7 @@ PAIRS = [[n, 2 * n] for n in range(68)]
 COLOURS = np.array(CAMVID.palette, np.uint8)[IDS]
 
 
-def _flow(form: FlowForm) -> Reader:
+def _flow(form: FlowFormat) -> Reader:
     return Reader(_single_file(f"a.{form}", flow_bytes(FLOW, form)), lambda folder: read_flow(folder / f"a.{form}"))
 
 

@@ -340,7 +340,7 @@ def train(data: Path, recipe: Recipe, out: Path, start: Path | None = None) -> N
     torch.manual_seed(recipe.seed)
     patches = collect(data, recipe, out.with_suffix(".patches.npz"))
     network = DenseNet(DenseConfig(len(POINTS), stride=STRIDE, width=recipe.width))
-    network.start_from(load_file(registry.path(SQUEEZENET)))
+    network.initialise_from(load_file(registry.path(SQUEEZENET)))
     if start is not None:
         network.load_state_dict(load_dense(start, "cpu")[0].state_dict())
     log.info("%d persons, %d parameters", len(patches.images), sum(parameter.numel() for parameter in network.parameters()))

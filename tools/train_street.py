@@ -106,7 +106,7 @@ def train(folder: Path, recipe: Recipe, out: Path) -> None:
     pairs = read_pairs(folder, "train")
     weights = label_weights(pairs, recipe.rare)
     network = DenseNet(DenseConfig(LABELS, stride=2, width=recipe.width))
-    network.start_from(load_file(registry.path(SQUEEZENET)))
+    network.initialise_from(load_file(registry.path(SQUEEZENET)))
     log.info("%d images, %d parameters", len(pairs), sum(parameter.numel() for parameter in network.parameters()))
 
     def loss(outputs: Tensor, ids: Tensor) -> Tensor:

@@ -127,11 +127,11 @@ def _unpack(part: Path, target: Path, expected: int) -> Path:
 
     Unpacking stops where `part` is damaged, and at about twice the `expected` bytes. The hash of the unpacked file is then wrong.
     """
-    whole, left = target.with_name(f".{target.name}.unpacked"), 2 * expected + _BLOCK
+    whole, remaining = target.with_name(f".{target.name}.unpacked"), 2 * expected + _BLOCK
     with bz2.open(part) as source, open(whole, "wb") as stream:
-        while left > 0 and (block := _next_block(source)):
-            stream.write(block[:left])
-            left -= len(block)
+        while remaining > 0 and (block := _next_block(source)):
+            stream.write(block[:remaining])
+            remaining -= len(block)
         stream.flush()
         os.fsync(stream.fileno())
     return whole

@@ -50,10 +50,10 @@ class Weight:
 
 @dataclass(frozen=True)
 class Found:
-    """A weight file on this machine: `place` is shipped, mirror or cache."""
+    """A weight file on this machine: `location` is shipped, mirror or cache."""
 
     path: Path
-    place: str
+    location: str
 
 
 @lru_cache(maxsize=1)
@@ -145,9 +145,9 @@ def fetch(name: str, retries: RetryPolicy = DEFAULT_RETRIES, on_bytes: Callable[
     found = find(name)
     if found is not None and weight.accepts(cached_sha256(found.path)):
         return found.path
-    if found is not None and found.place != "cache":
+    if found is not None and found.location != "cache":
         raise MissingRequirement(
-            f"{found.path} is damaged or another file: its sha256 is not in the manifest", hint=_REPAIR_HINTS[found.place]
+            f"{found.path} is damaged or another file: its sha256 is not in the manifest", hint=_REPAIR_HINTS[found.location]
         )
     addresses = _addresses(weight)
     if not addresses:

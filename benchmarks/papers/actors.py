@@ -20,8 +20,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from appearance import LABELS, Actor, draw_actor
 from body import Array
-from looks import LABELS, Figure, draw_figure
 from motion import draw_motion
 from numpy.typing import NDArray
 from render import RenderedFrame, Renderer
@@ -35,9 +35,9 @@ RENDERER_VERSION = 1
 """Increment when the same seed would render different pixels, so that outdated clips are detected."""
 LAYERS = ("poses", "mask", "segment", "flow", "flow_confidence")
 INVERSE_DEPTH_TOLERANCE = 0.0015
-"""In 1/m. A pixel counts as visible in the next frame if the expected and the rendered inverse depth differ by less than this."""
-_APPEARANCE, _MOTION, _SCENE, _GRAIN = range(4)
-"""Purposes of random numbers."""
+"""A pixel counts as visible in the next frame if the expected and the rendered inverse depth differ by less than this, in 1/m."""
+_APPEARANCE, _MOTION, _SCENE, _SENSOR_NOISE = range(4)
+"""Purposes of random numbers; each has its own seed."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ class ClipSpec:
         return f"actor-{self.subject:04d}-{self.clip:02d}"
 
     def rng(self, purpose: int) -> np.random.Generator:
-        """Random numbers for one purpose. Those of the appearance do not depend on the clip."""
+        """The random generator for one purpose. That of the appearance does not depend on the clip."""
         return np.random.default_rng([self.seed, self.subject, purpose, *([] if purpose == _APPEARANCE else [self.clip])])
 
 
 @dataclass(frozen=True)
 class RenderedClip:
-    """keypoints [T, 25, 3] (x, y, 1) in pixels, the frames, and a description of the person, the actions and the place."""
+    """The keypoints [T, 25, 3] (x, y in pixels, 1), the frames, and a description of the person, the actions and the backdrop."""
 
     keypoints: NDArray[np.float32]
     frames: list[RenderedFrame]
@@ -73,23 +73,23 @@ class RenderedClip:
 
 def render_clip(spec: ClipSpec) -> RenderedClip:
     """All frames of a clip."""
-    figure = _figure(spec.seed, spec.subject)
-    height = figure.skeleton.proportions.height
+    actor = _actor(spec.seed, spec.subject)
+    height = actor.skeleton.proportions.height
     motion = draw_motion(spec.rng(_MOTION), spec.frames, spec.fps, height)
-    world = figure.skeleton.pose(motion.angles, motion.yaw, motion.place, motion.planted, motion.lift)
-    joints = figure.skeleton.keypoints(world)
+    world = actor.skeleton.pose(motion.angles, motion.yaw, motion.position, motion.planted, motion.lift)
+    joints = actor.skeleton.keypoints(world)
     scene = draw_scene(spec.rng(_SCENE), joints, spec.height, spec.width)
-    renderer, grain = Renderer(figure, scene), spec.rng(_GRAIN)
+    renderer, noise_rng = Renderer(actor, scene), spec.rng(_SENSOR_NOISE)
     last = spec.frames - 1
-    frames = [renderer.render(world[time], world[min(time + 1, last)], time, grain) for time in range(spec.frames)]
+    frames = [renderer.render(world[time], world[min(time + 1, last)], time, noise_rng) for time in range(spec.frames)]
     pixels = np.stack([scene.camera_at(time).project(joints[time])[0] for time in range(spec.frames)])
     keypoints = np.concatenate([pixels, np.ones((*pixels.shape[:2], 1), np.float32)], -1).astype(np.float32)
-    return RenderedClip(keypoints, frames, f"{figure.description}; {motion.description}; {scene.description}")
+    return RenderedClip(keypoints, frames, f"{actor.description}; {motion.description}; {scene.description}")
 
 
 @lru_cache(maxsize=1)
-def _figure(seed: int, subject: int) -> Figure:
-    return draw_figure(ClipSpec(seed, subject, 0, 0, 0, 0, 0, "").rng(_APPEARANCE))
+def _actor(seed: int, subject: int) -> Actor:
+    return draw_actor(ClipSpec(seed, subject, 0, 0, 0, 0, 0, "").rng(_APPEARANCE))
 
 
 def visible_next(frame: RenderedFrame, following: RenderedFrame) -> NDArray[np.bool_]:

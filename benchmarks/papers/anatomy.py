@@ -10,22 +10,26 @@ _ARM = ((0.036, 0.033, 0.0305, 0.027, 0.025), (0.026, 0.0275, 0.0245, 0.019, 0.0
 _LEG = ((0.054, 0.055, 0.049, 0.042, 0.036, 0.032), (0.031, 0.034, 0.0335, 0.028, 0.022, 0.019))
 _TRUNK_WIDTHS = (0.066, 0.094, 0.094, 0.085, 0.078, 0.082, 0.09, 0.094, 0.086, 0.045)
 _TRUNK_DEPTHS = (0.05, 0.066, 0.066, 0.06, 0.055, 0.057, 0.062, 0.063, 0.052, 0.036)
-"""Radii relative to the body height: along upper arm and forearm, thigh and shin; and of the trunk, from crotch to neck."""
+"""Relative to the body height: radii along upper arm and forearm, and along thigh and shin; half-axes of the trunk from crotch to neck."""
 
 
 class Anatomy:
-    """The shapes of one skeleton. Lengths are in metres, except `reach` in limb segments: 1.5 is the middle of the second segment."""
+    """The shapes around one skeleton at rest. Lengths are in metres.
+
+    ease: by how much cloth is wider than the body; 0 for the body itself. reach of a limb: in segments, so that 1.5 is the middle of the
+    second one. flare: by how much the end of a sleeve or trouser leg is wider than the ease.
+    """
 
     def __init__(self, skeleton: Skeleton) -> None:
         self.skeleton = skeleton
         self.at = skeleton.at
         self.height = skeleton.proportions.height
-        self.unit = skeleton.head_height
+        self.head_height = skeleton.head_height
         self.feminine = skeleton.proportions.feminine
         self.girth = skeleton.proportions.build
 
     def trunk(self, ease: float = 0.0, loose: float = 0.0) -> list[Shape]:
-        """loose in [0, 1]: 0 follows the waist, 1 hangs straight."""
+        """The trunk from crotch to neck. loose in [0, 1]: 0 follows the waist, 1 hangs straight."""
         p, h, f = self.skeleton.proportions, self.height, self.feminine
         rows = np.linspace(0, 1, len(_TRUNK_WIDTHS))
         shoulders = 1 + (p.shoulders - 1) * np.clip((rows - 0.5) / 0.3, 0, 1)
@@ -65,9 +69,9 @@ class Anatomy:
         return self._limb(joints, np.array(_ARM) * muscle, ease, reach, flare)
 
     def leg(self, side: str, ease: float = 0.0, reach: float = 2.0, flare: float = 0.0) -> list[Shape]:
-        thick = 1 + 0.6 * (self.girth - 1)
+        scale = 1 + 0.6 * (self.girth - 1)
         joints = [self.at[f"{side} {part}"] for part in ("thigh", "shin", "foot")]
-        return self._limb(joints, np.array(_LEG) * thick, ease, reach, flare)
+        return self._limb(joints, np.array(_LEG) * scale, ease, reach, flare)
 
     def _limb(self, joints: list[Array], radii: Array, ease: float, reach: float, flare: float) -> list[Shape]:
         """The segments up to `reach`. Cloth (ease > 0) has a flat end that is wider by `flare` metres."""
@@ -75,9 +79,9 @@ class Anatomy:
         for index, (start, end) in enumerate(zip(joints, joints[1:], strict=False)):
             share = float(np.clip(reach - index, 0, 1))
             if share > 0.05:
-                places = np.linspace(0, share, radii.shape[1])
-                widths = np.interp(places, np.linspace(0, 1, radii.shape[1]), radii[index]) * self.height + ease
-                widths = widths + flare * np.clip((index + places) / reach, 0, 1) ** 2
+                positions = np.linspace(0, share, radii.shape[1])
+                widths = np.interp(positions, np.linspace(0, 1, radii.shape[1]), radii[index]) * self.height + ease
+                widths = widths + flare * np.clip((index + positions) / reach, 0, 1) ** 2
                 last = ease > 0 and reach <= index + 1
                 shapes.append(Loft(start, start + share * (end - start), widths.tolist(), flat_ends=(False, last)))
         return shapes
@@ -101,7 +105,7 @@ class Anatomy:
         return Solid(shapes, smooth=0.004)
 
     def head(self) -> Solid:
-        u, skull, h = self.unit, self.skeleton.skull, self.height
+        u, skull, h = self.head_height, self.skeleton.skull, self.height
         strong = 0.5 - self.feminine
         shapes: list[Shape] = [
             Ball(skull + u * np.array([0, 0.1, -0.07]), (0.35 * u, 0.40 * u, 0.43 * u)),
@@ -116,8 +120,8 @@ class Anatomy:
         sockets = [Ball(skull + u * np.array([sign * 0.14, 0.0, 0.455]), (0.09 * u, 0.05 * u, 0.06 * u)) for sign in (-1, 1)]
         return Solid(shapes, sockets, smooth=0.07 * u)
 
-    def foot(self, side: str, ease: float = 0.0, high: float = 0.03, sole: float = 0.0, heel: float = 0.0) -> Solid:
-        """A foot, or a shoe. high: how far it reaches above the ankle, relative to the body height."""
+    def foot(self, side: str, ease: float = 0.0, shaft: float = 0.03) -> Solid:
+        """A foot, or a shoe (ease > 0). shaft: how far it reaches above the ankle, relative to the body height."""
         h = self.height
         back, toe, ankle = self.at[f"{side} heel"], self.at[f"{side} big toe"], self.at[f"{side} foot"]
         tip = np.array([0.5 * (toe[0] + self.at[f"{side} small toe"][0]), 0.016 * h, toe[2] - 0.004 * h])
@@ -125,6 +129,6 @@ class Anatomy:
         start = np.array([back[0], 0.022 * h, back[2] + 0.018 * h])
         shapes: list[Shape] = [Loft(start, tip, widths.tolist(), depths.tolist(), (0.0, 1.0, 0.0))]
         shapes.append(
-            Loft(ankle - [0, 0.02 * h, 0], ankle + [0, high * h, 0], [0.024 * h + ease, 0.021 * h + ease], flat_ends=(False, ease > 0))
+            Loft(ankle - [0, 0.02 * h, 0], ankle + [0, shaft * h, 0], [0.024 * h + ease, 0.021 * h + ease], flat_ends=(False, ease > 0))
         )
-        return Solid(shapes, above=-sole, smooth=0.03)
+        return Solid(shapes, above=0.0, smooth=0.03)

@@ -36,12 +36,12 @@ def attention_weights(generator: FewShotGenerator, code: ExampleCode, semantic: 
 
 
 def apply_attention(attention: Tensor, images: Tensor) -> Tensor:
-    """The mean of images [K, C, h, w], weighted by an attention of `attention_weights`: [C, h, w]."""
+    """The mean of images [K, C, h, w] for each position of the frame, weighted by the result of `attention_weights`: [C, h, w]."""
     return torch.einsum("yxkvu,kcvu->cyx", attention, images)
 
 
 def position_colours(count: int, height: int, width: int) -> Tensor:
-    """A colour for each position, [K, 3, h, w] in [0, 1]: a hue for each example, more saturated to the right, brighter to the bottom."""
+    """A colour for each position, [K, 3, h, w] in [0, 1]: a hue for each example, more saturated to the right, brighter downwards."""
     hues = np.broadcast_to(np.arange(count)[:, None, None] * (180 / count), (count, height, width))
     saturation = np.broadcast_to(np.linspace(80, 255, width), hues.shape)
     brightness = np.broadcast_to(np.linspace(90, 255, height)[:, None], hues.shape)

@@ -47,18 +47,18 @@ class Proportions:
     feminine: float = 0.5
 
 
-def draw_proportions(draw: np.random.Generator) -> Proportions:
-    feminine = float(np.clip(draw.choice([0.12, 0.88]) + draw.normal() * 0.15, 0, 1))
-    height = float(np.clip(draw.normal(1.78 - 0.13 * feminine, 0.075), 1.48, 2.0))
-    build = float(np.clip(np.exp(draw.normal(0, 0.12)), 0.8, 1.4))
+def draw_proportions(rng: np.random.Generator) -> Proportions:
+    feminine = float(np.clip(rng.choice([0.12, 0.88]) + rng.normal() * 0.15, 0, 1))
+    height = float(np.clip(rng.normal(1.78 - 0.13 * feminine, 0.075), 1.48, 2.0))
+    build = float(np.clip(np.exp(rng.normal(0, 0.12)), 0.8, 1.4))
     return Proportions(
         height=height,
         build=build,
-        legs=float(draw.uniform(0.96, 1.04)),
-        shoulders=float(draw.normal(1.06 - 0.1 * feminine, 0.04)),
-        hips=float(draw.normal(0.97 + 0.07 * feminine, 0.03)),
-        head=float(np.clip(draw.normal(1.06, 0.04), 0.95, 1.2)),
-        belly=float(max(0.0, draw.normal(1.6 * (build - 0.95), 0.25))),
+        legs=float(rng.uniform(0.96, 1.04)),
+        shoulders=float(rng.normal(1.06 - 0.1 * feminine, 0.04)),
+        hips=float(rng.normal(0.97 + 0.07 * feminine, 0.03)),
+        head=float(np.clip(rng.normal(1.06, 0.04), 0.95, 1.2)),
+        belly=float(max(0.0, rng.normal(1.6 * (build - 0.95), 0.25))),
         feminine=feminine,
     )
 
@@ -124,11 +124,11 @@ class Skeleton:
             *feet[1],
         ]
 
-    def pose(self, angles: Array, yaw: Array, place: Array, planted: Array, lift: Array) -> Array:
+    def pose(self, angles: Array, yaw: Array, position: Array, planted: Array, lift: Array) -> Array:
         """Skinning matrices [T, bones, 3, 4] from rest to world.
 
-        angles [T, bones, 3]; yaw [T]: rotation about the vertical in degrees; place [T, 2]: position on the floor (x, z).
-        lift [T]: height of the lowest point of the feet. planted [T]: 1 keeps the feet at the place, 0 the pelvis.
+        angles [T, bones, 3]; yaw [T]: rotation about the vertical in degrees; position [T, 2] on the floor (x, z).
+        lift [T]: height of the lowest point of the feet. planted [T]: 1 keeps the feet at the position, 0 the pelvis.
         """
         world = self._chain(angles, yaw)
         soles = self.positions_of(world, [f"{side} {part}" for side in SIDES for part in ("big toe", "small toe", "heel")], "foot")
@@ -137,7 +137,9 @@ class Skeleton:
         stand = (soles.reshape(len(angles), 2, 3, 3).mean(2) * (share / share.sum(1, keepdims=True))[..., None]).sum(1)
         pelvis = world[:, 0] @ np.append(self.joints[0], 1)
         anchor = pelvis + planted[:, None] * (stand - pelvis)
-        shift = np.stack([place[:, 0] - anchor[:, 0], lift + 0.012 * self.proportions.height - low.min(1), place[:, 1] - anchor[:, 2]], -1)
+        shift = np.stack(
+            [position[:, 0] - anchor[:, 0], lift + 0.012 * self.proportions.height - low.min(1), position[:, 1] - anchor[:, 2]], -1
+        )
         world[..., 3] += shift[:, None]
         return world
 
@@ -149,7 +151,7 @@ class Skeleton:
 
     def keypoints(self, world: Array) -> Array:
         """World positions [T, 25, 3] of BODY_25. As in detectors, neck and mid hip are midway between the shoulders and the hips."""
-        rest = np.stack([np.append(place, 1) for _, place in self._keypoints])
+        rest = np.stack([np.append(position, 1) for _, position in self._keypoints])
         points = np.einsum("tkij,kj->tki", world[:, [BONE[bone] for bone, _ in self._keypoints]], rest)
         for middle, sides in ((1, (2, 5)), (8, (9, 12))):
             points[:, middle] = points[:, sides].mean(1)

@@ -1,12 +1,13 @@
-"""Whether a car keeps its colour: the deviation over time of each instance's mean colour, in results and in the rendered drives.
+"""Whether cars keep their colour: how much the mean colour of each instance deviates over time, in results and in the rendered drives.
 
     fsv2v synthesize --model runs/street --driving data/streets/drive-0112.clip --appearance sample:1 -o out/drive-0112.clip
     python benchmarks/papers/car_colour.py --drives data/streets --results out [--label car]
 
 A result is a clip or video with the name of the drive whose label maps drove it. The pixels of an instance are known from the drive. Its
 colour in a frame is their mean, and its deviation is the root mean square distance of these colours from their mean over time, in grey
-levels. A car in the real frames deviates, too, as its shaded side turns to the camera, it comes nearer or it is partly hidden. The result
-is therefore the mean deviation of all instances relative to that in the real frames, at the size of the results. Goal: at most 1.5.
+levels. The colour of a car in the real frames deviates, too: the car turns its shaded side to the camera, comes nearer or is partly hidden.
+The figure is therefore the ratio of the mean deviation in the results to that in the real frames, at the size of the results. Goal: at
+most 1.5.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def make_parser(description: str | None, scales: Mapping[str, Scale] = SCALES) -
 def make_experiment(
     arguments: argparse.Namespace, kind: str, metrics: tuple[str, ...], examples: int = 1, scales: Mapping[str, Scale] = SCALES
 ) -> Experiment:
-    """The experiment given by the options. Each driving kind and scale has a folder of its own."""
+    """The experiment that the options describe. Each driving kind and scale has a folder of its own."""
     name = "quick" if getattr(arguments, "quick", False) else arguments.scale
     scale = replace(scales[name], seeds=arguments.seeds) if arguments.seeds else scales[name]
     return Experiment(arguments.out / f"{kind}-{name}", tuple(read_rows(arguments.data)), kind, scale, metrics, examples, arguments.device)

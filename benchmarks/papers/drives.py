@@ -3,9 +3,9 @@
     python benchmarks/papers/drives.py --clips 40 --frames 30 --size 256x128 --out out/drives --seed 0 --jobs 2
 
 A clip is a function of (seed, number): the same command makes the same pixels. Eight consecutive clips show the same town; they share its
-textures. The path of each finished clip is printed. Clips are written atomically and existing clips are skipped, so a killed command
-resumes when it is repeated. `subjects.tsv` beside the clips names the town of each clip, for `fsv2v build-dataset --subjects`. See
-benchmarks/papers/README.md.
+textures. The path of each finished clip is printed. Clips are written atomically and existing clips are skipped, so a command that was
+killed continues when it is run again. `subjects.tsv` beside the clips names the town of each clip, for `fsv2v build-dataset --subjects`.
+See benchmarks/papers/README.md.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ CLIPS_PER_TOWN = 8
 SMALLEST, LARGEST = 32, 4096
 """Limits of width and height in pixels."""
 LAYERS = ("segment", "instances", "flow", "flow_confidence", "flow_backward", "depth")
-_TOWN, _SCENE, _GRAIN = range(3)
+_TOWN, _SCENE, _SENSOR_NOISE = range(3)
+"""Purposes of random numbers; each has its own seed."""
 
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """The parameters of a clip. A larger frame shows the same scene."""
+    """The parameters of a clip. The scene does not depend on the size of the frame."""
 
     seed: int
     number: int
@@ -64,10 +65,10 @@ class ClipSpec:
         return self.number // CLIPS_PER_TOWN
 
     def drive(self) -> Drive:
-        draw = np.random.default_rng([self.seed, _SCENE, self.number])
-        grain = (self.seed, _GRAIN, self.number)
+        rng = np.random.default_rng([self.seed, _SCENE, self.number])
+        grain = (self.seed, _SENSOR_NOISE, self.number)
         rate = float(Fraction(self.fps))
-        return draw_drive(draw, _atlas(self.seed, self.town), self.frames, rate, self.width, self.height, grain)
+        return draw_drive(rng, _atlas(self.seed, self.town), self.frames, rate, self.width, self.height, grain)
 
 
 @lru_cache(maxsize=2)
@@ -79,7 +80,7 @@ def _atlas(seed: int, town: int) -> Atlas:
 class RenderedFrame:
     """A frame with its ground truth.
 
-    forward: flow to the next frame; backward: flow to the previous frame; None if there is no such frame.
+    forward: flow to the next frame; backward: flow to the previous frame. Each is None if there is no such frame.
     """
 
     snapshot: Snapshot
@@ -108,6 +109,7 @@ def write(spec: ClipSpec, out: Path, kinds: tuple[str, ...], overwrite: bool) ->
     producer = Producer("drives", parameters={**asdict(spec), "generation": RENDERER_VERSION}, seed=spec.seed)
     if path.exists() and not overwrite:
         clip = open_clip(path)
+        # a list, not a generator: `needs` must check every layer, because it raises if the parameters differ
         if not any([clip.needs(kind, producer, {"frames": clip.frames_digest()}) for kind in kinds]):
             return path
     drive = spec.drive()
@@ -127,7 +129,7 @@ def write(spec: ClipSpec, out: Path, kinds: tuple[str, ...], overwrite: bool) ->
 
 
 def _render_to_spool(frames: Iterator[RenderedFrame], spool: Path, kinds: tuple[str, ...]) -> Iterator[NDArray[np.uint8]]:
-    """Yield the frames, and write the entries of the layers to `spool`, so that memory does not depend on the length."""
+    """Yield the frames, and write their entries of the layers to the folder `spool`, so that memory does not depend on the length."""
     for time, frame in enumerate(frames):
         for kind in kinds:
             write_bytes(spool / f"{kind}-{time}.npz", npz_bytes(_entry(frame, kind)))

@@ -1,8 +1,8 @@
 """An experiment: data x variants x seeds -> trained models -> videos of held-out subjects -> figures.
 
 All files are in one folder, and finished ones are kept. models/NAME/seed-S is a training run as by `fsv2v train`, which resumes exactly;
-results/NAME/seed-S has a clip for each held-out clip, and figures.json. A command that was killed continues when it is repeated, and tables
-in the same folder share their common models.
+results/NAME/seed-S has a result for each held-out clip, and figures.json. A command that was killed continues when it is run again, and
+tables in the same folder share their common models.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ MakeDriving = Callable[[Clip, Clip, Path], Clip]
 class Variant:
     """A row of a table.
 
-    network, training, synthesis: the options of the generator, of training and of `synthesize` in which it differs from the others.
+    network, training, synthesis: the options of the generator, of training and of `synthesize` in which the variant differs from others.
     subjects: number of training subjects; None: that of the scale. model: name of the variant whose model it uses; empty: its own.
     family: of the generator; empty: ours. joints: it is driven by heat maps of the joints in addition to the drawn skeleton.
-    base: its network, if it is not that of the scale. kind: its driving kind, if it is not that of the experiment.
+    base: the configuration of its network, if it is not that of the scale. kind: its driving kind, if it is not that of the experiment.
     start: the variant whose trained weights its training starts from. continues: its videos continue the real frames before the reference.
-    make_driving: makes its driving clip. label_predictor: the variant whose model predicts the label maps that drive it, from those of the
-    examples. Without both, the reference clip drives it.
+    make_driving: makes its driving clip. label_predictor: the variant whose model predicts its driving label maps from those of the
+    examples. If both are None, the reference clip drives it.
     """
 
     name: str
@@ -82,9 +82,9 @@ class Variant:
 class Experiment:
     """What all variants of a table have in common.
 
-    rows: see `sources`. examples: number of example frames of each held-out clip, at least K. adjacent: they come directly before the
-    reference frames. last: only this number of frames at the end of each clip is evaluated; 0: all. teachers: the clips that train the
-    labelling network; if empty, those that train the methods.
+    out: folder of all files. rows: the clips, see `sources`. examples: number of example frames of each held-out clip, at least K.
+    adjacent: they come directly before the reference frames. last: only this number of frames at the end of each clip is evaluated; 0: all.
+    teachers: the clips on which the labelling network is trained; if empty, those on which the methods are trained.
     """
 
     out: Path
@@ -176,7 +176,7 @@ def _models(tasks: Sequence[Task]) -> list[Task]:
 
 
 def train_variant(experiment: Experiment, variant: Variant, seed: int) -> Path:
-    """The path of a variant's model, which is trained first or whose training is resumed, if necessary."""
+    """Train a variant, or resume its training, unless it is finished. Returns the path of the model."""
     folder = experiment.out / "models" / model_folder(variant) / f"seed-{seed}"
     config = experiment.config(variant, seed)
     final = folder / f"snapshot-{config.steps:08d}.safetensors"

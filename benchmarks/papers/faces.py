@@ -37,36 +37,36 @@ class Face:
     lashes: float = 0.3
 
 
-def draw_face(draw: np.random.Generator, feminine: float) -> Face:
-    base = hex_colour(str(draw.choice(SKINS))) * (1, 0.95, 0.89) * draw.uniform(0.88, 1.0)
-    skin = np.clip(base + draw.normal(0, 0.008, 3), 0, 1).astype(np.float32)
+def draw_face(rng: np.random.Generator, feminine: float) -> Face:
+    base = hex_colour(str(rng.choice(SKINS))) * (1, 0.95, 0.89) * rng.uniform(0.88, 1.0)
+    skin = np.clip(base + rng.normal(0, 0.008, 3), 0, 1).astype(np.float32)
     dark = float(skin.mean()) < 0.5
-    hair = hex_colour(str(draw.choice(HAIRS[:4] if dark or draw.random() < 0.25 else HAIRS))) * draw.uniform(0.85, 1.15)
-    if draw.random() < 0.05:
-        hair = draw.uniform(0.1, 0.9, 3)
-    lips = np.clip(skin * (0.86, 0.6, 0.6) + feminine * draw.uniform(0, 0.5) * (np.array([0.7, 0.1, 0.2]) - skin), 0, 1)
+    hair = hex_colour(str(rng.choice(HAIRS[:4] if dark or rng.random() < 0.25 else HAIRS))) * rng.uniform(0.85, 1.15)
+    if rng.random() < 0.05:
+        hair = rng.uniform(0.1, 0.9, 3)
+    lips = np.clip(skin * (0.86, 0.6, 0.6) + feminine * rng.uniform(0, 0.5) * (np.array([0.7, 0.1, 0.2]) - skin), 0, 1)
     return Face(
         skin=skin,
         hair=np.clip(hair, 0.02, 0.95).astype(np.float32),
-        iris=hex_colour(str(draw.choice(_EYES[:2] if dark else _EYES))),
+        iris=hex_colour(str(rng.choice(_EYES[:2] if dark else _EYES))),
         lips=lips.astype(np.float32),
-        eyes=float(draw.uniform(0.9, 1.25)),
-        mouth=float(draw.uniform(0.85, 1.2)),
-        smile=float(draw.uniform(-0.2, 1.0)),
-        brows=float(draw.uniform(0.6, 1.3) * (1.2 - 0.4 * feminine)),
-        beard=float(draw.uniform(0.25, 1.0)) if feminine < 0.5 and draw.random() < 0.4 else 0.0,
-        glasses=bool(draw.random() < 0.18),
-        lashes=float(feminine * draw.uniform(0.3, 1.0)),
+        eyes=float(rng.uniform(0.9, 1.25)),
+        mouth=float(rng.uniform(0.85, 1.2)),
+        smile=float(rng.uniform(-0.2, 1.0)),
+        brows=float(rng.uniform(0.6, 1.3) * (1.2 - 0.4 * feminine)),
+        beard=float(rng.uniform(0.25, 1.0)) if feminine < 0.5 and rng.random() < 0.4 else 0.0,
+        glasses=bool(rng.random() < 0.18),
+        lashes=float(feminine * rng.uniform(0.3, 1.0)),
     )
 
 
-def paint_face(face: Face, draw: np.random.Generator) -> Image:
+def paint_face(face: Face, rng: np.random.Generator) -> Image:
     """The decal, RGBA [SIDE, SIDE, 4]."""
     brush = _Brush(face.skin)
     brush.blob((0, 0.33), (0.3, 0.2), face.hair * 0.8 + 0.2 * face.skin, 0.75 * face.beard, 9)
     if face.beard:
         brush.blob((0, 0.235), (0.12, 0.022), face.hair * 0.8, 0.6 * face.beard, 3)
-        brush.alpha *= 1 - 0.15 * np.clip(noise(draw, SIDE, 60, 1), -1, 1)
+        brush.alpha *= 1 - 0.15 * np.clip(noise(rng, SIDE, 60, 1), -1, 1)
     for side in (-1, 1):
         brush.blob((side * 0.2, 0.16), (0.08, 0.06), np.clip(face.skin * (1.04, 0.82, 0.82), 0, 1), 0.35 * (1 - face.beard), 11)
         brush.blob((side * 0.14, 0.0), (0.085, 0.06), face.skin * (0.72, 0.64, 0.62), 0.6, 5)
@@ -74,7 +74,7 @@ def paint_face(face: Face, draw: np.random.Generator) -> Image:
     _paint_eyes(brush, face)
     _paint_mouth(brush, face)
     if face.glasses:
-        frame = draw.uniform(0.02, 0.35) * np.ones(3)
+        frame = rng.uniform(0.02, 0.35) * np.ones(3)
         for side in (-1, 1):
             brush.ring((side * 0.145, 0.01), (0.1, 0.075), frame, 0.018)
         brush.line((-0.05, -0.01), (0.05, -0.01), frame, 0.016)
@@ -97,14 +97,14 @@ def _paint_eyes(brush: _Brush, face: Face) -> None:
 
 
 def _paint_mouth(brush: _Brush, face: Face) -> None:
-    wide, lift = 0.11 * face.mouth, 0.03 * face.smile
-    brush.blob((0, 0.268), (0.8 * wide, 0.018), face.lips * 0.92, 0.95, 2)
-    brush.blob((0, 0.302), (0.72 * wide, 0.024), face.lips, 0.95, 2)
+    half_width, lift = 0.11 * face.mouth, 0.03 * face.smile
+    brush.blob((0, 0.268), (0.8 * half_width, 0.018), face.lips * 0.92, 0.95, 2)
+    brush.blob((0, 0.302), (0.72 * half_width, 0.024), face.lips, 0.95, 2)
     dark = face.lips * 0.35
     for side in (-1, 1):
-        brush.line((0, 0.284), (side * wide, 0.284 - lift), dark, 0.012)
+        brush.line((0, 0.284), (side * half_width, 0.284 - lift), dark, 0.012)
     if face.smile > 0.75:
-        brush.blob((0, 0.288), (0.6 * wide, 0.012), np.array([0.95, 0.93, 0.9]), 1.0, 1)
+        brush.blob((0, 0.288), (0.6 * half_width, 0.012), np.array([0.95, 0.93, 0.9]), 1.0, 1)
 
 
 class _Brush:
@@ -132,14 +132,14 @@ class _Brush:
     def image(self) -> Image:
         return np.dstack([self.colours, self.alpha])
 
-    def _pixel(self, place: tuple[float, float]) -> tuple[int, int]:
-        return round((place[0] + REACH) * SIDE), round((place[1] + _SHARE_ABOVE) * SIDE)
+    def _pixel(self, position: tuple[float, float]) -> tuple[int, int]:
+        return round((position[0] + REACH) * SIDE), round((position[1] + _SHARE_ABOVE) * SIDE)
 
     def _blend(self, mask: Image, paint: Colour) -> None:
         self.colours += (np.asarray(paint, np.float32) - self.colours) * mask[..., None]
         self.alpha = np.maximum(self.alpha, mask)
 
 
-def decal_place(eyes: np.ndarray, head_height: float) -> tuple[float, float, float]:
-    """Left x, top y and side of the decal in metres. eyes: the point between the eyes."""
+def decal_square(eyes: np.ndarray, head_height: float) -> tuple[float, float, float]:
+    """Left x, top y and side of the square that the decal covers, in metres. eyes [3]: the point between the eyes."""
     return float(eyes[0]) - REACH * head_height, float(eyes[1]) + _SHARE_ABOVE * head_height, head_height

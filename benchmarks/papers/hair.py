@@ -20,27 +20,27 @@ class HairStyle:
     """Relative to the head's height: thickness of the hair on the skull, how far the fringe reaches down, length of hanging hair."""
 
     name: str
-    thick: float
+    thickness: float
     fringe: float
     length: float
 
 
-def draw_hair_style(draw: np.random.Generator, feminine: float) -> HairStyle:
-    odds = np.array(_FEMININE) * feminine + np.array(_MASCULINE) * (1 - feminine)
-    name = str(draw.choice(STYLES, p=odds / odds.sum()))
-    thick = {"stubble": 0.012, "crop": 0.03, "afro": 0.2, "curls": 0.1}.get(name, 0.05) * draw.uniform(0.85, 1.4)
-    return HairStyle(name, float(thick), float(draw.uniform(-0.06, 0.12)), float(draw.uniform(0.5, 1.5)))
+def draw_hair_style(rng: np.random.Generator, feminine: float) -> HairStyle:
+    weights = np.array(_FEMININE) * feminine + np.array(_MASCULINE) * (1 - feminine)
+    name = str(rng.choice(STYLES, p=weights / weights.sum()))
+    thickness = {"stubble": 0.012, "crop": 0.03, "afro": 0.2, "curls": 0.1}.get(name, 0.05) * rng.uniform(0.85, 1.4)
+    return HairStyle(name, float(thickness), float(rng.uniform(-0.06, 0.12)), float(rng.uniform(0.5, 1.5)))
 
 
 def hair_of(anatomy: Anatomy, style: HairStyle, covered: bool, seed: int) -> list[Solid]:
-    """The solids of a hair style. covered: flat, under a hat."""
+    """The solids of a hair style. covered: the hair is flat, under a hat. seed: of its unevenness."""
     if style.name == "bald":
         return []
-    u, skull = anatomy.unit, anatomy.skeleton.skull
-    thick = min(style.thick, 0.03) if covered else style.thick
+    u, skull = anatomy.head_height, anatomy.skeleton.skull
+    thickness = min(style.thickness, 0.03) if covered else style.thickness
     uneven = {"curls": 0.03, "afro": 0.02, "stubble": 0.0}.get(style.name, 0.012) * u * (0.3 if covered else 1)
     waves = 0.05 if style.name in ("curls", "afro") else 0.09
-    cap = _cap(anatomy, thick)
+    cap = _cap(anatomy, thickness)
     face = _open_face(anatomy, style.fringe)
     hangs = style.name in ("bob", "long")
     nape = skull[1] - (0.3 if style.name not in ("afro", "curls") else 0.42) * u
@@ -64,22 +64,23 @@ def hair_of(anatomy: Anatomy, style: HairStyle, covered: bool, seed: int) -> lis
     return solids
 
 
-def _cap(anatomy: Anatomy, thick: float) -> Ball:
-    u = anatomy.unit
+def _cap(anatomy: Anatomy, thickness: float) -> Ball:
+    u = anatomy.head_height
     return Ball(
-        anatomy.skeleton.skull + u * np.array([0, 0.09, -0.07]), ((0.355 + thick) * u, (0.41 + 1.1 * thick) * u, (0.44 + thick) * u)
+        anatomy.skeleton.skull + u * np.array([0, 0.09, -0.07]),
+        ((0.355 + thickness) * u, (0.41 + 1.1 * thickness) * u, (0.44 + thickness) * u),
     )
 
 
 def _open_face(anatomy: Anatomy, fringe: float) -> list[Shape]:
     """The shapes that are cut out of the hair to leave the face free."""
-    u, skull = anatomy.unit, anatomy.skeleton.skull
+    u, skull = anatomy.head_height, anatomy.skeleton.skull
     return [Ball(skull + u * np.array([0, -0.2 - fringe, 0.5]), (0.29 * u, 0.5 * u, 0.42 * u))]
 
 
 def _curtain(anatomy: Anatomy, length: float, face: list[Shape], uneven: float, seed: int) -> Solid:
     """Hair that hangs down behind and beside the neck."""
-    u, skull = anatomy.unit, anatomy.skeleton.skull
+    u, skull = anatomy.head_height, anatomy.skeleton.skull
     top, end = skull + u * np.array([0, 0.1, -0.1]), skull + u * np.array([0, -0.2 - length, -0.22])
     widths = [0.4 * u, 0.42 * u, 0.4 * u, 0.34 * u]
     throat = Loft(skull + u * np.array([0, -0.4, 0.3]), skull + u * np.array([0, -2.2, 0.3]), [0.3 * u, 0.6 * u], [0.4 * u, 0.5 * u])
@@ -88,7 +89,7 @@ def _curtain(anatomy: Anatomy, length: float, face: list[Shape], uneven: float, 
 
 
 def hat_of(anatomy: Anatomy, name: str) -> list[Solid]:
-    u, skull = anatomy.unit, anatomy.skeleton.skull
+    u, skull = anatomy.head_height, anatomy.skeleton.skull
     brow = skull[1] + 0.16 * u
 
     def at(x: float, y: float, z: float) -> Array:

@@ -1,4 +1,4 @@
-"""Finds label maps in results: pixel accuracy and mean intersection over union, as in table 1 of few-shot vid2vid for streets.
+"""Labels the pixels of results to measure pixel accuracy and mean intersection over union, as in table 1 of few-shot vid2vid for streets.
 
 The labelling network is trained here on real frames, either of the training subjects of the methods or, better, of other subjects. It sees
 no results and no held-out subjects. Its score on the real frames of the held-out subjects is reported beside the results.
@@ -51,7 +51,7 @@ def train(data: Path, config: TrainConfig, steps: int, out: Path) -> Path:
         return out
     torch.manual_seed(0)
     network = DenseNet(DenseConfig(config.generator.semantic_channels, stride=2, width=96))
-    network.start_from(load_file(registry.path(WEIGHTS)))
+    network.initialise_from(load_file(registry.path(WEIGHTS)))
     dataset, plain = Dataset(data, "segment", "train"), replace(config, seed=0)
     state = out.with_suffix(".state")
     if not state.exists() or json.loads(out.with_suffix(".json").read_text()) != wanted:

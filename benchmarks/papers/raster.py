@@ -12,9 +12,9 @@ Array = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Fragments:
-    """The visible surface in N pixels of an image [H, W].
+    """The visible surface in N pixels of an image of the size `shape`, (H, W).
 
-    pixels [N]: indices in the flattened image; faces [N]; weights [N, 3]: barycentric coordinates.
+    pixels [N]: indices in the flattened image; faces [N]: the visible face; weights [N, 3]: barycentric coordinates.
     """
 
     pixels: np.ndarray
@@ -35,9 +35,9 @@ class Fragments:
         return np.einsum("nkc,nk->nc", values[self.faces], self.weights)
 
 
-def rasterise(places: Array, depth: Array, faces: np.ndarray, height: int, width: int) -> Fragments:
-    """The visible surface of a mesh: places [V, 2] in pixels (centres at integers), depth [V], faces [F, 3]. Back faces are not drawn."""
-    corners = places[faces].astype(np.float32)
+def rasterise(positions: Array, depth: Array, faces: np.ndarray, height: int, width: int) -> Fragments:
+    """The visible surface of a mesh: positions [V, 2] in pixels (centres at integers), depth [V], faces [F, 3]. Back faces are left out."""
+    corners = positions[faces].astype(np.float32)
     edge_one, edge_two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     area = edge_one[:, 0] * edge_two[:, 1] - edge_one[:, 1] * edge_two[:, 0]
     low = np.ceil(corners.min(1)).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Renders a posed figure in a scene, with label map and exact flow from the same z-buffer."""
+"""Renders a posed actor in a scene. Label map and exact flow come from the z-buffer of the frame."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from looks import LABELS, Figure
+from appearance import LABELS, Actor
 from numpy.typing import NDArray
 from raster import Fragments, rasterise
 from scenes import Camera, Light, Scene
@@ -33,20 +33,20 @@ class RenderedFrame:
 
 
 class Renderer:
-    """Draws one figure in one scene."""
+    """Renders one actor in one scene."""
 
-    def __init__(self, figure: Figure, scene: Scene) -> None:
-        mesh = figure.mesh
-        self.figure, self.scene = figure, scene
+    def __init__(self, actor: Actor, scene: Scene) -> None:
+        mesh = actor.mesh
+        self.actor, self.scene = actor, scene
         self.rest = np.concatenate([mesh.vertices, np.ones((len(mesh.vertices), 1))], 1).astype(np.float32)
         self.normals = mesh.normals.astype(np.float32)
         self.weights = mesh.weights.astype(np.float32)
         self.faces, self.texture = mesh.faces, mesh.texture.astype(np.float32)
-        palette = figure.palette
+        palette = actor.palette
         self.tiles = np.concatenate([material.tile for material in palette]).astype(np.float32)
         blank = np.zeros((SIDE, SIDE, 4), np.float32)
         self.decals = np.concatenate([blank if material.decal is None else material.decal for material in palette]).astype(np.float32)
-        self.decal_places = np.array([material.decal_place for material in palette], np.float32)
+        self.decal_squares = np.array([material.decal_square for material in palette], np.float32)
         self.sizes = np.array([material.size for material in palette], np.float32)
         self.gloss = np.array([material.gloss for material in palette], np.float32)
         self.skin = np.array([material.skin for material in palette], np.float32)
@@ -58,37 +58,39 @@ class Renderer:
         normals = np.einsum("vij,vj->vi", blended[..., :3], self.normals)
         return vertices, _unit(normals)
 
-    def render(self, world: NDArray[np.float64], following: NDArray[np.float64], time: int, grain: np.random.Generator) -> RenderedFrame:
+    def render(
+        self, world: NDArray[np.float64], following: NDArray[np.float64], time: int, noise_rng: np.random.Generator
+    ) -> RenderedFrame:
         """Frame `time` with the skinning matrices `world`.
 
-        following: those of the next frame; grain: random numbers of the sensor noise.
+        following: those of the next frame. noise_rng: random numbers of the sensor noise.
         """
         camera, following_camera = self.scene.camera_at(time), self.scene.camera_at(time + 1)
         vertices, normals = self.pose(world)
-        place, depth = camera.project(vertices)
-        next_place, next_depth = following_camera.project(self.pose(following)[0])
+        position, depth = camera.project(vertices)
+        next_position, next_depth = following_camera.project(self.pose(following)[0])
         height, width = camera.height, camera.width
-        fine = rasterise((place + 0.5) * FINE - 0.5, depth, self.faces, height * FINE, width * FINE)
+        fine = rasterise((position + 0.5) * FINE - 0.5, depth, self.faces, height * FINE, width * FINE)
         near, next_near = 1 / depth, 1 / next_depth
-        displacement = np.column_stack([next_place - place, near, next_near])
+        displacement = np.column_stack([next_position - position, near, next_near])
         values = fine.values(
             np.column_stack([normals, vertices, self.rest[:, :3], self.normals[:, 2:], displacement]).astype(np.float32), self.faces
         )
         shadows = ShadowMap(self.scene.light, vertices)
         linear = self._shade(fine, values, camera, shadows)
         ground = self.scene.image_at(time, shadows.lit)
-        frame = self._expose(fine, linear, values[:, 12], ground, grain)
-        labels, choice = _majority_labels(fine, self.figure.labels)
+        frame = self._expose(fine, linear, values[:, 12], ground, noise_rng)
+        labels, choice = _majority_labels(fine, self.actor.labels)
         shift = following_camera.centre - camera.centre
         motion = _average(fine, values[:, 10:14], choice, np.array([*shift, 0, 0], np.float32))
         return RenderedFrame(frame, labels, motion[..., :2], motion[..., 2], motion[..., 3])
 
     def _albedo(self, fine: Fragments, values: Array) -> Array:
         """Albedo [N, 3] of the surfaces, linear RGB: tile and decal."""
-        material = self.figure.materials[fine.faces]
+        material = self.actor.materials[fine.faces]
         texture = fine.corner_values(self.texture) / self.sizes[material][:, None]
         colour = _look_up(self.tiles, texture - np.floor(texture), material)
-        left, top, side = self.decal_places[material].T
+        left, top, side = self.decal_squares[material].T
         decal_at = np.stack([(values[:, 6] - left) / side, (top - values[:, 7]) / side], -1)
         decal = _look_up(self.decals, np.clip(decal_at, 0, 1), material)
         shown = decal[:, 3] * ((values[:, 9] > 0.12) & (decal_at > 0).all(1) & (decal_at < 1).all(1))
@@ -96,17 +98,17 @@ class Renderer:
 
     def _shade(self, fine: Fragments, values: Array, camera: Camera, shadows: ShadowMap) -> Array:
         """Linear RGB [N, 3] of the lit surfaces: a lamp with wrapped diffuse light and gloss, and ambient light with occlusion."""
-        light, material = self.scene.light, self.figure.materials[fine.faces]
+        light, material = self.scene.light, self.actor.materials[fine.faces]
         normal = _unit(values[:, :3])
-        place = values[:, 3:6]
+        position = values[:, 3:6]
         fleshy, gloss = self.skin[material][:, None], self.gloss[material][:, None]
-        lit = _blur(fine, shadows.lit(place, normal), 1.2)[:, None]
-        facing = (normal @ light.towards)[:, None]
+        lit = _blur(fine, shadows.lit(position, normal), 1.2)[:, None]
+        facing = (normal @ light.direction)[:, None]
         soft = 0.15 + 0.2 * fleshy * np.array([1.0, 0.45, 0.3], np.float32)
         diffuse = np.clip((facing + soft) / (1 + soft), 0, None) * lit
         sky = (0.5 + 0.5 * normal[:, 1:2]) ** 0.8
         around = light.above * sky + light.bounce * (1 - sky)
-        half = _unit(_unit(camera.eye - place) + light.towards)
+        half = _unit(_unit(camera.eye - position) + light.direction)
         shine = np.clip((normal * half).sum(1, keepdims=True), 0, 1) ** 24 * gloss * lit
         arriving = light.colour * diffuse + around * self._openness(fine, values)[:, None]
         return self._albedo(fine, values) * arriving + 0.35 * shine * light.colour
@@ -121,8 +123,8 @@ class Renderer:
             dark += np.clip((behind - 0.004) * 9, 0, 0.38)
         return 1 - dark
 
-    def _expose(self, fine: Fragments, linear: Array, near: Array, ground: Array, grain: np.random.Generator) -> NDArray[np.uint8]:
-        """The frame: the figure over the ground [FINE H, FINE W, 3], reduced to pixels, exposed, with blur and noise."""
+    def _expose(self, fine: Fragments, linear: Array, near: Array, ground: Array, noise_rng: np.random.Generator) -> NDArray[np.uint8]:
+        """The frame: the actor over the background [FINE H, FINE W, 3], reduced to pixels, exposed, with blur and noise."""
         whole = ground.reshape(-1, 3).copy()
         whole[fine.pixels] = linear
         height, width = fine.shape
@@ -132,28 +134,28 @@ class Renderer:
             small = cv2.GaussianBlur(small, (0, 0), light.blur)
         exposed = np.clip(small * light.exposure, 0, None)
         toned = (exposed * (1 + exposed / 4) / (1 + exposed)) ** (1 / 2.2)
-        toned = toned * 1.06 + grain.standard_normal(toned.shape, dtype=np.float32) * light.noise
+        toned = toned * 1.06 + noise_rng.standard_normal(toned.shape, dtype=np.float32) * light.noise_level
         return np.clip(toned * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
 class ShadowMap:
-    """A shadow map: for each cell of a plane perpendicular to the light, how far the figure reaches towards the light."""
+    """A shadow map: for each cell of a plane perpendicular to the light, how far the actor reaches towards the light."""
 
     def __init__(self, light: Light, vertices: Array) -> None:
-        self.towards = light.towards
-        side = np.cross(self.towards, [0.0, 1.0, 0.0]).astype(np.float32)
+        self.direction = light.direction
+        side = np.cross(self.direction, [0.0, 1.0, 0.0]).astype(np.float32)
         side /= np.linalg.norm(side)
-        self.axes = np.stack([side, np.cross(self.towards, side)], 1).astype(np.float32)
+        self.axes = np.stack([side, np.cross(self.direction, side)], 1).astype(np.float32)
         self.middle = (vertices @ self.axes).mean(0)
         cells = self._cells(vertices).round().astype(np.int32).clip(1, _SHADOW_SIDE - 3)
         nearest = np.full(_SHADOW_SIDE**2, -1e3, np.float32)
-        np.maximum.at(nearest, cells[:, 1] * _SHADOW_SIDE + cells[:, 0], vertices @ self.towards)
+        np.maximum.at(nearest, cells[:, 1] * _SHADOW_SIDE + cells[:, 0], vertices @ self.direction)
         self.nearest = cv2.dilate(nearest.reshape(_SHADOW_SIDE, _SHADOW_SIDE), np.ones((2, 2), np.uint8))
 
     def lit(self, points: Array, normals: Array | None = None) -> Array:
         """1 where the light reaches the points [N, 3], 0 in shadow; at edges between, interpolated from the four nearest cells."""
         raised = points if normals is None else points + 0.02 * normals
-        cells, level = self._cells(raised), raised @ self.towards + _SHADOW_BIAS
+        cells, level = self._cells(raised), raised @ self.direction + _SHADOW_BIAS
         corner = np.floor(cells).astype(np.int32)
         share = cells - corner
         total = np.zeros(len(points), np.float32)
@@ -171,13 +173,13 @@ def _unit(vectors: Array) -> Array:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 
 
-def _look_up(tiles: Array, places: Array, material: np.ndarray) -> Array:
-    """Bilinear samples [N, C] of stacked tiles [M SIDE, SIDE, C], at places [N, 2] in [0, 1] of the tiles `material` [N]."""
-    count, across = len(places), 512
+def _look_up(tiles: Array, uv: Array, material: np.ndarray) -> Array:
+    """Bilinear samples [N, C] of stacked tiles [M SIDE, SIDE, C], at uv [N, 2] in [0, 1] of the tiles `material` [N]."""
+    count, across = len(uv), 512
     padded = -(-count // across) * across
     x, y = np.zeros(padded, np.float32), np.zeros(padded, np.float32)
-    x[:count] = places[:, 0] * (SIDE - 1)
-    y[:count] = places[:, 1] * (SIDE - 1) + material * SIDE
+    x[:count] = uv[:, 0] * (SIDE - 1)
+    y[:count] = uv[:, 1] * (SIDE - 1) + material * SIDE
     samples = cv2.remap(tiles, x.reshape(-1, across), y.reshape(-1, across), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(samples, np.float32).reshape(padded, -1)[:count]
 
@@ -190,7 +192,7 @@ def _scatter(fine: Fragments, values: Array) -> Array:
 
 
 def _blur(fine: Fragments, values: Array, radius: float) -> Array:
-    """Values [N], blurred within the figure."""
+    """Values [N], blurred within the actor's silhouette."""
     blurred, share = (cv2.GaussianBlur(_scatter(fine, part), (0, 0), radius) for part in (values, np.ones_like(values)))
     return (blurred / np.maximum(share, 1e-4)).ravel()[fine.pixels]
 

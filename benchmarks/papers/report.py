@@ -1,4 +1,4 @@
-"""Reports the results of an experiment as Markdown, JSON, a plot and sheets of frames, and says which claims of the papers hold."""
+"""Reports the results of an experiment as Markdown, JSON, a plot and sheets of frames, and states which claims of the papers hold."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from matplotlib import pyplot
 SHEET_CLIPS, DPI = 4, 160
 """Number of held-out clips on a sheet of frames, and the resolution of all images in dots per inch."""
 TIME_SHEET_CLIPS, TIMES = 2, 5
-"""Numbers of held-out clips and of frames of each on a sheet over time."""
+"""Number of held-out clips on a sheet over time, and number of frames of each clip."""
 Table = dict[str, dict[str, dict[int, float]]]
 """variant -> metric -> seed -> value."""
 Plot = Callable[[Path, Table, Sequence[str]], None]
-"""Draws the metrics (last argument) of a table and writes an image."""
+"""(path of the image, table, metrics): a function that plots these metrics of the table and writes the image."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ def check_claims(table: Table, claims: Sequence[Claim]) -> list[str]:
         in_paper = f" (in the paper {claim.ratio:.2f})" if claim.ratio is not None else ""
         seeds = sorted(own.keys() & baseline.keys())
         verdict = paired_verdict([own[seed] for seed in seeds], [baseline[seed] for seed in seeds], better(claim.metric))
-        opponent = best if len(claim.others) == 1 else f"the best of the others, {best}"
-        sentences.append(f"{claim.metric}: {claim.method} better than {opponent}: **{verdict}**; ratio {ratio}{in_paper}")
+        compared = best if len(claim.others) == 1 else f"the best of the others, {best}"
+        sentences.append(f"{claim.metric}: {claim.method} better than {compared}: **{verdict}**; ratio {ratio}{in_paper}")
     return sentences
 
 
@@ -155,9 +155,9 @@ def write_report(
 
 
 def missing_metrics(figures: Sequence[Figures], known: Sequence[str]) -> str:
-    """A line for each metric that is missing, with the reason.
+    """A line for each missing metric, with the reason.
 
-    For `known` metrics, which only some variants lack, it names the variants.
+    known: the metrics that some variants have. For these the line names the variants that lack them.
     """
     lacking: dict[tuple[str, str], dict[str, None]] = {}
     for run in figures:
@@ -194,15 +194,15 @@ def bar_plot(path: Path, table: Table, metrics: Sequence[str]) -> None:
     save_figure(figure, path)
 
 
-def line_plot(places: Mapping[str, float], label: str) -> Plot:
-    """A plot with a panel for each metric. places: for each row of the table its value on the x axis, which has this label."""
+def line_plot(x_values: Mapping[str, float], label: str) -> Plot:
+    """A plot with a panel for each metric. x_values: for each row of the table its position on the x axis. label: of the x axis."""
 
     def plot(path: Path, table: Table, metrics: Sequence[str]) -> None:
         figure, panels = pyplot.subplots(1, len(metrics), figsize=(3.2 * len(metrics), 2.6), squeeze=False)
         for panel, metric in zip(panels[0], metrics, strict=True):
-            known = [name for name in places if metric in table.get(name, {})]
+            known = [name for name in x_values if metric in table.get(name, {})]
             pairs = [mean_and_half_width(list(table[name][metric].values())) for name in known]
-            x = [places[name] for name in known]
+            x = [x_values[name] for name in known]
             panel.errorbar(x, [mean for mean, _ in pairs], [half or 0 for _, half in pairs], marker="o", capsize=3)
             panel.set(xlabel=label, title=f"{metric} {_ARROW[better(metric)]}", xticks=x)
         save_figure(figure, path)

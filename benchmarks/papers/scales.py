@@ -23,8 +23,11 @@ TINY = replace(
 
 @dataclass(frozen=True)
 class Scale:
-    """subjects, held_out: number of subjects for training and for evaluation; None: all. frames: number of evaluated frames of each
-    clip; 0: all after the examples. labeller_steps: training steps of the labelling network."""
+    """One size of an experiment.
+
+    subjects, held_out: number of subjects for training and for evaluation; None: all. frames: number of evaluated frames of each clip; 0:
+    all after the examples. labeller_steps: training steps of the labelling network.
+    """
 
     network: GeneratorConfig
     phases: tuple[Phase, ...]
@@ -35,7 +38,7 @@ class Scale:
     labeller_steps: int = 3000
 
     def size_for(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """The size of images whose shape (height, width) is halved until they have at most 1.5 times the pixels of the network."""
+        """The shape (height, width) of images, halved until it has at most 1.5 times the pixels of the network's size."""
         height, width = shape
         while height * width > 1.5 * self.network.size[0] * self.network.size[1]:
             height, width = height // 2, width // 2
@@ -53,8 +56,8 @@ class Scale:
     ) -> TrainConfig:
         """The training configuration of a variant.
 
-        kind, channels: of the semantic images. network, training: the settings in which the variant differs. base: its network, if it is
-        not that of the scale.
+        kind, channels, size: of its semantic images. network, training: the settings in which it differs from others. base: the
+        configuration of its network, if it is not that of the scale.
         """
         generator = replace(base or self.network, **{"kind": kind, "semantic_channels": channels, "size": size, **network})
         hue = 180.0 if kind.startswith("poses") else 0.0  # as in the recipes

@@ -1,4 +1,4 @@
-"""Camera, light and background of an actor. The background is ray cast once per clip from the boxes of a place (grounds.py)."""
+"""Camera, light and background of an actor. The background is ray cast once per clip from the boxes of a backdrop (backdrops.py)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from grounds import Backdrop, Box, draw_place
+from backdrops import Backdrop, Box, draw_backdrop
 from numpy.typing import NDArray
 from textures import Colour
 
@@ -32,7 +32,7 @@ class Camera:
 
     def project(self, points: NDArray[np.floating]) -> tuple[Array, Array]:
         """points [..., 3] -> pixels [..., 2] (centres at integers) and depth [...] in metres."""
-        relative = (np.asarray(points, np.float32) - self.eye) @ self._turn().T
+        relative = (np.asarray(points, np.float32) - self.eye) @ self._rotation().T
         depth = -relative[..., 2]
         flat = np.stack([relative[..., 0], -relative[..., 1]], -1) * (self.focal / depth)[..., None]
         return (flat + self.centre).astype(np.float32), depth.astype(np.float32)
@@ -40,36 +40,39 @@ class Camera:
     def rays(self, x: Array, y: Array) -> Array:
         """Directions [..., 3] of the rays through pixels."""
         flat = np.stack([(x - self.centre[0]) / self.focal, -(y - self.centre[1]) / self.focal, -np.ones_like(x)], -1)
-        return (flat @ self._turn()).astype(np.float32)
+        return (flat @ self._rotation()).astype(np.float32)
 
-    def _turn(self) -> Array:
+    def _rotation(self) -> Array:
         cosine, sine = np.cos(np.radians(self.tilt)), np.sin(np.radians(self.tilt))
         return np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]], np.float32)
 
 
 @dataclass(frozen=True)
 class Light:
-    """A distant lamp in the direction `towards`, ambient light from above and from the floor (linear RGB), and settings of the sensor."""
+    """A distant lamp, ambient light from above and from the floor (linear RGB), and settings of the sensor.
 
-    towards: Array
+    direction [3]: unit vector to the lamp. blur: standard deviation in pixels. noise_level: standard deviation, for values in [0, 1].
+    """
+
+    direction: Array
     colour: Colour
     above: Colour
     bounce: Colour
     exposure: float
     blur: float
-    noise: float
+    noise_level: float
 
 
 class Scene:
-    """The background, ray cast once. In each frame it receives the figure's shadow, and the camera pans over it."""
+    """The background, ray cast once. In each frame it receives the actor's shadow, and the camera pans over it."""
 
-    def __init__(self, camera: Camera, light: Light, place: Backdrop, pan: Array) -> None:
-        """pan [T + 1, 2]: shift of the image in each frame, in pixels."""
-        self.camera, self.light, self.pan, self.description = camera, light, pan, place.description
-        self.albedo = _cast(camera, place, FINE).albedo
-        coarse = _cast(camera, place, 1)
-        self.places, self.near = coarse.places, ~coarse.far
-        facing = np.clip(coarse.normals @ light.towards, 0, 1)[..., None]
+    def __init__(self, camera: Camera, light: Light, backdrop: Backdrop, pan: Array) -> None:
+        """pan [T + 1, 2]: shift (x, y) of the image in each frame, in pixels."""
+        self.camera, self.light, self.pan, self.description = camera, light, pan, backdrop.description
+        self.albedo = _cast(camera, backdrop, FINE).albedo
+        coarse = _cast(camera, backdrop, 1)
+        self.positions, self.near = coarse.positions, ~coarse.far
+        facing = np.clip(coarse.normals @ light.direction, 0, 1)[..., None]
         sky = 0.5 + 0.5 * coarse.normals[..., 1:2]
         shadowless = coarse.far[..., None]
         self.direct = np.where(shadowless, 0, light.colour * facing).astype(np.float32)
@@ -81,10 +84,10 @@ class Scene:
     def image_at(self, time: int, lit: Callable[[Array], Array]) -> Array:
         """The background of frame `time`, linear RGB [FINE H, FINE W, 3].
 
-        lit: points [N, 3] -> 1 in the lamp's light, 0 in the figure's shadow.
+        lit: points [N, 3] -> 1 in the lamp's light, 0 in the actor's shadow.
         """
         reached: Array = np.ones(self.near.shape, np.float32)
-        reached[self.near] = lit(self.places[self.near])
+        reached[self.near] = lit(self.positions[self.near])
         reached = np.asarray(cv2.GaussianBlur(reached, (0, 0), 1.4), np.float32)
         contact = 0.5 + 0.5 * cv2.GaussianBlur(reached, (0, 0), 4)
         light = cv2.resize(self.direct * reached[..., None] + self.around * contact[..., None], self.albedo.shape[1::-1])
@@ -97,27 +100,27 @@ class Scene:
 
 @dataclass(frozen=True)
 class _Ground:
-    """Surfaces that rays meet: albedo (linear RGB), places and normals [h, w, 3]; far [h, w]: rays that meet none."""
+    """The surfaces that rays meet: albedo (linear RGB), positions and normals [h, w, 3]; far [h, w]: rays that meet none."""
 
     albedo: Array
-    places: Array
+    positions: Array
     normals: Array
     far: NDArray[np.bool_]
 
 
-def _cast(camera: Camera, place: Backdrop, fine: int) -> _Ground:
+def _cast(camera: Camera, backdrop: Backdrop, fine: int) -> _Ground:
     """Cast rays through a grid with `fine` samples per pixel, with MARGIN pixels around the frame."""
     y, x = ((np.arange((side + 2 * MARGIN) * fine, dtype=np.float32) + 0.5) / fine - 0.5 - MARGIN for side in (camera.height, camera.width))
     across, down = np.meshgrid(x, y)
     rays = camera.rays(across, down)
-    albedo = place.sky(rays)
+    albedo = backdrop.sky(rays)
     distance = np.full(rays.shape[:2], np.inf, np.float32)
     normals = np.zeros_like(rays)
-    for box in place.boxes:
+    for box in backdrop.boxes:
         _cast_box(camera.eye, rays, box, distance, normals, albedo)
     far = ~np.isfinite(distance)
-    places = camera.eye + rays * np.where(far, 1, distance)[..., None]
-    return _Ground(albedo.astype(np.float32) ** 2.2, places.astype(np.float32), normals, far)
+    positions = camera.eye + rays * np.where(far, 1, distance)[..., None]
+    return _Ground(albedo.astype(np.float32) ** 2.2, positions.astype(np.float32), normals, far)
 
 
 def _cast_box(eye: Array, rays: Array, box: Box, distance: Array, normals: Array, albedo: Array) -> None:
@@ -138,47 +141,47 @@ def _cast_box(eye: Array, rays: Array, box: Box, distance: Array, normals: Array
     albedo[met] = box.colours(across, down)
 
 
-def draw_scene(draw: np.random.Generator, points: NDArray[np.float64], height: int, width: int) -> Scene:
+def draw_scene(rng: np.random.Generator, points: NDArray[np.float64], height: int, width: int) -> Scene:
     """A random scene for an actor with the world keypoints `points` [T, 25, 3]."""
-    place = draw_place(draw)
-    camera = _frame_camera(draw, points, height, width)
+    backdrop = draw_backdrop(rng)
+    camera = _frame_camera(rng, points, height, width)
     pan = np.zeros((len(points) + 1, 2), np.float32)
-    if draw.random() < 0.25:
-        time = np.linspace(0, draw.uniform(1, 3), len(pan))
-        pan[:, 0] = draw.uniform(0.01, 0.035) * width * np.sin(time + draw.uniform(0, 6))
-        pan[:, 1] = draw.uniform(0, 0.008) * height * np.sin(1.3 * time + draw.uniform(0, 6))
-    return Scene(camera, _light(draw, place.outdoors), place, np.clip(pan, -MARGIN + 1, MARGIN - 1))
+    if rng.random() < 0.25:
+        time = np.linspace(0, rng.uniform(1, 3), len(pan))
+        pan[:, 0] = rng.uniform(0.01, 0.035) * width * np.sin(time + rng.uniform(0, 6))
+        pan[:, 1] = rng.uniform(0, 0.008) * height * np.sin(1.3 * time + rng.uniform(0, 6))
+    return Scene(camera, _light(rng, backdrop.outdoors), backdrop, np.clip(pan, -MARGIN + 1, MARGIN - 1))
 
 
-def _frame_camera(draw: np.random.Generator, points: NDArray[np.float64], height: int, width: int) -> Camera:
+def _frame_camera(rng: np.random.Generator, points: NDArray[np.float64], height: int, width: int) -> Camera:
     """A camera whose image contains the body with some margin; hands may be outside."""
-    eye = np.array([draw.normal(0, 0.15), draw.uniform(0.8, 1.7), draw.uniform(3.2, 6.0)], np.float32)
-    camera = Camera(eye, float(draw.normal(2 * (eye[1] - 1), 1.5)), 1000.0, np.zeros(2, np.float32), height, width)
+    eye = np.array([rng.normal(0, 0.15), rng.uniform(0.8, 1.7), rng.uniform(3.2, 6.0)], np.float32)
+    camera = Camera(eye, float(rng.normal(2 * (eye[1] - 1), 1.5)), 1000.0, np.zeros(2, np.float32), height, width)
     flat, depth = camera.project(points.reshape(-1, 3))
     margin = 0.14 / depth[:, None] * 1000
     low, high = (flat - margin * (0.6, 1)).min(0), (flat + margin * (0.6, 0.6)).max(0)
     fits = np.array([width, height]) / (high - low)
-    least = 0.8 * fits[1] if draw.random() < 0.5 else 0.0  # then hands may be outside the image
-    zoom = float(draw.uniform(0.84, 0.99) * min(fits[1], max(fits[0], least)))
+    least = 0.8 * fits[1] if rng.random() < 0.5 else 0.0  # if not 0, hands may be outside the image
+    zoom = float(rng.uniform(0.84, 0.99) * min(fits[1], max(fits[0], least)))
     spare = np.array([width, height]) - zoom * (high - low)
-    centre = np.array([width, height]) / 2 - zoom * (low + high) / 2 + spare * draw.uniform(-0.3, 0.3, 2)
+    centre = np.array([width, height]) / 2 - zoom * (low + high) / 2 + spare * rng.uniform(-0.3, 0.3, 2)
     return replace(camera, focal=1000 * zoom, centre=centre.astype(np.float32))
 
 
-def _light(draw: np.random.Generator, outdoors: bool) -> Light:
-    azimuth, height = np.radians(draw.uniform(-75, 75)), np.radians(draw.uniform(28, 68))
-    towards = np.array([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)], np.float32)
-    warm = draw.normal(0, 0.07)
+def _light(rng: np.random.Generator, outdoors: bool) -> Light:
+    azimuth, height = np.radians(rng.uniform(-75, 75)), np.radians(rng.uniform(28, 68))
+    direction = np.array([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)], np.float32)
+    warm = rng.normal(0, 0.07)
     tint = np.array([1 + warm, 1, 1 - 1.3 * warm], np.float32)
-    strength = float(draw.uniform(0.5, 1.5)) * (1.3 if outdoors else 1.0)
+    strength = float(rng.uniform(0.5, 1.5)) * (1.3 if outdoors else 1.0)
     cold = np.array([0.92, 0.98, 1.08], np.float32) if outdoors else tint
-    above = float(draw.uniform(0.45, 0.8)) * cold
+    above = float(rng.uniform(0.45, 0.8)) * cold
     return Light(
-        towards=towards,
+        direction=direction,
         colour=strength * tint,
         above=above.astype(np.float32),
-        bounce=(0.55 * above * draw.uniform(0.8, 1.1, 3)).astype(np.float32),
-        exposure=float(draw.uniform(0.75, 1.15) * 1.35 / (0.6 + strength)),
-        blur=float(draw.choice([0, 0, 0, 0.4, 0.6])),
-        noise=float(draw.uniform(0.002, 0.014)),
+        bounce=(0.55 * above * rng.uniform(0.8, 1.1, 3)).astype(np.float32),
+        exposure=float(rng.uniform(0.75, 1.15) * 1.35 / (0.6 + strength)),
+        blur=float(rng.choice([0, 0, 0, 0.4, 0.6])),
+        noise_level=float(rng.uniform(0.002, 0.014)),
     )

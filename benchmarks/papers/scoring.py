@@ -1,4 +1,4 @@
-"""The figures of one trained variant: the metrics of `fsv2v evaluate`, and how well a network finds the labels in its videos."""
+"""The figures of one trained variant: the metrics of `fsv2v evaluate`, and how well a network recognises the labels in its videos."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Figures:
     seed: int = 0
     parameters: int = 0
     minutes: float = 0.0
-    """Training time on the machine where it ran."""
+    """Training time, on the machine that trained it."""
 
     def updated_with(self, later: Figures) -> Figures:
         """These figures with later ones added. A metric that has a value now is no longer listed as missing."""
@@ -81,6 +81,7 @@ def better(metric: str) -> str:
 
 
 def unit(metric: str) -> str:
+    """The unit of a metric; empty if it has none or is unknown."""
     try:
         return find_metric(metric).unit
     except Fsv2vError:
@@ -141,12 +142,12 @@ def _score_clips(metric: str, triples: Sequence[Triple], device: str) -> list[Sc
 
 
 def repeated_image(examples: Clip) -> Path:
-    """The path of the image that "repeat the example" repeats: the first example, unless the experiment has written another image there."""
+    """The path of the image that "repeat the example" repeats: the first example, unless the experiment has written another image to it."""
     return examples.path.parent / "example.png"
 
 
 def _score_set(metric: str, triples: Sequence[Triple], device: str) -> list[Score]:
-    """The scores of all clips as one set, if `evaluate` returns any; otherwise those of the single clips."""
+    """The scores of all clips together as one set, if `evaluate` returns any; otherwise those of each clip."""
     results, references = ([str(triple[part].path) for triple in triples] for part in (0, 2))
     scores = list(evaluate(results, references, EvaluateOptions((metric,), device=device)))
     together = [score for score in scores if score.result not in results]

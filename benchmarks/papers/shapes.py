@@ -1,4 +1,4 @@
-"""Surfaces of bodies, clothes and hair: smoothly blended distance fields, which are meshed once per subject and bound to bones."""
+"""Surfaces of bodies, clothes and hair: smoothly blended distance fields, which are meshed once per subject and bound to the bones."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Loft:
 
 @dataclass(frozen=True)
 class Ball:
-    """An ellipsoid."""
+    """An ellipsoid with half-axes `radii` along x, y and z. The methods are those of `Loft`."""
 
     centre: Array
     radii: tuple[float, float, float]
@@ -92,6 +92,7 @@ class Solid:
     folds: float = 0.0
     """Depth of wrinkles."""
     fold_length: float = 0.16
+    """Approximate wavelength of wrinkles."""
     seed: int = 0
     """Seed of the wrinkles."""
 
@@ -132,8 +133,8 @@ class Mesh:
     def without(self, dropped: np.ndarray) -> Mesh:
         """The mesh without the faces marked by `dropped` [F], and without unused vertices."""
         faces = self.faces[~dropped]
-        kept, places = np.unique(faces, return_inverse=True)
-        return Mesh(self.vertices[kept], self.normals[kept], places.reshape(-1, 3), self.texture[~dropped], self.weights[kept])
+        kept, inverse = np.unique(faces, return_inverse=True)
+        return Mesh(self.vertices[kept], self.normals[kept], inverse.reshape(-1, 3), self.texture[~dropped], self.weights[kept])
 
 
 def build_mesh(solid: Solid, cell: float, skeleton: Skeleton) -> Mesh:
@@ -171,7 +172,7 @@ def _texture(solid: Solid, corners: Array) -> Array:
 
 
 def bind(points: Array, skeleton: Skeleton) -> Array:
-    """Skinning weights [V, bones] by the distance from the bones: of the nearest bone and of those at most two joints away from it."""
+    """Skinning weights [V, bones] by the distance from the bones. Only the nearest bone and those at most two joints away from it count."""
     closeness = np.zeros((len(points), len(BONES)))
     for bone, start, end, radius in _bone_segments(skeleton):
         away = np.linalg.norm(points - _nearest(points, start, end), axis=1) / radius
@@ -194,6 +195,7 @@ def bind_skirt(points: Array, skeleton: Skeleton) -> Array:
 
 
 def join(meshes: Sequence[Mesh]) -> Mesh:
+    """One mesh of all meshes."""
     starts = np.cumsum([0, *(len(part.vertices) for part in meshes[:-1])])
     faces = np.concatenate([part.faces + start for part, start in zip(meshes, starts, strict=True)])
     fields = {name: np.concatenate([getattr(part, name) for part in meshes]) for name in ("vertices", "normals", "texture", "weights")}
@@ -237,12 +239,12 @@ def _smooth_minimum(one: Array, other: Array, smooth: float) -> Array:
 
 def _wrinkles(points: Array, length: float, seed: int) -> Array:
     """Smooth noise [...] with an amplitude of about 1 at points [..., 3]: a sum of waves, most of them horizontal."""
-    draw = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     total = np.zeros(points.shape[:-1])
     for _ in range(6):
-        wave = draw.normal(size=3) * (1.0, 0.6, 1.0)
-        wave *= 2 * np.pi / (length * draw.uniform(0.6, 1.6) * np.linalg.norm(wave))
-        total += np.sin(points @ wave + draw.uniform(0, 2 * np.pi))
+        wave = rng.normal(size=3) * (1.0, 0.6, 1.0)
+        wave *= 2 * np.pi / (length * rng.uniform(0.6, 1.6) * np.linalg.norm(wave))
+        total += np.sin(points @ wave + rng.uniform(0, 2 * np.pi))
     return total / 4
 
 

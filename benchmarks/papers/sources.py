@@ -52,7 +52,7 @@ def subjects_of(rows: Sequence[Row], split: str) -> list[str]:
 
 
 def write_dataset(rows: Sequence[Row], kind: str, out: Path) -> Path:
-    """Write a dataset that refers to these clips to the folder `out`, unless the same one is there. Returns `out`."""
+    """Write a dataset that refers to these clips to the folder `out`, unless `out` contains the same one. Returns `out`."""
     files = {
         "clips.ndjson": "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows),
         "dataset.json": json.dumps({"schema": "fsv2v.dataset/1", "kind": kind}),

@@ -1,4 +1,4 @@
-"""Table 1 of few-shot vid2vid: ours against its three baselines, PoseWarp and MonkeyNet, from one example of a held-out person.
+"""Table 1 of few-shot vid2vid: ours, its three baselines, PoseWarp and MonkeyNet, from one example of a held-out person.
 
     python benchmarks/papers/table1.py --data data/actors --out out/papers [--quick] [--jobs 2] [--rows ours PoseWarp]
     python benchmarks/papers/table1.py --data data/actors --out out/papers --kind segment [--teachers data/others]

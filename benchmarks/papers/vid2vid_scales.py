@@ -1,9 +1,9 @@
 """Networks and training schedules of the methods in vid2vid's tables, by scale.
 
 The methods do not see the same number of images in training: PredNet and MCNet need longer windows and see more. At the scale small,
-vid2vid and pix2pixHD learn from 12,200 images, then the mask of COVST from 2,000, PredNet from 35,200, MCNet from 19,200, and the network
-that predicts label maps from 5,100. vid2vid and pix2pixHD have the losses and discriminators of the recipe street-small, predicted label
-maps those of future-street-small, and COVST, PredNet and MCNet those of their papers.
+vid2vid and pix2pixHD learn from 12,200 images, the mask network of COVST from 2,000 more, PredNet from 35,200, MCNet from 19,200, and the
+network that predicts label maps from 5,100. vid2vid and pix2pixHD have the losses and discriminators of the recipe street-small, the
+network that predicts label maps has those of future-street-small, and COVST, PredNet and MCNet have those of their papers.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ScaleSetup:
     future_phases: tuple[Phase, ...]
     """The network that predicts the label maps that drive vid2vid in table 3, and its phases."""
     last: int
-    """Table 3 is repeated for this number of last frames alone."""
+    """Table 3 is also made for the last frames alone; this is their number."""
     perceptual: str = "squeezenet"
 
     @property

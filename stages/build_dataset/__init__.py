@@ -40,7 +40,7 @@ class DatasetOptions:
     """Options of a dataset. All fields are stored in dataset.json, and a dataset cannot be continued with other values."""
 
     size: int | Size | None = None
-    """Height and width of the crops in pixels, or the side of squares; None: the default of the kind."""
+    """(height, width) of the crops in pixels, or the side of squares; None: the default of the kind."""
     min_frames: int = 16
     """Shorter runs of usable frames are dropped."""
     store: Store = "copy"
@@ -67,7 +67,7 @@ class DatasetOptions:
 
     @property
     def shape(self) -> Size:
-        """Height and width, after `with_kind`."""
+        """(height, width), after `with_kind`."""
         assert isinstance(self.size, tuple)
         return self.size
 
@@ -91,10 +91,10 @@ def build(
     clips: paths of clips that have the layer of the dataset's kind. subjects: the id of a clip, or of a part of a clip in the dataset ->
     its subject. A clip that is not listed keeps its subject in the dataset; a new clip is a subject of its own. A clip that cannot be used
     is reported as failed and left out. The index is written at the end, even if some clips failed. Raises UsageError when `subjects` or
-    `options.held_out` have unknown names, and while another process builds the dataset.
+    `options.held_out` have unknown names, and while another process builds the dataset; NoDetection when no clip is left.
     """
     with exclusive_lock(out, inside=True):
-        dataset = _DatasetBuild(out, options, overwrite)
+        dataset = _DatasetBuilder(out, options, overwrite)
         rows = {} if overwrite else read_rows(out)
         failed: set[str] = set()
         for source in clips:
@@ -138,7 +138,7 @@ def clip_id_of(path: str) -> str:
 
 
 @dataclass
-class _DatasetBuild:
+class _DatasetBuilder:
     """The dataset while clips are added to it. With the kind "auto", the first clip decides the kind."""
 
     out: Path

@@ -72,7 +72,8 @@ def assign_subjects(rows: Mapping[str, dict[str, Any]], subjects: Mapping[str, s
 def assign_splits(subjects: set[str], held_out: tuple[str, ...], share: float) -> dict[str, str]:
     """subject -> "train" or "val". The subjects in `held_out` are "val", or without any those with the lowest hashes.
 
-    With hashes, subjects keep their split when a dataset grows. share: that of "val"; of two or more subjects at least one is "val".
+    Because hashes decide, subjects keep their split when a dataset grows. share: the share of "val", from 0 to 1; if it is above 0, at
+    least one of two or more subjects is "val". At least one subject is "train". Raises UsageError for an unknown subject in `held_out`.
     """
     if held_out:
         if missing := sorted(set(held_out) - subjects):

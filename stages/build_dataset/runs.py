@@ -10,7 +10,7 @@ from stages.tracking.cuts import CutDetector
 
 
 def find_cuts(frames: Iterable[np.ndarray]) -> np.ndarray:
-    """Whether each frame begins another shot, bool [T]."""
+    """Whether each frame begins a new shot, bool [T]. frames: uint8 RGB [H, W, 3]."""
     is_cut = CutDetector()
     return np.array([is_cut(frame) for frame in frames])
 

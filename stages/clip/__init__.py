@@ -1,4 +1,4 @@
-"""The on-disk clip format, video and images in and out. See docs/clip-format.md."""
+"""The on-disk clip format, and reading and writing of videos and images. See docs/clip-format.md."""
 
 from stages.clip.clip import Clip, keeping_frames, open_clip
 from stages.clip.create import as_clip, create_clip

@@ -18,8 +18,8 @@ _COPYABLE_CODECS = {
     "mov": {"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le"},
 }
 MAX_LEAD = Fraction(1, 10)
-"""Seconds by which copied sound may start before the video. Sound that starts earlier is cut, and encoded, since copies are cut between
-packets."""
+"""Seconds by which copied sound may start before the video. Sound that starts earlier is cut and encoded again, since a copy can only be
+cut between packets."""
 _OUTPUT_OPTIONS = {"fflags": "+bitexact", "map_metadata": -1, "y": None}
 
 
@@ -66,7 +66,7 @@ def add_tags(command: list[str], tags: Mapping[str, str]) -> list[str]:
 def add_sound(
     video: Path, sound: Media, shift: Fraction, duration: Fraction, target: Path, container: str, tags: Mapping[str, str]
 ) -> None:
-    """Write `target`: `video`, copied, with the sound of `sound`, which is shifted by `shift` seconds and ends at `duration`.
+    """Write `target`: a copy of `video` with the sound of `sound`, shifted by `shift` seconds and cut at `duration` seconds.
 
     tags: the metadata of the container. Raises InputError.
     """
@@ -81,7 +81,7 @@ def add_sound(
         video_stream = media_input(Media(video))["v:0"]
         placement = {"ss": f"{float(-shift):.6f}"} if starts_early else {"itsoffset": f"{float(shift):.6f}"}
         audio_stream = media_input(sound, **placement)["a:0"]
-        if codec != "copy":  # else encoded sound would start before the first frame and end too early by the same time
+        if codec != "copy":  # else encoded sound would start before the first frame, and end too early by the same amount
             audio_stream = audio_stream.filter("atrim", start=0, end=f"{float(duration):.6f}")
         options = {
             "c:v": "copy",

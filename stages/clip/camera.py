@@ -29,14 +29,16 @@ class Captured(NamedTuple):
 
 
 class Camera:
-    """The newest frames of a camera; use as a context manager. source: its number, or a URL or path for OpenCV (rtsp://..., /dev/video2).
+    """A camera from which the newest frame can be taken at any time. Used as a context manager.
 
-    Raises InputError for a camera that gives no frame.
+    source: the number of the camera, or a URL or path for OpenCV (rtsp://..., /dev/video2). Raises InputError for a camera that gives no
+    frame.
     """
 
     fps = None
     """A camera has no fixed frame rate."""
     cut_short = False
+    """Whether the source ended in the middle of a frame, as a stream may (see `Y4mReader`). A camera never does."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -74,7 +76,7 @@ class Camera:
                 return
 
     def captured(self) -> Iterator[Captured]:
-        """The newest frame each time, until the camera is disconnected."""
+        """Yield the newest frame each time, or wait for one. Ends when the camera is disconnected or sends nothing for MAX_WAIT seconds."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._newest is not None or self._ended, MAX_WAIT)

@@ -34,7 +34,7 @@ from stages.io.differences import differences
 from stages.io.files import building_directory, exclusive_lock
 
 KEPT_FRAMES = 4
-"""Number of frames of a clip that are kept in `keeping_frames`."""
+"""Number of frames of a clip that `keeping_frames` caches."""
 
 
 def open_clip(path: str | Path) -> Clip:
@@ -51,7 +51,10 @@ def is_clip(path: Path) -> bool:
 
 @contextlib.contextmanager
 def keeping_frames(clips: Iterable[Clip]) -> Iterator[None]:
-    """In the block `Clip.frame` of these clips keeps the last frames that it read, read-only: a large photograph is decoded once."""
+    """In the block, `Clip.frame` caches the last KEPT_FRAMES frames of each of these clips, so that a large photograph is decoded once.
+
+    The cached arrays are read-only.
+    """
     before = [(clip, clip._kept) for clip in clips]
     for clip, _ in before:
         clip._kept = {}
@@ -97,7 +100,7 @@ class Clip:
         return self.store.exists(f"{kind}/layer.json")
 
     def layer(self, kind: str) -> Layer:
-        """Raises InputError when the clip has no such layer, InvalidClip when it is damaged."""
+        """The layer of this kind. Raises InputError when the clip has no such layer, InvalidClip when it is damaged."""
         if not self.has(kind):
             existing = ", ".join(self.layers()) or "none"
             raise InputError(f"{self.path} has no layer {kind} (it has: {existing})")

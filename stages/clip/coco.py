@@ -23,7 +23,7 @@ from stages.clip.clip import Clip
 from stages.clip.images import natural_key
 from stages.clip.openpose import columns_of_people, load_json, read_points, shortest_floats
 from stages.clip.people import Person
-from stages.clip.scaling import Poses, Size, common_size, scale_poses
+from stages.clip.scaling import Poses, WidthHeight, common_size, scale_poses
 from stages.errors import InputError
 from stages.tables.skeletons import COCO_17, COCO_17_IN_BODY_25, COCO_WHOLEBODY, FEET_IN_BODY_25, Points, convert_to_body_25
 
@@ -39,12 +39,12 @@ CocoPerson = tuple[Points, int]
 """The 17 or 133 points of a person, and the track_id, -1 if unknown."""
 
 
-def read_coco(path: Path, num_frames: int | None = None, size: Size | None = None) -> Poses:
-    """The people of a COCO keypoint file. Every image is a frame; their order is that of their names, or without names of their ids.
+def read_coco(path: Path, num_frames: int | None = None, size: WidthHeight | None = None) -> Poses:
+    """The people of a COCO keypoint file. Every image is a frame. Frames are ordered by the names of the images, or else by their ids.
 
     A list of results does not mention images without people. So every id between the first and the last is a frame, too. With
-    `num_frames`, the length of the clip to which the people belong, there are more such frames before or after. Points are scaled to
-    frames of `size`, if given. Raises InputError naming the file.
+    `num_frames`, the length of the clip to which the people belong, frames without people are added before the first id and after the
+    last. Points are scaled to frames of `size`, if given. Raises InputError naming the file.
     """
     value = load_json(path)
     try:
@@ -53,7 +53,7 @@ def read_coco(path: Path, num_frames: int | None = None, size: Size | None = Non
         raise InputError(f"{path} is not a COCO keypoint file: {error}") from error
 
 
-def _parse(path: Path, value: Any, num_frames: int | None, size: Size | None) -> Poses:
+def _parse(path: Path, value: Any, num_frames: int | None, size: WidthHeight | None) -> Poses:
     annotations = value if isinstance(value, list) else value.get("annotations") if isinstance(value, dict) else None
     if not isinstance(annotations, list) or not all(isinstance(entry, dict) and "image_id" in entry for entry in annotations):
         raise InputError(f"{path} is not a COCO keypoint file: it has no annotations with an image_id")

@@ -10,7 +10,7 @@ from stages.clip.ffmpeg import Media, executable, media_input, run
 
 
 def read_comment(path: Path) -> str | None:
-    """The comment that `VideoWriter` has written, None if there is none or the file is not a video."""
+    """The comment in a file that `VideoWriter` wrote; None if there is none, or if the file is not a video."""
     command = ffmpeg.output(media_input(Media(path)), "-", format="ffmetadata").compile(cmd=executable())
     text = run(command).stdout.replace("\\\n", "\n")
     for line in text.splitlines():

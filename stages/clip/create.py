@@ -38,10 +38,10 @@ DEFAULT_FPS = Fraction(25)
 def as_clip(source: str | Path, out: str | Path | None = None, frames: FrameStorage | None = None, fps: Fraction | None = None) -> Clip:
     """The clip of `source`: an existing clip is opened; a video, animation, image or folder of images becomes one.
 
-    out: the clip if it ends in .clip, else the folder for the clip; None: the current folder. frames: how frames are stored: by reference
-    to the video (the default for videos), as PNG (the default for images) or as JPEG. fps: the rate of images. A finished clip of the same
-    source is reused. Raises ParametersDiffer when there is a clip of another source or storage, InputError for a file that is neither a
-    video nor an image.
+    out: the path of the clip if it ends in .clip, else the folder for the clip; None: the current folder. frames: how frames are stored: by
+    reference to the video (the default for videos), as PNG (the default for images) or as JPEG. fps: the frame rate of images; a video has
+    its own. A finished clip of the same source is reused. Raises ParametersDiffer when there is a clip of another source or storage,
+    InputError for a file that is neither a video nor an image.
     """
     source = Path(source)
     if is_clip(source):
@@ -139,9 +139,9 @@ def create_clip(
 ) -> Clip:
     """Make a clip of `frames` (uint8 RGB [H, W, 3], read one at a time), or a clip without frames that has this size and length.
 
-    source: {path, sha256, bytes, crop, range} for clip.json. audio_from: a file or clip whose sound is copied. fill: is called with the
-    clip before it is finished and may add layers. The clip appears at `path` when it is complete. Raises ParametersDiffer when a clip
-    exists there and `overwrite` is not set, InputError when frames differ in size.
+    source: {path, sha256, bytes, crop, range} for clip.json. audio_from: a file or clip whose sound is copied. fill: a function that is
+    called with the clip before it is finished, and may add layers. The clip appears at `path` when it is complete. Raises ParametersDiffer
+    when a clip exists there and `overwrite` is not set, InputError when frames differ in size.
     """
     path = Path(path)
     if path.exists() and not overwrite:
@@ -209,8 +209,8 @@ def _create_from_images(
     source_entry = {"path": stored_path(source, target), **identity, "crop": None, "range": None}
     producer = Producer("import", parameters={"frames": storage or "png"})
     with building_directory(target) as folder:
-        size = _store_frames(folder, read_same_size(images), storage or "png", producer, len(images))
-        _write_clip_json(folder, target.stem, size[:2], size[2], fps, timestamps, source_entry)
+        width, height, count = _store_frames(folder, read_same_size(images), storage or "png", producer, len(images))
+        _write_clip_json(folder, target.stem, (width, height), count, fps, timestamps, source_entry)
 
 
 def _create_from_animation(
@@ -367,6 +367,7 @@ def _write_clip_json(
     timestamps: Timestamps | None,
     source: Mapping[str, Any] | None,
 ) -> None:
+    """size: (width, height) of the frames in pixels."""
     value = {
         "schema": CLIP_SCHEMA,
         "id": name,

@@ -10,7 +10,7 @@ import numpy as np
 
 from stages.clip.clip import Clip
 
-BODY_25_LIMBS = (
+BODY_25_LIMBS = (  # pairs of keypoints
     (1, 8), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (8, 9), (9, 10), (10, 11), (8, 12), (12, 13), (13, 14),
     (1, 0), (0, 15), (15, 17), (0, 16), (16, 18), (14, 19), (19, 20), (14, 21), (11, 22), (22, 23), (11, 24),
 )  # fmt: skip
@@ -22,7 +22,7 @@ FACE_CURVES: tuple[tuple[int, int, bool], ...] = (
 
 
 class Overlay:
-    """Draws one layer of a clip over its frames. Arrays are read at once, images frame by frame."""
+    """Draws one layer of a clip over its frames. Arrays are read when it is created, images one at a time."""
 
     def __init__(self, clip: Clip, kind: str) -> None:
         self.kind = kind

@@ -13,7 +13,7 @@ import numpy as np
 
 from stages.clip.clip import Clip
 from stages.clip.coco import coco_file
-from stages.clip.flow_files import FORMS, FlowField, FlowForm, flow_bytes
+from stages.clip.flow_files import FLOW_FORMATS, FlowField, FlowFormat, flow_bytes
 from stages.clip.images import Storage, encode
 from stages.clip.openpose import openpose_files, shortest_floats
 from stages.clip.provenance import note_of_clip
@@ -57,15 +57,15 @@ def _export(clip: Clip, kind: str, out: Path, form: Format, overwrite: bool) -> 
         _write_folder(out, overwrite, _landmark_files(clip, target_format))
     elif kind == "poses" and target_format == "openpose":
         _write_folder(out, overwrite, openpose_files(clip))
-    elif target_format in FORMS and clip.layer(kind).payload == "flow":
+    elif target_format in FLOW_FORMATS and clip.layer(kind).payload == "flow":
         _write_folder(out, overwrite, _flow_files(clip, kind, target_format))
     elif kind == "poses" and target_format == "coco":
         _write_file(out, overwrite, coco_file(clip)) if out.suffix == ".json" else _write_folder(out, overwrite, _coco_files(clip))
     elif target_format in ("png", "jpg") and clip.layer(kind).payload == "images":
         _write_folder(out, overwrite, _image_files(clip, kind, "jpg" if target_format == "jpg" else "png"))
     else:
-        what = "cannot be exported" if target_format == "auto" else f"cannot be exported as {target_format}"
-        raise UsageError(f"the layer {kind} {what}")
+        wanted = "" if target_format == "auto" else f" as {target_format}"
+        raise UsageError(f"the layer {kind} cannot be exported{wanted}")
 
 
 def _choose_format(clip: Clip, kind: str, out: Path) -> Format:
@@ -109,7 +109,7 @@ def _converter_to_file_values(clip: Clip, kind: str) -> Callable[[np.ndarray], n
     return lambda image: values[image]
 
 
-def _flow_files(clip: Clip, kind: str, form: FlowForm) -> Iterator[tuple[str, bytes]]:
+def _flow_files(clip: Clip, kind: str, form: FlowFormat) -> Iterator[tuple[str, bytes]]:
     """A file for each frame, also for the last, whose flow is 0. Without the layer `flow_confidence` the confidence is 255."""
     confidence_layer = clip.layer("flow_confidence") if kind == "flow" and clip.has("flow_confidence") else None
     for index, flow in enumerate(clip.layer(kind).images()):

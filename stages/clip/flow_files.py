@@ -1,6 +1,6 @@
 """Files of optical flow in the formats of other tools: Middlebury .flo, KITTI PNG, npz.
 
-All hold (dx, dy) in pixels. Pixels whose flow is marked as unknown get flow 0 and confidence 0.
+All hold the motion (dx, dy) of each pixel in pixels. Pixels whose flow is marked as unknown get flow 0 and confidence 0.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from stages.errors import InputError
 from stages.io.image_headers import is_decodable
 from stages.io.reading import load_npz
 
-FlowForm = Literal["flo", "png", "npz"]
-FORMS: tuple[FlowForm, ...] = ("flo", "png", "npz")
+FlowFormat = Literal["flo", "png", "npz"]
+FLOW_FORMATS: tuple[FlowFormat, ...] = ("flo", "png", "npz")
 MAX_FLOW = 65504.0
 """Largest flow in pixels: the largest number of float16, in which the layer `flow` is stored."""
 
@@ -44,7 +44,7 @@ def list_flow(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
-    files = [path for path in folder.iterdir() if path.suffix[1:].lower() in FORMS and not path.name.startswith(".")]
+    files = [path for path in folder.iterdir() if path.suffix[1:].lower() in FLOW_FORMATS and not path.name.startswith(".")]
     suffixes = sorted({path.suffix.lower() for path in files})
     if len(suffixes) != 1:
         found = " and ".join(suffixes) or "no"
@@ -64,7 +64,7 @@ def read_flow(path: Path) -> FlowField:
     return field
 
 
-def flow_bytes(field: FlowField, form: FlowForm) -> bytes:
+def flow_bytes(field: FlowField, form: FlowFormat) -> bytes:
     """The content of a file in the format `form`. Raises InputError for motion that is too large for KITTI's PNG.
 
     flo: the flow as float32, without confidence. png: steps of 1/64 pixel, valid where the confidence is above one half. npz: both arrays.

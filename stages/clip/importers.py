@@ -18,7 +18,7 @@ from stages.clip.flow_files import list_flow, read_flow
 from stages.clip.images import is_image, list_images, read_image
 from stages.clip.layer_importers import add_layer, digest_of, write_layer
 from stages.clip.openpose import Body, list_json, read_openpose
-from stages.clip.scaling import Poses, Size
+from stages.clip.scaling import Poses, WidthHeight
 from stages.errors import InputError, UsageError
 
 LayoutName = Literal[
@@ -34,7 +34,7 @@ def import_clips(
     layout: LayoutName = "auto",
     frames: FrameStorage | None = None,
     fps: Fraction | None = None,
-    size: Size | None = None,
+    size: WidthHeight | None = None,
     labels: str | None = None,
     body: Body = "auto",
 ) -> list[Clip]:
@@ -48,7 +48,7 @@ def iterate_imports(
     layout: LayoutName = "auto",
     frames: FrameStorage | None = None,
     fps: Fraction | None = None,
-    size: Size | None = None,
+    size: WidthHeight | None = None,
     labels: str | None = None,
     body: Body = "auto",
 ) -> Iterator[Clip]:
@@ -105,7 +105,7 @@ def _guess_layout_of_files(files: Sequence[Path]) -> LayoutName:
 
 
 def import_openpose(
-    folder: Path, out: str | Path | None = None, fps: Fraction = DEFAULT_FPS, size: Size | None = None, body: Body = "auto"
+    folder: Path, out: str | Path | None = None, fps: Fraction = DEFAULT_FPS, size: WidthHeight | None = None, body: Body = "auto"
 ) -> Clip:
     """Import a folder of OpenPose JSON, a file per frame, as the layer `poses` of the clip at `out`, or of a new clip without frames.
 
@@ -119,7 +119,7 @@ def import_openpose(
 def import_flow(folder: Path, out: str | Path | None) -> Clip:
     """Import a folder of .flo, KITTI PNG or npz files, the flow from each frame to the next, as layers of the clip at `out`.
 
-    The layers are `flow` and `flow_confidence`. There may be a file for the last frame. Raises UsageError when there is no clip at `out`.
+    The layers are `flow` and `flow_confidence`. A file for the last frame is optional. Raises UsageError when there is no clip at `out`.
     """
     if out is None or not is_clip(Path(out)) or not Path(out).exists():
         raise UsageError(f"The optical flow in {folder} needs a clip that it belongs to", code="flow-without-clip")
@@ -128,22 +128,23 @@ def import_flow(folder: Path, out: str | Path | None) -> Clip:
     if len(files) not in (clip.num_frames - 1, clip.num_frames):
         raise InputError(f"{folder} holds flow from {len(files)} frames to the next, but {clip.path} has {clip.num_frames} frames")
 
-    def read_part(part: int) -> Iterator[np.ndarray]:
+    def read_field(index: int) -> Iterator[np.ndarray]:
+        """Field `index` of the `FlowField` of each frame."""
         for path in files:
             field = read_flow(path)
             if field.confidence.shape != (clip.height, clip.width):
                 height, width = field.confidence.shape
                 raise InputError(f"{path} is {width} x {height}, but the frames of {clip.path} are {clip.width} x {clip.height}")
-            yield field[part]
+            yield field[index]
         if len(files) < clip.num_frames:
-            yield np.zeros_like(field[part])
+            yield np.zeros_like(field[index])
 
-    write_layer(clip, "flow", "flow", files, lambda: read_part(0), {})
-    write_layer(clip, "flow_confidence", "flow", files, lambda: read_part(1), {})
+    write_layer(clip, "flow", "flow", files, lambda: read_field(0), {})
+    write_layer(clip, "flow_confidence", "flow", files, lambda: read_field(1), {})
     return clip
 
 
-def import_coco(file: Path, out: str | Path | None = None, fps: Fraction = DEFAULT_FPS, size: Size | None = None) -> Clip:
+def import_coco(file: Path, out: str | Path | None = None, fps: Fraction = DEFAULT_FPS, size: WidthHeight | None = None) -> Clip:
     """Import a COCO keypoint file as the layer `poses`; see `import_openpose`. The size of images is that in the file, else `size`."""
     clip = _find_existing_clip(file, out)
     poses = read_coco(file, clip.num_frames, (clip.width, clip.height)) if clip else read_coco(file, size=size)
@@ -180,7 +181,7 @@ def _import_poses(source: Path, out: str | Path | None, files: Sequence[Path], p
     return clip
 
 
-def _open_or_create(target: Path, source: Path, files: Sequence[Path], num_frames: int, size: Size, fps: Fraction) -> Clip:
+def _open_or_create(target: Path, source: Path, files: Sequence[Path], num_frames: int, size: WidthHeight, fps: Fraction) -> Clip:
     """The clip at `target`, which must have `num_frames` frames, or a new one without frames."""
     if (target / "clip.json").exists():
         clip = open_clip(target)
@@ -192,7 +193,7 @@ def _open_or_create(target: Path, source: Path, files: Sequence[Path], num_frame
     return create_clip(target, width=size[0], height=size[1], num_frames=num_frames, fps=fps, source=source_entry)
 
 
-def _size_around(points: np.ndarray) -> Size:
+def _size_around(points: np.ndarray) -> WidthHeight:
     corner = points[..., :2].reshape(-1, 2).max(0)
     width, height = (max(2, 2 * math.ceil((float(value) + 1) / 2)) for value in corner)
     return width, height

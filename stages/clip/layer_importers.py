@@ -15,7 +15,7 @@ from stages.clip.ffmpeg import require_readable_file
 from stages.clip.images import open_image, read_image, require_lossless
 from stages.clip.layers import Producer
 from stages.clip.openpose import load_json, read_openpose
-from stages.clip.scaling import Size, find_scaling, read_coordinates
+from stages.clip.scaling import WidthHeight, find_scaling, read_coordinates
 from stages.errors import InputError, ParametersDiffer
 from stages.io.digests import file_sha256
 from stages.tables.label_tables import LabelTable, find_table
@@ -79,7 +79,7 @@ def digest_of(files: Sequence[Path]) -> str:
     return hashlib.sha256("".join(f"{os.fsencode(path.name).hex()} {file_sha256(path)}\n" for path in files).encode()).hexdigest()
 
 
-def read_landmarks(files: Sequence[Path], size: Size) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
+def read_landmarks(files: Sequence[Path], size: WidthHeight) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
     """The arrays and parameters of a layer `landmarks`, with a file for each frame.
 
     A file is JSON with 68 pairs [x, y] (imaginaire), or text with 68 lines "x,y" (few-shot vid2vid). An empty list or file is a frame
@@ -112,7 +112,7 @@ def _read_text_pairs(path: Path) -> list[list[str]]:
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """A label map as uint8 [H, W]; of a palette image the indices. Raises InputError."""
+    """A label map as uint8 [H, W]; for a palette image, its indices. Raises InputError."""
     values = _read_ids(path)
     if values.max(initial=0) > 255:
         hint = "It holds instance ids; the label ids are in ..._labelIds.png" if "instanceIds" in path.name else ""
@@ -121,7 +121,7 @@ def read_labels(path: Path) -> np.ndarray:
 
 
 def _read_ids(path: Path) -> np.ndarray:
-    """The ids in an image with one channel of 8 or 16 bits, [H, W]; of a palette image the indices."""
+    """The ids in an image with one channel of 8 or 16 bits, [H, W]; for a palette image, its indices."""
     with open_image(path) as image:
         require_lossless(path, image)
         values = np.array(image)

@@ -62,7 +62,7 @@ def payload_of(layer: str, meta: Mapping[str, Any]) -> Payload:
 
 
 def check_arrays(layer: str, arrays: Mapping[str, np.ndarray], num_frames: int) -> None:
-    """Raises InputError unless all required arrays are there, each with `num_frames` rows, the right shape and type, and valid values."""
+    """Raises InputError unless all required arrays are present, each with `num_frames` rows, the right shape and type, and valid values."""
     required, optional = (LAYER_TYPES[layer].arrays, LAYER_TYPES[layer].optional) if layer in LAYER_TYPES else ({}, {})
     expected = {**required, **optional}
     missing = [name for name in required if name not in arrays]

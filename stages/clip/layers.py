@@ -26,6 +26,7 @@ from stages.io.reading import load_npz
 VERSION = __version__
 DATA = "data.npz"
 _SUFFIXES = {"png": "png", "jpg": "jpg", "flow": "npz"}
+"""storage -> suffix of the files."""
 _STORAGES = (*_SUFFIXES, "reference", "video")
 
 
@@ -44,7 +45,7 @@ class Producer:
     device: str = ""
 
     def key(self) -> str:
-        """Canonical JSON of everything that shapes the result, which excludes the device."""
+        """Canonical JSON of all fields except `device`, which does not change the result."""
         return json.dumps({name: value for name, value in asdict(self).items() if name != "device"}, sort_keys=True, allow_nan=False)
 
 
@@ -117,6 +118,7 @@ class LayerWriter:
     """Writes the files of one layer into a hidden folder. Created by `Clip.writing`."""
 
     def __init__(self, kind: str, folder: Path, num_frames: int, size: tuple[int, int], storage: Storage = "png") -> None:
+        """size: (width, height) of the clip's frames in pixels."""
         self.kind = kind
         self._folder = folder
         self._num_frames = num_frames
@@ -158,7 +160,7 @@ class LayerWriter:
         self._entries.append((name, sha256, (self._folder / name).stat().st_size))
 
     def finish(self, producer: Producer, inputs: Mapping[str, str], meta: Mapping[str, Any]) -> None:
-        """Check that the layer is complete and write layer.json, which marks it as finished."""
+        """Write layer.json, which marks the layer as finished. Raises InputError when it has no data, or too few images."""
         if not self._entries:
             raise InputError(f"the layer {self.kind} was left empty")
         if self._images and self._images != self._num_frames:
@@ -197,7 +199,7 @@ def layer_json(
     digest: str,
     num_bytes: int,
 ) -> bytes:
-    """The bytes of a layer.json; description: its entries about units and meaning."""
+    """The bytes of a layer.json. description: its entries about units and meaning; seconds: the time that making the layer took."""
     producer_entry = {**asdict(producer), "version": VERSION, "seconds": seconds}
     head = {"schema": LAYER_SCHEMA, "kind": kind, "num_frames": num_frames}
     tail = {"producer": producer_entry, "inputs": dict(inputs), "digest": digest, "bytes": num_bytes}

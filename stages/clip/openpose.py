@@ -1,7 +1,7 @@
 """OpenPose JSON in and out: one file per frame, BODY_25 (or COCO with 18 points, which becomes BODY_25), hands and face.
 
-Points are in pixels, or with OpenPose's --keypoint_scale 3 and 4 relative to the image. Its size is in canvas_width and canvas_height if
-ControlNet's tools have written the file.
+Points are in pixels, or with OpenPose's --keypoint_scale 3 and 4 relative to the image. Files that ControlNet's tools have written contain
+the size of the image as canvas_width and canvas_height.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from stages.clip.clip import Clip
 from stages.clip.ffmpeg import require_readable_file
 from stages.clip.images import by_name, natural_key
 from stages.clip.people import Person
-from stages.clip.scaling import Poses, Size, common_size, read_coordinates, scale_poses
+from stages.clip.scaling import Poses, WidthHeight, common_size, read_coordinates, scale_poses
 from stages.clip.schema import MAX_JSON
 from stages.errors import InputError
 from stages.io.reading import parse_json
@@ -34,7 +34,7 @@ Body = Literal["auto", "body_25", "body_25b"]
 
 
 def list_json(folder: Path) -> list[Path]:
-    """The JSON files directly in `folder` in natural order. Raises InputError when there is none, or two have one name."""
+    """The JSON files directly in `folder` in natural order. Raises InputError when there is none, or two have the same name."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder with JSON files")
     files = [path for path in folder.iterdir() if path.suffix.lower() == ".json" and not path.name.startswith(".")]
@@ -43,7 +43,7 @@ def list_json(folder: Path) -> list[Path]:
     return list(by_name(sorted(files, key=lambda path: natural_key(path.name))).values())
 
 
-def read_openpose(files: Sequence[Path], size: Size | None = None, body: Body = "auto") -> Poses:
+def read_openpose(files: Sequence[Path], size: WidthHeight | None = None, body: Body = "auto") -> Poses:
     """The people in the files of a folder, one per frame, scaled to frames of `size` (width, height) if it is given.
 
     Raises InputError naming a file that is not OpenPose JSON, for points that cannot be scaled (see `find_scaling`), and with "auto" for
@@ -122,7 +122,7 @@ def _read_frame(path: Path) -> dict[str, Any]:
 
 
 def _read_person(path: Path, person: Mapping[str, Any], skeleton: Skeleton) -> Person:
-    """skeleton: that of 25 points."""
+    """skeleton: the one that applies if the body has 25 points."""
     lists = {name: person.get(key, person.get(key.removesuffix("_2d"))) or [] for name, (key, _) in PARTS.items()}
     parts = {name: read_points(f"{path}: {PARTS[name][0]}", lists[name], SIZES[name]) for name in SIZES if name != "keypoints"}
     number = person.get("person_id")

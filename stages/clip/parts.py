@@ -23,12 +23,12 @@ from stages.io.files import explain_write_errors, write_bytes
 Span = tuple[Fraction | None, Fraction | None]
 """Seconds [start, stop) from the first frame; None for the beginning and the end."""
 WHOLE: Span = (None, None)
-_ONE_PASS = 20
-"""Up to this number of frames for each wanted one, decoding all of them is faster than seeking."""
+_MIN_FRAMES_PER_SEEK = 20
+"""If the clip has at most this number of frames for each wanted one, decoding all of them is faster than seeking."""
 
 
 def exact_span(span: tuple[float | Fraction | None, float | Fraction | None]) -> Span:
-    """A span of numbers as they are written: 0.1 is a tenth. Raises UsageError for one that ends before it begins."""
+    """The span as exact fractions of the written numbers: 0.1 becomes 1/10. Raises UsageError for a span that ends before it begins."""
     start, stop = (None if value is None else Fraction(str(value)) for value in span)
     first = start or Fraction(0)
     if first < 0 or (stop is not None and stop <= first):
@@ -38,34 +38,34 @@ def exact_span(span: tuple[float | Fraction | None, float | Fraction | None]) ->
 
 
 def frames_within(clip: Clip, span: Span) -> range:
-    """The frames of a clip whose time lies in a span. Raises InputError when there are none."""
+    """The indices of the frames of a clip whose time lies in a span. Raises InputError when there are none."""
     start, stop = span
-    lasts = seconds_at(clip, clip.num_frames)
-    if start is not None and start >= lasts:
-        beyond = f"{clip.path} lasts {_text(lasts)} s, and the span begins at {_text(start)} s"
-        raise InputError(beyond, code="span-outside", facts={"seconds": float(lasts)})
+    duration = seconds_at(clip, clip.num_frames)
+    if start is not None and start >= duration:
+        message = f"{clip.path} lasts {_text(duration)} s, and the span begins at {_text(start)} s"
+        raise InputError(message, code="span-outside", facts={"seconds": float(duration)})
     first = 0 if start is None else _first_from(clip, start)
-    end = clip.num_frames if stop is None or stop >= lasts else _first_from(clip, stop)
+    end = clip.num_frames if stop is None or stop >= duration else _first_from(clip, stop)
     if first >= end:
-        raise InputError(f"no frame of {clip.path} lies between {_text(start or Fraction(0))} s and {_text(stop or lasts)} s")
+        raise InputError(f"no frame of {clip.path} lies between {_text(start or Fraction(0))} s and {_text(stop or duration)} s")
     return range(first, end)
 
 
 def part_of(clip: Clip, frames: range, target: Path, layers: Collection[str]) -> Clip:
-    """A clip at `target` of consecutive frames of `clip`, with that part of its sound and of those of `layers` that it has.
+    """A clip at `target` of consecutive frames of `clip`. Its sound is cut to their time, and its layers are those of `layers` that exist.
 
     Frames of a video stay in the video, and are decoded from there.
     """
-    before = seconds_at(clip, frames.start)
+    start = seconds_at(clip, frames.start)
 
-    def fill(made: Clip) -> None:
+    def fill(part: Clip) -> None:
         if clip.has("frames") and not stored:
-            _refer(clip, made, frames)
+            _write_reference(clip, part, frames)
         if clip.has("audio"):
-            _share_sound(clip, made, before)
+            _write_sound(clip, part, start)
         for kind in clip.layers():
             if kind in layers and kind not in ("frames", "audio"):
-                _cut_layer(clip.layer(kind), made, frames)
+                _write_cut_layer(clip.layer(kind), part, frames)
 
     stored = clip.has("frames") and clip.layer("frames").storage != "reference"
     images = clip.frames(frames.start, frames.stop) if stored else None
@@ -73,7 +73,7 @@ def part_of(clip: Clip, frames: range, target: Path, layers: Collection[str]) ->
 
 
 def thinned(clip: Clip, count: int, target: Path) -> Clip:
-    """A clip at `target` of `count` frames, at least two, that are spread evenly over `clip`, in the same time, without sound and layers.
+    """A clip at `target` of `count` >= 2 frames that are evenly spaced in `clip`. It lasts as long, and has no sound and no other layers.
 
     A clip of at most `count` frames is returned as it is.
     """
@@ -85,8 +85,8 @@ def thinned(clip: Clip, count: int, target: Path) -> Clip:
 
 
 def frames_at(clip: Clip, indices: Sequence[int]) -> Iterator[np.ndarray]:
-    """The frames of a clip at these indices, which ascend, uint8 RGB [H, W, 3]."""
-    if clip.seekable and clip.num_frames > _ONE_PASS * len(indices):
+    """The frames of a clip at these ascending indices, uint8 RGB [H, W, 3]."""
+    if clip.seekable and clip.num_frames > _MIN_FRAMES_PER_SEEK * len(indices):
         yield from map(clip.frame, indices)
         return
     wanted = set(indices)
@@ -94,7 +94,10 @@ def frames_at(clip: Clip, indices: Sequence[int]) -> Iterator[np.ndarray]:
 
 
 def seconds_at(clip: Clip, index: int) -> Fraction:
-    """When a frame comes, or for the number of frames when the clip ends: the last frame of a variable rate lasts as long as the mean."""
+    """The time of frame `index` in seconds; for the index `num_frames`, the end of the clip.
+
+    At a variable rate, the last frame is assumed to last as long as the mean frame.
+    """
     if clip.timestamps is None:
         return index / clip.fps
     if index < clip.num_frames:
@@ -103,7 +106,7 @@ def seconds_at(clip: Clip, index: int) -> Fraction:
 
 
 def rate_within(clip: Clip, frames: range) -> tuple[Fraction, Timestamps | None]:
-    """Frames per second of consecutive frames, and their times from the first one when they are not evenly spaced."""
+    """Frames per second of consecutive frames, and in a clip of variable rate their times from the first one, else None."""
     if clip.timestamps is None:
         return clip.fps, None
     ticks = clip.timestamps.ticks[frames.start : frames.stop]
@@ -121,7 +124,7 @@ def _create(clip: Clip, target: Path, frames: range, images: Iterator[np.ndarray
 
 
 def _first_from(clip: Clip, time: Fraction) -> int:
-    """The first frame that does not come before a time, in seconds."""
+    """The index of the first frame at or after a time in seconds."""
     if clip.timestamps is None:
         return math.ceil(time * clip.fps)
     times = (clip.timestamps.seconds(index) for index in range(clip.num_frames))
@@ -132,37 +135,37 @@ def _text(time: Fraction) -> str:
     return f"{float(time):.3f}".rstrip("0").rstrip(".")
 
 
-def _refer(clip: Clip, made: Clip, frames: range) -> None:
-    """The layer `frames` of a part of a video: a reference to the video that counts the frames before the part."""
+def _write_reference(clip: Clip, part: Clip, frames: range) -> None:
+    """Write the layer `frames` of a part: a reference to the video, and the number of its frames before the part."""
     meta = clip.layer("frames").meta
     earlier = int(meta["video"].get("before", 0))
     value = {**meta, "num_frames": len(frames), "video": {**meta["video"], "before": earlier + frames.start}}
-    _write_meta(made, "frames", value)
+    _write_meta(part, "frames", value)
 
 
-def _share_sound(clip: Clip, made: Clip, before: Fraction) -> None:
-    """The whole sound, which begins `before` seconds earlier."""
+def _write_sound(clip: Clip, part: Clip, start: Fraction) -> None:
+    """Write the layer `audio` of a part that starts at `start` seconds: the whole sound, with an offset that is smaller by `start`."""
     meta = clip.layer("audio").meta
     name = str(meta["file"])
-    offset = Fraction(str(meta["offset"])) - before
-    _write_meta(made, "audio", {**meta, "num_frames": made.num_frames, "offset": str(offset)})
+    offset = Fraction(str(meta["offset"])) - start
+    _write_meta(part, "audio", {**meta, "num_frames": part.num_frames, "offset": str(offset)})
     if isinstance(clip.store, DirectoryStore):
-        with explain_write_errors(made.path):
-            link_or_copy(clip.path / "audio" / name, made.path / "audio" / name)
+        with explain_write_errors(part.path):
+            link_or_copy(clip.path / "audio" / name, part.path / "audio" / name)
     else:
-        write_bytes(made.path / "audio" / name, clip.store.read(f"audio/{name}"))
+        write_bytes(part.path / "audio" / name, clip.store.read(f"audio/{name}"))
 
 
-def _write_meta(made: Clip, kind: str, value: dict[str, Any]) -> None:
-    with explain_write_errors(made.path):
-        (made.path / kind).mkdir()
-    write_bytes(made.path / kind / "layer.json", dump(value))
+def _write_meta(part: Clip, kind: str, value: dict[str, Any]) -> None:
+    with explain_write_errors(part.path):
+        (part.path / kind).mkdir()
+    write_bytes(part.path / kind / "layer.json", dump(value))
 
 
-def _cut_layer(layer: Layer, made: Clip, frames: range) -> None:
+def _write_cut_layer(layer: Layer, part: Clip, frames: range) -> None:
     old = layer.meta["producer"]
     producer = Producer(str(old["stage"]), str(old["backend"]), {"of": layer.digest, "range": [frames.start, frames.stop]})
-    with made.writing(layer.kind, producer, {}, _description(layer)) as writer:
+    with part.writing(layer.kind, producer, {}, _description(layer)) as writer:
         if layer.payload == "arrays":
             writer.arrays({name: array[frames.start : frames.stop] for name, array in layer.arrays().items()})
         else:
@@ -171,6 +174,6 @@ def _cut_layer(layer: Layer, made: Clip, frames: range) -> None:
 
 
 def _description(layer: Layer) -> dict[str, Any]:
-    """What layer.json says about the numbers, such as names and palette."""
+    """The entries of layer.json about the meaning of the numbers, such as names and palette."""
     written = ("schema", "kind", "num_frames", "producer", "inputs", "digest", "bytes")
     return {name: value for name, value in layer.meta.items() if name not in written}

@@ -23,16 +23,17 @@ _CAPTION_HEIGHT = 22
 
 
 def contact_sheet(clip: Clip, path: str | Path, columns: int = 6, cell: int = 240) -> Path:
-    """Write a PNG with `columns` frames, evenly spaced in the clip: a row of frames, then for each layer a row with it drawn over them.
+    """Write a PNG of `columns` evenly spaced frames: a row of the frames, then for each layer a row with the layer drawn over them.
 
-    `cell` is the height of an image in pixels. A clip without frames is drawn on black.
+    `cell` is the height of an image in pixels. The layers of a clip without frames are drawn on black.
     """
     indices = evenly_spaced(clip.num_frames, columns)
     frames = [clip.frame(index) if clip.has("frames") else _black(clip) for index in indices]
-    rows = [captioned_row("frames", [scale_to_height(frame, cell) for frame in frames], [_caption(clip, index) for index in indices])]
+    captions = [_caption(clip, index) for index in indices]
+    rows = [captioned_row([scale_to_height(frame, cell) for frame in frames], [f"frames  {captions[0]}", *captions[1:]])]
     for overlay in _overlays(clip):
         cells = [scale_to_height(overlay.draw(frame, index), cell) for frame, index in zip(frames, indices, strict=True)]
-        rows.append(captioned_row(overlay.kind, cells, [""] * len(cells)))
+        rows.append(captioned_row(cells, [overlay.kind]))
     with building_file(Path(path)) as hidden:
         write_bytes(hidden, encode(np.concatenate(rows), "png"))
     return Path(path)
@@ -84,24 +85,23 @@ def _caption(clip: Clip, index: int) -> str:
 
 
 class Timed(Protocol):
-    """What has frames with times, such as a clip."""
+    """Anything with frames that have times, such as a clip."""
 
     fps: Fraction
     timestamps: Timestamps | None
 
 
 def time_text(clip: Timed, index: int) -> str:
-    """The time of a frame for people, such as "1.24 s"."""
+    """The time of a frame as text, such as "1.24 s"."""
     seconds = clip.timestamps.seconds(index) if clip.timestamps else index / clip.fps
     return f"{float(seconds):.2f} s"
 
 
-def captioned_row(title: str, cells: list[np.ndarray], captions: list[str]) -> np.ndarray:
-    """Cells side by side, below a strip with the title and the caption of each cell."""
+def captioned_row(cells: list[np.ndarray], captions: list[str]) -> np.ndarray:
+    """Cells side by side, below a strip with the captions of the first of them."""
     image = np.concatenate(cells, axis=1)
     strip = np.full((_CAPTION_HEIGHT, image.shape[1], 3), 24, np.uint8)
     for number, caption in enumerate(captions):
-        text = f"{title}  {caption}" if number == 0 else caption
         place = (6 + number * cells[0].shape[1], _CAPTION_HEIGHT - 7)
-        cv2.putText(strip, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (235, 235, 235), 1, cv2.LINE_AA)
+        cv2.putText(strip, caption, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (235, 235, 235), 1, cv2.LINE_AA)
     return np.concatenate([strip, image])

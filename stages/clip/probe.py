@@ -79,8 +79,9 @@ class Colour:
 class VideoInfo:
     """One video stream. width, height: those of the frames as shown, after rotation.
 
-    fps: exact for a constant rate; for a variable rate it is the mean, and `timestamps` is set. start: the time of the first frame in
-    seconds after the start of the file. seekable: whether frames can be found by their time.
+    fps: exact for a constant rate; for a variable rate it is the mean, and `timestamps` is set. rotation: the rotation in degrees that
+    players apply. duration: in seconds. start: the time of the first frame in seconds after the start of the file. seekable: whether
+    frames can be found by their time.
     """
 
     width: int
@@ -145,7 +146,8 @@ def probe_media(media: Media) -> VideoInfo:
     header = _read_header(media)
     if header.colour.needs_conversion and not has_filter("zscale"):
         reason = "it is HDR or has wide colours, and this ffmpeg lacks the filter zscale"
-        raise MissingRequirement(f"{media.path} cannot be read: {reason}", hint="Put an ffmpeg with libzimg on PATH, or none")
+        hint = "Put an ffmpeg with libzimg on PATH. Without any ffmpeg on PATH, that of imageio-ffmpeg is used"
+        raise MissingRequirement(f"{media.path} cannot be read: {reason}", hint=hint)
     picture_units = _PICTURE_UNITS.get(header.codec)
     packets, time_base, messages = _read_packets(
         media, {**_COPY, **({"bsf:v": f"filter_units=pass_types={picture_units}"} if picture_units else {})}
@@ -278,7 +280,10 @@ def _video_info(header: _Header, packets: list[_Packet], time_base: Fraction, se
 
 
 def find_rate(ticks: tuple[int, ...], time_base: Fraction, nominal: Fraction | None = None) -> tuple[Fraction, bool]:
-    """(frames per second, whether the rate is constant, so that each frame is within one tick of its time at that rate)."""
+    """(frames per second, whether the rate is constant). It is constant if each frame is within one tick of its time at that rate.
+
+    ticks: the times of the frames in units of `time_base`, from 0. nominal: the rate that the container states.
+    """
     if len(ticks) < 2:
         return nominal or Fraction(25), True
 

@@ -16,8 +16,8 @@ from stages.clip.people import Person, arrays_of
 from stages.errors import InputError
 from stages.tables.skeletons import Points
 
-Size = tuple[int, int]
-"""Width, height."""
+WidthHeight = tuple[int, int]
+"""(width, height) in pixels."""
 Unit = Literal["pixels", "0 to 1", "-1 to 1"]
 
 _MAX_RELATIVE = 2.0
@@ -48,11 +48,14 @@ def read_coordinates(values: Any) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Converts points in `unit`, for pixels those of an image of `image_size`, to pixels of frames of `frame_size`; None: no change."""
+    """Converts points to pixels of frames of `frame_size`; if that is None, the points stay as they are.
+
+    unit: that of the points; if it is pixels, they are those of an image of `image_size`.
+    """
 
     unit: Unit
-    image_size: Size | None
-    frame_size: Size | None
+    image_size: WidthHeight | None
+    frame_size: WidthHeight | None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -82,7 +85,9 @@ class Scaling:
         return np.where(points[..., 2:] > 0, np.concatenate([positions, points[..., 2:]], -1), 0).astype(np.float32)
 
 
-def find_scaling(name: str | Path, positions: NDArray[np.float32], image_size: Size | None, frame_size: Size | None) -> Scaling:
+def find_scaling(
+    name: str | Path, positions: NDArray[np.float32], image_size: WidthHeight | None, frame_size: WidthHeight | None
+) -> Scaling:
     """The scaling of points to pixels of frames of `frame_size`. positions [N, 2]: all points in the file or folder `name`.
 
     image_size: the size of the image that the file states, if any. Raises InputError for relative coordinates if no size is known, and for
@@ -102,15 +107,17 @@ def find_scaling(name: str | Path, positions: NDArray[np.float32], image_size: S
 
 @dataclass(frozen=True)
 class Poses:
-    """The content of a file or folder of poses. arrays: those of the layer; size: that of its frames, None if unknown; parameters: those of
+    """The content of a file or folder of poses. arrays: those of the layer; size: that of the frames, None if unknown; parameters: those of
     the layer's producer."""
 
     arrays: Mapping[str, np.ndarray]
-    size: Size | None
+    size: WidthHeight | None
     parameters: Mapping[str, Any]
 
 
-def scale_poses(name: str | Path, frames: Sequence[Sequence[Person]], image_size: Size | None, frame_size: Size | None) -> Poses:
+def scale_poses(
+    name: str | Path, frames: Sequence[Sequence[Person]], image_size: WidthHeight | None, frame_size: WidthHeight | None
+) -> Poses:
     """The people of all frames, scaled to pixels of frames of `frame_size`. Raises InputError as `find_scaling`."""
     all_points = [points for people in frames for person in people for points in person.parts.values()]
     points = np.concatenate([np.zeros((0, 3), np.float32), *all_points])
@@ -122,7 +129,7 @@ def scale_poses(name: str | Path, frames: Sequence[Sequence[Person]], image_size
     return Poses(arrays_of([[scale_person(person) for person in people] for people in frames]), scaling.frame_size, scaling.parameters)
 
 
-def common_size(name: str | Path, sizes: Sequence[tuple[Any, Any]]) -> Size | None:
+def common_size(name: str | Path, sizes: Sequence[tuple[Any, Any]]) -> WidthHeight | None:
     """The only size (width, height) in `sizes`, None if there is none. Raises InputError when sizes differ or are invalid."""
     distinct = {(w, h) for w, h in sizes if isinstance(w, int) and isinstance(h, int) and min(w, h) > 0}
     if too_large := [pair for pair in distinct if max(pair) > MAX_COORDINATE]:

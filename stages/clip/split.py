@@ -1,8 +1,8 @@
 """Splitting a clip into its shots, each a clip of its own, so that no temporal network sees a cut.
 
-A cut is one that PySceneDetect's adaptive detector or `stages.tracking.cuts` finds. The adaptive detector looks two frames ahead and also
-finds many jumps within a scene. If a video repeats frames, it may split a shot needlessly. `stages.tracking.cuts` also finds cuts within
-two frames of either end of the video, which the adaptive detector misses.
+Cuts are those that PySceneDetect's adaptive detector finds, and those that `stages.tracking.cuts` finds. The adaptive detector looks two
+frames ahead and also finds many jumps within a scene. If a video repeats frames, it may split a shot needlessly. `stages.tracking.cuts`
+also finds cuts within two frames of either end of the video, which the adaptive detector misses.
 """
 
 from __future__ import annotations

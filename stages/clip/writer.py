@@ -162,7 +162,8 @@ class VideoWriter:
         self._log.seek(0)
         messages = self._log.read(100_000).decode("utf-8", "replace")
         if "Unknown encoder" in messages:
-            return MissingRequirement(f"{executable()} cannot write H.264", hint="Put an ffmpeg with libx264 on PATH, or none")
+            hint = "Put an ffmpeg with libx264 on PATH. Without any ffmpeg on PATH, that of imageio-ffmpeg is used"
+            return MissingRequirement(f"{executable()} cannot write H.264", hint=hint)
         if self._process.returncode == _SIZE_LIMIT_EXIT_CODE:
             return unwritable_error(self.path, "the disk is full or a file size limit is reached")
         return unwritable_error(self.path, explain(messages))

@@ -25,13 +25,16 @@ MAX_SIDE = 16384
 LUMA_SHARES = {"smpte170m": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
 """Matrix -> the shares of red and blue in luma (BT.601, BT.709)."""
 SUBSAMPLING = {"420": (2, 2), "420jpeg": (2, 2), "420mpeg2": (2, 2), "420paldv": (2, 2), "422": (1, 2), "444": (1, 1), "mono": (0, 0)}
-"""Value of the header's C -> the factors by which chroma has fewer rows and columns; (0, 0) for no chroma."""
+"""Value of the header's C -> the factors by which chroma has fewer rows and fewer columns than luma; (0, 0) for no chroma."""
 
 Image = NDArray[np.uint8]
 
 
 class Y4mReader:
-    """The frames of a stream, uint8 RGB [height, width, 3]. Raises InputError for anything else, and for unsupported pixel formats."""
+    """Iterates over the frames of a y4m stream, uint8 RGB [height, width, 3].
+
+    Raises InputError for a stream that is not y4m, is damaged, or has an unsupported pixel format.
+    """
 
     dropped = 0
     """Number of skipped frames: none."""
@@ -54,11 +57,11 @@ class Y4mReader:
             raise InputError(
                 f"{name} has pixels of the format {chroma}", hint=f"Supported are {', '.join(SUBSAMPLING)}: add -pix_fmt yuv420p"
             )
-        rows, columns = SUBSAMPLING[chroma]
-        sides = [(-(-self.height // rows), -(-self.width // columns))] * 2 if rows else []
-        self._planes = [(self.height, self.width), *sides]
+        down, across = SUBSAMPLING[chroma]
+        chroma_shapes = [(-(-self.height // down), -(-self.width // across))] * 2 if down else []
+        self._plane_shapes = [(self.height, self.width), *chroma_shapes]
         self._sited_left = chroma in ("420", "420mpeg2", "422")
-        self._to_rgb = _to_rgb(self.height, self._full_range)
+        self._to_rgb = _yuv_to_rgb(self.height, self._full_range)
         self.cut_short = False
         """Whether the stream ended in the middle of a frame. Known when all frames have been read."""
 
@@ -79,14 +82,14 @@ class Y4mReader:
         while marker := self._stream.readline(MAX_HEADER):
             if not marker.startswith(b"FRAME"):
                 raise InputError(f"{self._name} is damaged: a frame has no header")
-            planes = [self._plane(*sides) for sides in self._planes]
+            planes = [self._read_plane(*shape) for shape in self._plane_shapes]
             if any(plane is None for plane in planes):
                 self.cut_short = True
                 return
-            yield self._rgb([plane for plane in planes if plane is not None])
+            yield self._convert_to_rgb([plane for plane in planes if plane is not None])
 
-    def _plane(self, rows: int, columns: int) -> Image | None:
-        """None if the stream ends earlier."""
+    def _read_plane(self, rows: int, columns: int) -> Image | None:
+        """The next plane, uint8 [rows, columns]; None if the stream ends before its last byte."""
         data = bytearray()
         while len(data) < rows * columns:
             part = self._stream.read(rows * columns - len(data))
@@ -95,13 +98,14 @@ class Y4mReader:
             data += part
         return np.frombuffer(data, np.uint8).reshape(rows, columns)
 
-    def _rgb(self, planes: list[Image]) -> Image:
+    def _convert_to_rgb(self, planes: list[Image]) -> Image:
+        """Y, Cb and Cr, or Y alone -> uint8 RGB [height, width, 3]."""
         luma, *chroma = planes
-        whole = [np.full_like(luma, 128)] * 2 if not chroma else [self._enlarged(plane) for plane in chroma]
-        rgb = cv2.transform(np.dstack([luma, *whole]).astype(np.float32), self._to_rgb)
+        upsampled = [np.full_like(luma, 128)] * 2 if not chroma else [self._upsample(plane) for plane in chroma]
+        rgb = cv2.transform(np.dstack([luma, *upsampled]).astype(np.float32), self._to_rgb)
         return np.asarray(np.clip(rgb + 0.5, 0, 255), np.uint8)
 
-    def _enlarged(self, plane: Image) -> Image:
+    def _upsample(self, plane: Image) -> Image:
         """Chroma at the size of luma. Samples sited left are at every second column of luma, not between two columns."""
         if plane.shape == (self.height, self.width):
             return plane
@@ -109,16 +113,16 @@ class Y4mReader:
         down, across = float(round(down)), float(round(across))  # an odd side is rounded up to a whole sample
         left = 0.0 if self._sited_left else (across - 1) / 2
         to_luma = np.array([[across, 0, left], [0, down, (down - 1) / 2]])
-        enlarged = cv2.warpAffine(plane, to_luma, (self.width, self.height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(enlarged, np.uint8)
+        upsampled = cv2.warpAffine(plane, to_luma, (self.width, self.height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(upsampled, np.uint8)
 
 
 class Y4mWriter:
-    """Frames as a stream: 4:2:0 with chroma between the pixels (C420jpeg), limited range."""
+    """Writes frames to a y4m stream: 4:2:0 with chroma samples between the pixels (C420jpeg), limited range."""
 
     def __init__(self, stream: IO[bytes], width: int, height: int, fps: Fraction) -> None:
         self._stream = stream
-        self._from_rgb = np.linalg.inv(_to_rgb(height, full_range=False)[:, :3])
+        self._from_rgb = np.linalg.inv(_yuv_to_rgb(height, full_range=False)[:, :3])
         header = f"YUV4MPEG2 W{width} H{height} F{fps.numerator}:{fps.denominator} Ip A1:1 C420jpeg XCOLORRANGE=LIMITED\n"
         self._stream.write(header.encode())
 
@@ -126,16 +130,16 @@ class Y4mWriter:
         """Append one frame, uint8 RGB [H, W, 3], and flush."""
         yuv = cv2.transform(frame.astype(np.float32), self._from_rgb) + np.array([16, 128, 128], np.float32)
         height, width = frame.shape[:2]
-        even = cv2.copyMakeBorder(yuv[..., 1:], 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        chroma = cv2.resize(even, (even.shape[1] // 2, even.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        padded = cv2.copyMakeBorder(yuv[..., 1:], 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        chroma = cv2.resize(padded, (padded.shape[1] // 2, padded.shape[0] // 2), interpolation=cv2.INTER_AREA)
         self._stream.write(b"FRAME\n")
         for plane in (yuv[..., 0], chroma[..., 0], chroma[..., 1]):
             self._stream.write(np.clip(plane + 0.5, 0, 255).astype(np.uint8).tobytes())
         self._stream.flush()
 
 
-def _to_rgb(height: int, full_range: bool) -> NDArray[np.float64]:
-    """The affine map [3, 4] from Y, Cb, Cr in grey levels to R, G, B."""
+def _yuv_to_rgb(height: int, full_range: bool) -> NDArray[np.float64]:
+    """The affine map [3, 4] from Y, Cb, Cr in grey levels to R, G, B, for frames of this height (see `default_matrix`)."""
     red, blue = LUMA_SHARES[default_matrix(height)]
     green = 1 - red - blue
     y, c = (1.0, 1.0) if full_range else (255 / 219, 255 / 224)

@@ -1,4 +1,4 @@
-"""Moving weights that are seldom used from memory to the disk."""
+"""Moving rarely used weights out of memory, to a file on disk."""
 
 from __future__ import annotations
 

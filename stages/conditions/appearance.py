@@ -27,7 +27,7 @@ def head_angles(landmarks: NDArray[np.float32]) -> tuple[float, float, float]:
     """Pitch, yaw and roll in degrees of a face with landmarks [68, >=2], by PnP on nine of them. All are 0 if PnP finds no solution.
 
     Positive pitch looks down, positive yaw to the right of the image, positive roll leans to the right of the image. Real heads differ
-    from the generic one. This adds the same error to all frames of a person: a few degrees, for the pitch up to 20.
+    from the generic one. This adds the same error to all frames of a person: a few degrees for yaw and roll, up to 20 for pitch.
     """
     points = landmarks[_RIGID_LANDMARKS, :2].astype(np.float64)
     focal_length = _FOCAL_LENGTH_IN_FACES * max(float(np.ptp(landmarks[:17, 0])), 1.0)

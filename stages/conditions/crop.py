@@ -6,18 +6,18 @@ import numpy as np
 
 from stages.conditions.poses import person_height
 
-HEAD_IN_FACES = 2.1
+HEAD_CROP_IN_FACES = 2.1
 """Side of a head crop, in face sizes. The size of a face is the larger side of the box of its landmarks."""
 TIGHTEST_IN_FACES = 1.6
 """Smallest side of a head crop, in face sizes. Near the border of the frame, a crop is reduced down to this size to avoid padding."""
 RAISED_IN_FACES = 0.15
 """How far the middle of a head crop lies above the middle of the landmarks, which do not include the hair, in face sizes."""
-BODY_IN_PERSONS = 1.5
+BODY_CROP_IN_PERSONS = 1.5
 """Height of a body crop in heights of the person; its width is at least this many times the width of the keypoints."""
 TIGHTEST_IN_PERSONS = 1.15
 """Smallest height of a body crop, in heights of the person; as TIGHTEST_IN_FACES."""
 MIN_PERSON = 16.0
-"""A person who is less high than this, in pixels, gets the crop of a person of this height."""
+"""A person shorter than this, in pixels, gets the crop of a person of this height."""
 JUMP_IN_FACES = 0.6
 """Largest movement of a face between two frames of one shot, in face sizes."""
 JUMP_IN_PERSONS = 0.4
@@ -30,7 +30,7 @@ def head_boxes(points: np.ndarray) -> np.ndarray:
     low, high = xy.min(1), xy.max(1)
     face_size = (high - low).max(-1)
     centre = (low + high) / 2
-    boxes = np.stack([centre[:, 0], centre[:, 1] - RAISED_IN_FACES * face_size, HEAD_IN_FACES * face_size], -1)
+    boxes = np.stack([centre[:, 0], centre[:, 1] - RAISED_IN_FACES * face_size, HEAD_CROP_IN_FACES * face_size], -1)
     return np.where(seen[:, None], boxes, np.nan)
 
 
@@ -41,7 +41,7 @@ def smooth_crops(points: np.ndarray, width: int, height: int, fps: float) -> np.
     static. The crop of a head that moves more follows it, smoothed over about a second before and after each frame, without lag. A crop
     is shifted into the frame and, if necessary, made smaller, down to `TIGHTEST_IN_FACES`. What is still outside must be padded.
     """
-    return _fit_into_frame(_smooth_boxes(head_boxes(points), fps), width, height, TIGHTEST_IN_FACES / HEAD_IN_FACES)
+    return _fit_into_frame(_smooth_boxes(head_boxes(points), fps), width, height, TIGHTEST_IN_FACES / HEAD_CROP_IN_FACES)
 
 
 def body_boxes(keypoints: np.ndarray, aspect: float) -> np.ndarray:
@@ -52,14 +52,14 @@ def body_boxes(keypoints: np.ndarray, aspect: float) -> np.ndarray:
         if len(seen):
             low, high = seen.min(0), seen.max(0)
             width = high[0] - low[0]
-            box[:] = *(low + high) / 2, BODY_IN_PERSONS * max(person_height(body), width / aspect, MIN_PERSON)
+            box[:] = *(low + high) / 2, BODY_CROP_IN_PERSONS * max(person_height(body), width / aspect, MIN_PERSON)
     return boxes
 
 
 def smooth_body_crops(keypoints: np.ndarray, width: int, height: int, fps: float, aspect: float) -> np.ndarray:
     """As `smooth_crops`, for a body with keypoints [T, 25, 3] in at least one frame: [T, 3] (left, top, height) in pixels."""
     boxes = _smooth_boxes(body_boxes(keypoints, aspect), fps)
-    return _fit_into_frame(boxes, width, height, TIGHTEST_IN_PERSONS / BODY_IN_PERSONS, aspect)
+    return _fit_into_frame(boxes, width, height, TIGHTEST_IN_PERSONS / BODY_CROP_IN_PERSONS, aspect)
 
 
 def centre_crop(width: int, height: int, aspect: float) -> np.ndarray:

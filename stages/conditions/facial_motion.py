@@ -26,7 +26,8 @@ from stages.conditions.normalise import nearest_weights
 CONTOUR, CHIN = slice(0, 17), slice(7, 10)
 JAW = np.sin(np.linspace(0, np.pi, 17)) ** 2
 """Share of the displacement of the chin that each point of the contour gets."""
-EYES = slice(17, 27), slice(36, 48)
+BROWS_AND_LIDS = slice(17, 27), slice(36, 48)
+"""The landmarks that move with the strength `Motion.eyes`."""
 EXPRESSIVE = [*range(17, 27), *range(36, 68)]
 """Brows, lids and lips."""
 CORNERS = [36, 39], [42, 45]
@@ -48,7 +49,7 @@ OPENINGS, LIDS = (RIGHT, LEFT, MOUTH), ((RIGHT_EYE, RIGHT), (LEFT_EYE, LEFT))
 MAX_LID_SCALE = 1.6
 """Largest factor by which the closing of lids is scaled in relative motion; the smallest factor is its inverse."""
 SHUT = 0.6
-"""Eyes are being shut if they are open by less than this share of their median opening."""
+"""An eye counts as partly closed if it is open by less than this share of its median opening."""
 FAR_TURN, FAR_EXPRESSION = 12.0, 0.12
 """A frame is far from the reference if the head is turned by more than the first number, in degrees, or if the root mean square
 displacement of mouth, lids and brows is larger than the second, in eye distances."""
@@ -140,14 +141,14 @@ class FacialMotion:
             displacements[:, opening.upper] += lowered[..., None] * self._down(opening)
 
     def _gaze_of(self, driver: FacialMotion, motion: Motion) -> Array:
-        """Offsets [T, 10, 2] of the irises. Relative gaze is measured from the median gaze of each of the two."""
-        seen, known, theirs = self._seen, self._irises_known(), driver._irises_known()
-        if not (known.any() and theirs.any()):
+        """Offsets [T, 10, 2] of the irises. Relative gaze is measured from the median gaze of each of the two persons."""
+        seen, known, driver_known = self._seen, self._irises_known(), driver._irises_known()
+        if not (known.any() and driver_known.any()):
             return self._gaze
         relative, kept = "gaze" in motion.relative, max(1 - motion.gaze, 0)
-        change = _scale_motion(driver._gaze[seen], np.median(driver._gaze[theirs], 0), motion.gaze, relative)
+        change = _scale_motion(driver._gaze[seen], np.median(driver._gaze[driver_known], 0), motion.gaze, relative)
         usual = (1 - kept) * np.median(self._gaze[known], 0) if relative else 0
-        return np.where(theirs[seen][:, None, None], kept * self._gaze + usual + change, self._gaze)
+        return np.where(driver_known[seen][:, None, None], kept * self._gaze + usual + change, self._gaze)
 
     def _irises_known(self) -> NDArray[np.bool_]:
         """Whether the frames with a face have both irises."""
@@ -238,7 +239,7 @@ def _scale_motion(values: Array, mean: Array, strength: float | Array, relative:
 def _by_landmark(mouth: float, eyes: float) -> Array:
     """[68, 1]: the value `eyes` for brows and lids, `mouth` for all other landmarks."""
     values = np.full((LANDMARKS, 1), mouth)
-    for landmarks in EYES:
+    for landmarks in BROWS_AND_LIDS:
         values[landmarks] = eyes
     return values
 

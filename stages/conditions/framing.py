@@ -84,11 +84,22 @@ def views(clip: Clip, track: Track, size: tuple[int, int], mode: Crop) -> list[V
     subject: crops around the head or the whole body. none: the whole image. auto: as subject, unless the crops are nearly the whole
     image, as in the clips of a dataset, and the image has the aspect ratio of `size`. Label maps have no subject and are never cropped.
     """
+    boxes = _crops(clip, track, size, mode)
+    return [View.scaled(clip.height, clip.width, *size)] * clip.num_frames if boxes is None else [View.crop(box, *size) for box in boxes]
+
+
+def shows_whole(clip: Clip, track: Track, size: tuple[int, int], mode: Crop) -> bool:
+    """Whether `views` shows whole images."""
+    return _crops(clip, track, size, mode) is None
+
+
+def _crops(clip: Clip, track: Track, size: tuple[int, int], mode: Crop) -> np.ndarray | None:
+    """The crops [T, 3] (left, top, height) of `views`; None for whole images."""
     boxes = track.crops(clip, size[1] / size[0])
-    whole = View.scaled(clip.height, clip.width, *size)
-    if boxes is None or mode == "none" or (mode == "auto" and _fill_image(boxes, clip) and not whole.squeezes):
-        return [whole] * clip.num_frames
-    return [View.crop(box, *size) for box in boxes]
+    if boxes is None or mode == "none":
+        return None
+    squeezes = View.scaled(clip.height, clip.width, *size).squeezes
+    return None if mode == "auto" and _fill_image(boxes, clip) and not squeezes else boxes
 
 
 def _fill_image(boxes: np.ndarray, clip: Clip) -> bool:
@@ -97,7 +108,7 @@ def _fill_image(boxes: np.ndarray, clip: Clip) -> bool:
 
 
 def examples_of(clip: Clip, kind: str, size: tuple[int, int], mode: Crop, max_count: int, span: slice = slice(None)) -> list[Example]:
-    """At most `max_count` examples, evenly spaced over the frames that show the subject. `span` selects a part of the clip.
+    """At most `max_count` examples of `size` (height, width), evenly spaced over the frames of `span` that show the subject.
 
     Raises InputError if `span` selects no frame, NoDetection if none of its frames shows the subject.
     """
@@ -114,7 +125,7 @@ def examples_of(clip: Clip, kind: str, size: tuple[int, int], mode: Crop, max_co
 
 
 def frame_of(samples: Sequence[Sample], device: torch.device) -> Frame:
-    """K samples of one size as one Frame of tensors [K, ...]; images are in [-1, 1]. A field that is None in a sample is None in it."""
+    """K samples of one size as one Frame of tensors [K, ...]; images are in [-1, 1]. A field that any sample lacks is None."""
     images, regions, appearance = (_stack_optional([getattr(s, name) for s in samples]) for name in ("image", "regions", "appearance"))
     semantics, keypoints = np.stack([sample.semantic for sample in samples]), np.stack([sample.keypoints for sample in samples])
     return Frame(

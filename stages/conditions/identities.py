@@ -16,12 +16,12 @@ LabelMap = NDArray[np.uint8]
 Identities = NDArray[np.int32]
 """[H, W]: label + 256 x instance number; the label of void is 255."""
 MIN_OVERLAP = 0.3
-"""A piece continues an instance of the frame before if their intersection over union is larger than this."""
+"""A piece continues an instance of the previous frame if their intersection over union is larger than this."""
 MIN_INSIDE = 0.5
-"""A piece is a part of an instance of the frame before if a larger share of it lies inside that instance."""
+"""A piece is a part of an instance of the previous frame if a larger share of it lies inside that instance."""
 SPECK = 1 / 2000
 """A new piece with a smaller share of the image is no instance of its own, but a part of the largest instance of its label."""
-REMEMBERED = 5
+MAX_HIDDEN_FRAMES = 5
 """Number of frames for which an instance that is hidden keeps its number."""
 SAME_PLACE, OTHER_PLACE = 0.5, 0.2
 """Instances of successive frames are at the same place if their intersection over union is larger than the first number, and at
@@ -41,14 +41,14 @@ class _Hidden:
 class InstanceTracker:
     """Tracks the connected pieces of label maps from frame to frame."""
 
-    before: Identities | None = None
-    """Those of the frame before; None before the first frame."""
+    previous: Identities | None = None
+    """The identities of the previous frame; None before the first frame."""
     hidden: list[_Hidden] = field(default_factory=list)
     count: int = 0
     """Number of instances so far."""
 
     def __call__(self, labels: LabelMap, flow: NDArray[np.floating] | None = None) -> Identities:
-        """The identities of the next frame. labels: uint8 [H, W]; flow: [H, W, 2] from the frame before to this one, if it is known."""
+        """The identities of the next frame. labels: uint8 [H, W]; flow: [H, W, 2] from the previous frame to this one, if it is known."""
         pieces = regions_of(labels, None)
         label_of = np.full(pieces.max() + 1, VOID)
         label_of[pieces] = labels
@@ -58,20 +58,20 @@ class InstanceTracker:
         self._number_new_pieces(identity_of, label_of, areas, SPECK * labels.size)
         identities = np.array([VOID, *(identity_of[piece] for piece in range(1, len(areas)))], np.int32)
         self._remember_hidden(before, set(identity_of.values()))
-        self.before = identities[pieces]
-        return self.before
+        self.previous = identities[pieces]
+        return self.previous
 
     def _warp_before(self, flow: NDArray[np.floating] | None, labels: LabelMap) -> Identities:
-        """The identities of the frame before, warped forward by the flow. Pixels that land on another label are dropped; gaps are void."""
+        """The identities of the previous frame, warped forward by the flow; void in gaps, and where a pixel lands on another label."""
         shape = labels.shape
-        if self.before is None:
+        if self.previous is None:
             return np.full(shape, VOID, np.int32)
         if flow is None:
-            return self.before
+            return self.previous
         rows, columns = np.indices(shape)
         x, y = np.rint(columns + flow[..., 0]).astype(int), np.rint(rows + flow[..., 1]).astype(int)
         inside = (x >= 0) & (x < shape[1]) & (y >= 0) & (y < shape[0])
-        x, y, identity = x[inside], y[inside], self.before[inside]
+        x, y, identity = x[inside], y[inside], self.previous[inside]
         same_label = labels[y, x] == identity % LABELS
         warped = np.full(shape, VOID, np.int32)
         warped[y[same_label], x[same_label]] = identity[same_label]
@@ -120,10 +120,10 @@ class InstanceTracker:
             largest.setdefault(label, identity_of[piece])
 
     def _remember_hidden(self, before: Identities, seen: set[int]) -> None:
-        """Update `hidden`, given the identities of the frame before and those seen in this frame."""
+        """Update `hidden`, given the identities of the previous frame and those seen in this frame."""
         for hidden in self.hidden:
             hidden.frames += 1
-        self.hidden = [hidden for hidden in self.hidden if hidden.identity not in seen and hidden.frames < REMEMBERED]
+        self.hidden = [hidden for hidden in self.hidden if hidden.identity not in seen and hidden.frames < MAX_HIDDEN_FRAMES]
         known = {hidden.identity for hidden in self.hidden}
         for identity in np.unique(before).tolist():
             if identity % LABELS != VOID and identity not in seen and identity not in known:
@@ -131,10 +131,10 @@ class InstanceTracker:
 
 
 def require_stable_numbers(before: NDArray[np.int32], now: NDArray[np.int32], is_thing: NDArray[np.bool_], frame: int) -> None:
-    """Raises InputError if the number of an instance changes between the frame before and frame `frame`.
+    """Raises InputError if the number of an instance changes between the previous frame and frame `frame`.
 
-    This is so if another number takes the place of a thing, and neither number stayed at its place. before, now: `keys_of` the frames.
-    is_thing: whether each number is that of a countable object, bool [256].
+    A number changes if another number takes the place of a thing, and neither of the two stays at its place. before, now: `keys_of` the
+    two frames. is_thing: whether each number is that of a countable object, bool [256].
     """
     things = is_thing[before // LABELS] | is_thing[now // LABELS]
     pairs, shared = np.unique(np.stack([before[things], now[things]], 1) // LABELS, axis=0, return_counts=True)

@@ -10,15 +10,16 @@ from stages.conditions.motion import UNCHANGED, Motion
 from stages.conditions.normalise import nearest_weights, normalise
 
 REFERENCE_FRAMES = 25
-"""Number of first frames with a face from which the driver's proportions and the start of relative motion are measured."""
-MEMORY = 3
+"""The driver's proportions and the start of relative motion are measured in the first frames with a face, up to this number."""
+SMOOTHED_FRAMES = 3
 """Number of frames, including the current one, over which landmarks are smoothed."""
-REACH = 0.01
-"""A landmark that moves by this share of the face's size in a frame is hardly smoothed, so that fast motion does not lag."""
+SMOOTHING_DISTANCE = 0.01
+"""Standard deviation of the smoothing weights, as a share of the face's size. A landmark that moves much further in a frame is hardly
+smoothed, so that fast motion does not lag."""
 
 
 class LiveFace:
-    """Called with the driver's face in each frame, it returns the driving face.
+    """Called with the driver's face in each frame, it returns the face that drives the model: smoothed, and fitted to the example.
 
     example: landmarks and irises [78, 3] in the model's pixels. proportions, motion: as for a clip (`normalise`, `FacialMotion`). For a
     clip, proportions and the start of motion are measured in all frames; here in the first `REFERENCE_FRAMES`.
@@ -49,11 +50,11 @@ class LiveFace:
 
     def _smoothed(self, face: np.ndarray) -> np.ndarray:
         """The mean over the last frames, in which a point has a smaller weight the farther it is from its current position."""
-        self._recent = [*self._recent[1 - MEMORY :], face]
+        self._recent = [*self._recent[1 - SMOOTHED_FRAMES :], face]
         size = max(float(np.ptp(face[:LANDMARKS, :2], axis=0).max()), 1.0)
         recent = np.stack(self._recent)
-        apart = np.linalg.norm(recent[..., :2] - face[:, :2], axis=-1) / (REACH * size)
-        weights = np.where((recent[..., 2] > 0) & (face[:, 2] > 0), np.exp(-0.5 * apart**2), 0.0)[..., None]
+        distance = np.linalg.norm(recent[..., :2] - face[:, :2], axis=-1) / (SMOOTHING_DISTANCE * size)
+        weights = np.where((recent[..., 2] > 0) & (face[:, 2] > 0), np.exp(-0.5 * distance**2), 0.0)[..., None]
         weights[-1] = 1.0
         smooth: np.ndarray = face.copy()
         smooth[:, :2] = (weights * recent[..., :2]).sum(0) / weights.sum(0)

@@ -29,8 +29,8 @@ MAX_RATIO = 1.6
 def normalise(driving: np.ndarray, example: np.ndarray, *, proportions: bool = True, weights: np.ndarray | None = None) -> np.ndarray:
     """driving [T, 68 or 78, 3] with the position, size and, if asked, proportions of example [68 or 78, 3]; all in pixels.
 
-    weights: of each frame with a face in the mean shape that is compared with the example; by default those frames count that are most like
-    the example. Frames without a face stay empty. If no frame has a face, `driving` is returned.
+    weights: for each frame with a face, its weight in the mean shape that is compared with the example; by default only the frames most
+    like the example count. Frames without a face stay empty. If no frame has a face, `driving` is returned.
     """
     face = driving[:, :LANDMARKS]
     seen = face[..., 2].any(1)

@@ -150,7 +150,7 @@ def add_noise(keypoints: NDArray[np.float32], rng: np.random.Generator) -> NDArr
 
 
 def _draw_limb(canvas: NDArray[np.uint8], ends: NDArray[np.float32], half_width: float, colour: tuple[int, int, int]) -> None:
-    """Draw a line between ends [2, 2] with discs at its ends, in place, mixed with what the canvas has there."""
+    """Draw a line between ends [2, 2] with discs at its ends, in place, blended with earlier strokes of the canvas."""
     limit = 8 * max(canvas.shape)  # points far outside would overflow the fixed-point coordinates
     ends = np.clip(ends, -limit, limit)
     border = 2 * half_width + 2

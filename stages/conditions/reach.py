@@ -20,7 +20,7 @@ class Pose:
     """Orientation, position and size of the subject of a frame."""
 
     turns: Mapping[str, float]
-    """Key of `RESPECTS` -> angle, divided by the largest angle that may lie between a frame and the nearest example."""
+    """Key of `DEVIATIONS` -> angle, divided by the largest angle that may lie between a frame and the nearest example."""
     centre: NDArray[np.float64]
     """x, y in pixels."""
     size: float
@@ -39,7 +39,7 @@ class Reach:
         self._examples = [pose_of(points) for points in examples] if pose_of else []
 
     def beyond(self, keypoints: Keypoints) -> list[str]:
-        """The keys of `RESPECTS` in which the frame with these keypoints is too far from every example."""
+        """The keys of `DEVIATIONS` in which the frame with these keypoints is too far from every example."""
         if self._pose_of is None or not self._examples:
             return []
         pose = self._pose_of(keypoints)
@@ -49,17 +49,18 @@ class Reach:
         return [key for key, distance in distances.items() if distance > 1]
 
 
-RESPECTS = {
+DEVIATIONS = {
     "turned": "is turned to the side further than in any example",
     "tilted": "looks up or down further than in any example",
     "moved": "is far from its place in the examples",
 }
+"""How the subject of a driving frame can differ from all examples: key -> the predicate of a sentence."""
 
 
 def warnings(beyond: Mapping[str, Sequence[int]], total: int) -> list[str]:
-    """One sentence for each item of `beyond`, key of `RESPECTS` -> frame numbers. total: the number of driving frames."""
+    """One sentence for each item of `beyond`, key of `DEVIATIONS` -> frame numbers. total: the number of driving frames."""
     return [
-        f"the driving subject {RESPECTS[key]} in {len(frames)} of {total} frames ({spans(frames)}): "
+        f"the driving subject {DEVIATIONS[key]} in {len(frames)} of {total} frames ({spans(frames)}): "
         "these are likely to look wrong; add an example that shows the subject that way"
         for key, frames in sorted(beyond.items())
     ]

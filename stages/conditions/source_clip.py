@@ -16,7 +16,7 @@ from stages.conditions.view import View
 from stages.errors import NoDetection
 
 Size = tuple[int, int]
-"""Height and width in pixels."""
+"""(height, width) in pixels."""
 
 
 class SourceClip:
@@ -52,7 +52,7 @@ class SourceClip:
         return np.ones(self.clip.num_frames, bool)
 
     def breaks(self) -> np.ndarray:
-        """Whether the subject changes or jumps between the frame before and each frame, bool [T]; cuts of the video are not included."""
+        """Whether the subject changes or jumps between the previous frame and each frame, bool [T]; cuts of the video are not included."""
         return np.zeros(self.clip.num_frames, bool)
 
     def crops(self, run: slice, size: Size) -> np.ndarray:
@@ -81,7 +81,7 @@ def main_subject_of(clip: Clip, points: np.ndarray) -> int:
 
 
 def jumps(points: np.ndarray, sizes: np.ndarray, max_step: float) -> np.ndarray:
-    """Whether points [T, N, 3] jump between the frame before and each frame, bool [T].
+    """Whether points [T, N, 3] jump between the previous frame and each frame, bool [T].
 
     They do if their mean movement is larger than `max_step` times the size of the subject, sizes [T]. Only points that are seen in both
     frames count.

@@ -36,7 +36,10 @@ class DetectorNoise:
 
 @dataclass(frozen=True)
 class Moments:
-    """Moments of a track that may lie between its frames: the frames before and after, [n], and how near each is to the one after."""
+    """n points in time of a track, which may lie between its frames: the frame before each, the frame after it, and the position between.
+
+    share: 0 at the frame before, 1 at the frame after.
+    """
 
     before: NDArray[np.int64]
     after: NDArray[np.int64]
@@ -73,7 +76,7 @@ class Track(ABC):
 
     @abstractmethod
     def drawing(self, index: int, view: View) -> np.ndarray:
-        """A drawing of frame `index` for people: uint8 RGB [height, width, 3]."""
+        """A drawing of frame `index` to look at: uint8 RGB [height, width, 3]."""
 
     def seen(self, index: int) -> bool:
         """Whether the frame shows the subject."""

@@ -65,6 +65,7 @@ class View:
 
     @property
     def mirrored(self) -> bool:
+        """Whether the map exchanges left and right."""
         return bool(np.linalg.det(self.matrix[:, :2]) < 0)
 
     def points(self, points: np.ndarray) -> np.ndarray:

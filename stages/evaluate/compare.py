@@ -33,7 +33,9 @@ _OPENING_THREADS = 4
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """metrics: names or aliases, empty for all.
+    """Options of an evaluation.
+
+    metrics: names or aliases, empty for all.
     driving: a clip, video or folder that the results follow; "" for the layer that synthesize kept in a result, or for the reference if it
     kept none.
     example: the image of the baselines, "" for the reference's first frame.
@@ -68,8 +70,9 @@ def evaluate(
     out: Path | None = None,
     sets_grow: bool = True,
 ) -> Iterator[Score]:
-    """Yield a score for each result and metric of frames. Unless this is a shard, then yield a score for each set of results and metric of
-    distributions, and the mean over the clips for each method and metric of frames (see `partial_result.group_by_method`).
+    """Yield a score for each result and metric of frames. After these, unless this is one of several shards, yield a score for each set of
+    results and metric of distributions, and the mean over the clips for each method and metric of frames (see
+    `partial_result.group_by_method`).
 
     results, references: see `pair_results`; `set_names` tells which results form a set.
     shard (i, n): measure only every n-th result from the i-th on.

@@ -14,6 +14,7 @@ from stages.evaluate.frame_source import FrameSource
 from stages.evaluate.metric import EvaluationContext
 
 ASPECT_TOLERANCE = 0.02
+"""Largest relative difference between the aspect ratios of the driving and of a result."""
 
 
 def has_layer(driving: FrameSource | None, kind: str) -> bool:

@@ -22,7 +22,9 @@ from stages.io.digests import file_sha256
 
 Image = NDArray[np.uint8]
 RATE_TOLERANCE = 0.01
+"""Largest relative difference between frame rates that count as the same."""
 SHAPE_TOLERANCE = 0.02
+"""Largest relative difference between aspect ratios that count as the same."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from stages.errors import InputError
 from stages.evaluate import intervals
 from stages.evaluate.frame_source import FrameSource, same_shape
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
-from stages.evaluate.motion import MIN_SIDE, FlowFinder, warp
+from stages.evaluate.motion import MIN_SIDE, FlowEstimator, warp
 
 REPEATED, WARPED, FLOOR = "repeated", "warped", "floor"
 Name = int | str
@@ -154,7 +154,7 @@ class Baselines:
     """
 
     def __init__(self, example: Image) -> None:
-        self.example, self._flow = example, FlowFinder()
+        self.example, self._flow = example, FlowEstimator()
 
     def __call__(self, truth: Image) -> dict[Name, Image]:
         """The baselines of a frame of the truth, uint8 RGB [H, W, 3] as the example. Frames too small for optical flow have no WARPED."""

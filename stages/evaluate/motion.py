@@ -17,7 +17,7 @@ Flow = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
-class FlowFinder:
+class FlowEstimator:
     """Called with two images, uint8 RGB [H, W, 3], it returns the flow [H, W, 2] in pixels: image(x) = other(x + flow(x))."""
 
     def __init__(self) -> None:

@@ -27,8 +27,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """count: number N of vectors; total [D]: their sum; products [D, D]: the sum of their outer products; sample [min(N, SAMPLE_SIZE), D],
-    float32: the vectors with the smallest keys; keys: the keys of the sample."""
+    """Statistics of feature vectors.
+
+    count: number N of vectors; total [D]: their sum; products [D, D]: the sum of their outer products; sample [min(N, SAMPLE_SIZE), D],
+    float32: the vectors with the smallest keys; keys: the keys of the sample.
+    """
 
     count: int
     total: Array

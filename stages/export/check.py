@@ -32,7 +32,7 @@ class SampleInput:
 
     @classmethod
     def create(cls, generator: Generator, num_examples: int) -> SampleInput:
-        """Always the same for the same shapes. Keypoints move by a few pixels from frame to frame, and the first one is unknown."""
+        """Input that depends only on the shapes. Keypoints move by a few pixels from frame to frame, and the first one is unknown."""
         assert isinstance(generator, FewShotGenerator)
         random = torch.Generator().manual_seed(0)
         height, width = generator.config.size

@@ -24,7 +24,7 @@ from stages.networks.fewshot.generator import FewShotGenerator
 DESCRIPTION = "export.json"
 SCHEMA = "fsv2v.export/1"
 MIN_PSNR = 40.0
-"""In dB, of the frames of the exported networks against those of PyTorch."""
+"""Lowest accepted PSNR in dB of the frames of the exported networks, compared with those of PyTorch."""
 PACKAGES = (Package("onnx", "onnx"), Package("onnxruntime", "onnxruntime"))
 MEANINGS = {
     "*.semantic": "s_t of the examples, of the frame to make, or of the previous frame, in [0, 1]",
@@ -52,7 +52,7 @@ class Exported:
     path: Path
     status: Literal["done", "skipped"]
     psnr: float
-    """The lowest of the compared frames, in dB."""
+    """The lowest PSNR of the compared frames, in dB."""
     files: tuple[str, ...]
 
 
@@ -66,7 +66,7 @@ def export(model: Model, out: Path, options: ExportOptions, *, overwrite: bool =
     installed), ParametersDiffer (`out` contains something else), and Fsv2vError if the frames differ.
     """
     generator = _require_few_shot(model)
-    settings = {**asdict(options), "model": model.sha256, **model.config.recorded(), "opset": OPSET}
+    settings = {**asdict(options), "model": model.sha256, **model.config.key_entries(), "opset": OPSET}
     with exclusive_lock(out):
         if (finished := _find_finished(out, settings, overwrite)) is not None:
             return finished

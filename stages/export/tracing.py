@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Code, Generator
 
+# what `tensor.shape` and `tensor.mT` call, as `__torch_function__` sees it
 GET_SHAPE, GET_TRANSPOSED = (vars(torch._C.TensorBase)[name].__get__ for name in ("shape", "mT"))
 
 

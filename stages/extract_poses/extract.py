@@ -17,7 +17,7 @@ from stages.extract_poses import rules
 from stages.runner import Outcome
 from stages.tables.skeletons import SIZES, boxes_of
 from stages.tracking.interpolation import fill_gaps
-from stages.tracking.smoothing import Tracked, smooth_tracks
+from stages.tracking.smoothing import TrackedFrame, smooth_tracks
 from stages.tracking.tracker import Detections, Detector, detect_in_frames, follow, parse_choice
 
 Boxes = NDArray[np.float32]
@@ -45,7 +45,7 @@ def extract(clip: Clip, options: PoseOptions, overwrite: bool = False) -> Outcom
 
     Writes `poses`: keypoints [T, P, 25, 3] (x, y in pixels, confidence; BODY_25), boxes [T, P, 4] and track_id [T, P]; with a backend that
     finds them also face [T, P, 70, 3], hand_left and hand_right [T, P, 21, 3]. Where a frame has fewer than P people, track_id is -1 and
-    all else is 0. The notes count the frames without a person, and those in which each rule of `drop` applied.
+    the other arrays are 0. The notes count the frames without a person, and those in which each rule of `drop` applied.
 
     Raises NoDetection when no frame shows a person, ParametersDiffer when another layer exists and `overwrite` is not set.
     """
@@ -77,7 +77,7 @@ def _parameters(options: PoseOptions) -> dict[str, Any]:
     return {"person": parse_choice(options.person), "smoothing": float(options.smoothing), "drop": sorted(set(options.drop))}
 
 
-def _track_people(clip: Clip, backend: Backend[Detector], options: PoseOptions) -> Iterator[Tracked[Boxes]]:
+def _track_people(clip: Clip, backend: Backend[Detector], options: PoseOptions) -> Iterator[TrackedFrame[Boxes]]:
     """The chosen people in each frame: tracked, with short gaps filled, and smoothed."""
     fps = float(clip.fps)
     detect = backend.open_for(options.person, options.device)
@@ -90,7 +90,7 @@ def _track_people(clip: Clip, backend: Backend[Detector], options: PoseOptions) 
     return smooth_tracks(fill_gaps(chosen, fps), fps, options.smoothing)
 
 
-def _arrays(frames: list[Tracked[Boxes]]) -> dict[str, NDArray[Any]]:
+def _arrays(frames: list[TrackedFrame[Boxes]]) -> dict[str, NDArray[Any]]:
     """The arrays of the layer. Their second axis has the largest number of people in a frame."""
     persons = max(len(frame.points) for frame in frames)
     points = np.zeros((len(frames), persons, *frames[0].points.shape[1:]), np.float32)

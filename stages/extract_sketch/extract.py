@@ -17,7 +17,7 @@ from stages.errors import NoDetection, UsageError
 from stages.extract_sketch.orientation import UpsideDownCheck
 from stages.runner import Outcome
 from stages.tracking.interpolation import fill_gaps
-from stages.tracking.smoothing import Tracked, smooth_tracks
+from stages.tracking.smoothing import TrackedFrame, smooth_tracks
 from stages.tracking.tracker import Detector, detect_in_frames, follow, parse_choice
 
 STAGE = "extract-sketch"
@@ -93,21 +93,21 @@ def _sketch_producer(backend: Backend[Detector], options: SketchOptions) -> Prod
     return Producer(STAGE, backend.name, parameters, landmarks.weights, device=options.device)
 
 
-def _detected_faces(clip: Clip, detector: UpsideDownCheck, count: int, options: SketchOptions) -> Iterator[Tracked[Edges]]:
+def _detected_faces(clip: Clip, detector: UpsideDownCheck, count: int, options: SketchOptions) -> Iterator[TrackedFrame[Edges]]:
     """The chosen faces of each frame: tracked, with short gaps filled, and smoothed. count: number of points of a face."""
     fps = float(clip.fps)
     chosen = follow(detect_in_frames(_with_edges(clip, options), detector), options.face, count, fps, clip.width, clip.height)
     return smooth_tracks(fill_gaps(chosen, fps), fps, options.smoothing)
 
 
-def _known_faces(clip: Clip, options: SketchOptions) -> Iterator[Tracked[Edges]]:
+def _known_faces(clip: Clip, options: SketchOptions) -> Iterator[TrackedFrame[Edges]]:
     """As `_detected_faces`, but from the finished layer `landmarks`."""
     points = clip.layer("landmarks").arrays()["points"]
     identity = np.zeros(points.shape[1], np.int64)
     if options.background == "none":
-        return (Tracked(faces, identity, None) for faces in points)
+        return (TrackedFrame(faces, identity, None) for faces in points)
     all_edges = (edges for _, edges in _with_edges(clip, options))
-    return (Tracked(faces, identity, edges) for faces, edges in zip(points, all_edges, strict=True))
+    return (TrackedFrame(faces, identity, edges) for faces, edges in zip(points, all_edges, strict=True))
 
 
 def _with_edges(clip: Clip, options: SketchOptions) -> Iterator[tuple[NDArray[np.uint8], Edges]]:
@@ -116,7 +116,7 @@ def _with_edges(clip: Clip, options: SketchOptions) -> Iterator[tuple[NDArray[np
         yield frame, background.packed_edges(frame) if options.background == "canny" else None
 
 
-def _draw(clip: Clip, frames: Iterator[Tracked[Edges]], sketch: Any) -> NDArray[np.float32]:
+def _draw(clip: Clip, frames: Iterator[TrackedFrame[Edges]], sketch: Any) -> NDArray[np.float32]:
     """Draw the sketch of each frame and write it to the layer `sketch`. Returns the points of all frames, [T, P, 68 or 78, 3]."""
     points = []
     for frame in frames:

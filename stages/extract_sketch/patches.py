@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE = 248
+"""Side of a patch in pixels."""
 FACE_SIDE = 112
 """Side of the face's square in a patch, in pixels: 1 / 2.2 of the patch. dlib's detector needs at least 80."""
 

@@ -83,7 +83,7 @@ def finetune(
 
 
 def _settings(examples: Sequence[Clip], model: Model, options: FinetuneOptions) -> dict[str, Any]:
-    """All that determines the finetuned model, as stored in its header."""
+    """Everything that determines the finetuned model, as stored in its header."""
     kind = model.config.kind
     digests = {"examples": [clip.frames_digest() for clip in examples], "layers": [layers_digest(clip, kind) for clip in examples]}
     settings: dict[str, Any] = {**asdict(options), "model": model.sha256, **digests}
@@ -103,7 +103,7 @@ def _require_same(out: Path, settings: dict[str, Any]) -> str:
 def _prepare_save(out: Path, model: Model, generator: Generator, whole: bool) -> Callable[[dict[str, Any]], None]:
     """A function that writes `generator`, a copy of that of `model`, to `out` after finetuning. It takes the header's entries.
 
-    The base is read now, because it may be a snapshot of a run, which the run may remove meanwhile. Raises UsageError if `out` is the
+    The base is read now, because it may be a snapshot that its run removes before the finetuning ends. Raises UsageError if `out` is the
     base.
     """
     if whole:

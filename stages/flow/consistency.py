@@ -1,4 +1,4 @@
-"""Consistency of optical flow: comparison with the backward flow, and of the colours."""
+"""Two checks of optical flow: against the backward flow, and by the colours of the pixels that it connects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def consistent_flow(
     """Two images, uint8 RGB [H, W, 3] -> the flow from `first` to `second`, float32 [H, W, 2] in pixels, and where it is consistent,
     bool [H, W].
 
-    Both checks are needed. On 40 faces, warped by a known flow and partly hidden by a plate with another motion, DIS is off by more than
+    Both checks are needed. On 40 faces, warped by a known flow and partly hidden by an object with another motion, DIS is off by more than
     2 pixels in 4.1 % of the pixels that pass the colour check, 2.7 % of those that pass the forward-backward check, and 2.2 % of those
     that pass both (89 % of all pixels).
     """

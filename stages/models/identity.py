@@ -12,7 +12,7 @@ from stages.backends import Package
 
 PACKAGE = Package("dlib", "dlib-bin")
 WEIGHTS = "dlib_face_recognition_resnet_model_v1.dat"
-DLIBS_LIMIT = 0.6
+DLIB_MAX_DISTANCE = 0.6
 """Euclidean distance between the vectors of two faces below which dlib's documentation considers them the same person."""
 SAME_PERSON = 0.4
 """Distance below which fsv2v considers two faces the same person. dlib's limit would merge some different people: in 79 videos of 70

@@ -37,7 +37,7 @@ class Model:
     info: dict[str, Any]
     path: Path
     sha256: str
-    """Of the file `path`. It identifies all weights, since a delta names its base by sha256."""
+    """sha256 of the file `path`. It identifies all weights, since a delta names its base by sha256."""
     whole: Path
     """The file with every tensor: `path`, or if that is a delta its base."""
 
@@ -88,7 +88,7 @@ def load_model(path: Path, base: Path | None = None) -> Model:
 
 
 class _BuildForLoading(TorchFunctionMode):
-    """In the block, weights are not initialised at random, since loading replaces them. Random numbers of a generator of its own are kept.
+    """In the block, weights are not initialised at random, since loading replaces them. An explicit random generator still works.
 
     Allocating more than `elements` tensor elements raises ValueError: a header may describe a network of any size.
     """

@@ -1,4 +1,4 @@
-"""The perceptual distances by name. Each is a feature network with weights from the registry, and a distance of two lists of features."""
+"""The perceptual distances by name. Each is a feature network with weights from the registry, and a distance between lists of features."""
 
 from __future__ import annotations
 

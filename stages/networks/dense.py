@@ -59,8 +59,8 @@ class DenseNet(nn.Module):
         result: Tensor = self.head(x if self.at_2 is None else self.at_2(x, at_2))
         return result
 
-    def start_from(self, squeezenet: Mapping[str, Tensor]) -> None:
-        """Initialise the encoder with the tensors of the file `stages.networks.features.squeezenet.WEIGHTS`."""
+    def initialise_from(self, squeezenet: Mapping[str, Tensor]) -> None:
+        """Initialise the encoder with SqueezeNet's tensors, from the file `stages.networks.features.squeezenet.WEIGHTS`."""
         prefix = "features."
         self.features.load_state_dict({key.removeprefix(prefix): v.float() for key, v in squeezenet.items() if key.startswith(prefix)})
 

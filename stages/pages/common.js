@@ -7,7 +7,7 @@ function element(parent, tag, attributes = {}, text = "") {
   return parent.appendChild(child);
 }
 
-const figure = value => value == null ? "–" : Math.abs(value) >= 10 ? value.toFixed(2) : value.toFixed(4);
+const formatNumber = value => value == null ? "–" : Math.abs(value) >= 10 ? value.toFixed(2) : value.toFixed(4);
 
 // Draws curves over the frames: lines [{values, colour, dashes}], and bands [{first, last, colour}] behind them. A click calls goTo(frame).
 // Returns a function that moves the vertical cursor to a frame, undefined if there are no values.
@@ -28,7 +28,7 @@ function plot(parent, {title, label, frames, lines, bands = [], goTo = () => {}}
   }
   for (const value of [low, (low + high) / 2, high]) {
     element(svg, "line", {x1: left, x2: width - 6, y1: y(value), y2: y(value), stroke: "var(--line)"});
-    element(svg, "text", {x: left - 4, y: y(value) + 4, "text-anchor": "end"}, figure(value).slice(0, 7));
+    element(svg, "text", {x: left - 4, y: y(value) + 4, "text-anchor": "end"}, formatNumber(value).slice(0, 7));
   }
   element(svg, "text", {x: left, y: height - 4}, "0");
   element(svg, "text", {x: width - 6, y: height - 4, "text-anchor": "end"}, String(frames - 1));

@@ -51,9 +51,9 @@ class FutureMaps:
             assert self._past is not None
             synthesis = self._renderer.synthesize(self._code, self._last, self._past)
             if not synthesis.frame.isfinite().all():
-                raise InputError(f"the model predicts nothing for frame {index}: its values are not finite", hint="Use another model")
-            if self._numbers is not None:  # `follow` returns 0 for unknown, but 0 is a valid number, hence + 1 and - 1
-                self._numbers = self._renderer.follow(self._numbers + 1, synthesis, self._past) - 1
+                raise InputError(f"the model cannot predict frame {index}: its values are not finite", hint="Use another model")
+            if self._numbers is not None:  # `propagate_instances` returns 0 for unknown, but 0 is a valid number, hence + 1 and - 1
+                self._numbers = self._renderer.propagate_instances(self._numbers + 1, synthesis, self._past) - 1
             self._past = self._renderer.remember(self._last, synthesis, self._past)
             ids = self._track.ids[synthesis.frame[0].argmax(0).cpu().numpy()]
             yield ids, None if self._numbers is None else self._numbers[0, 0].cpu().numpy()

@@ -21,7 +21,7 @@ from stages.conditions.view import View
 from stages.errors import READ_ERRORS, InputError, UsageError
 from stages.io.files import exclusive_lock
 from stages.models import Model
-from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.inference import InferenceOptions, Renderer
 from stages.predict.future import UNKNOWN, FutureMaps
 from stages.predict.options import Outcome, PredictOptions
 
@@ -66,7 +66,7 @@ def predict(
             if not open_clip(out).needs("segment", producer, inputs):
                 return Outcome(out, "skipped", options.frames)
         begun = time.monotonic()
-        renderer = Renderer(model.generator.to(choose_device(options.device)), Speed("fp32"))
+        renderer = Renderer(model.generator.to(choose_device(options.device)), InferenceOptions("fp32"))
         future = FutureMaps(renderer, track, observed[-model.config.past_frames :], clip.height, clip.width)
         create_clip(
             out, fps=clip.fps, width=clip.width, height=clip.height, num_frames=options.frames, overwrite=overwrite,
@@ -82,7 +82,7 @@ def _track(clip: Clip, model: Model) -> LabelTrack:
     """
     track = open_track(clip, model.config.kind)
     if not isinstance(track, LabelTrack):
-        raise UsageError(f"{model.path} is driven by {model.config.kind}, which are no label maps", code="model-predicts-nothing")
+        raise UsageError(f"{model.path} is driven by {model.config.kind}, which are not label maps", code="model-predicts-nothing")
     if model.config.labels and track.names != model.config.labels:
         labels, expected = ", ".join(track.names), ", ".join(model.config.labels)
         raise InputError(f"{clip.path} has the labels {labels}, and the model was trained on {expected}", code="labels-of-another-model")
@@ -95,7 +95,7 @@ def _observed(clip: Clip, options: PredictOptions) -> range:
     observed = range(clip.num_frames)[slice(*options.observed)]
     if len(observed) < MIN_OBSERVED:
         count = "1 frame is" if len(observed) == 1 else "0 frames are"
-        raise InputError(f"{clip.path}: {count} observed, and a future needs at least {MIN_OBSERVED}", code="too-few-observed")
+        raise InputError(f"{clip.path}: {count} observed, and a prediction needs at least {MIN_OBSERVED}", code="too-few-observed")
     return observed
 
 
@@ -128,17 +128,17 @@ def _instance_entries(clip: Clip) -> tuple[dict[str, Any], int]:
 
 
 def _warnings(clip: Clip, model: Model, options: PredictOptions, observed: range) -> tuple[str, ...]:
-    """Sentences about what the model was not trained for."""
+    """Sentences about differences from the training of the model that make the prediction worse."""
     warnings = []
     if 0 < (longest := _longest_training_window(model)) < options.frames:
-        warnings.append(f"{clip.id}: {options.frames} frames are predicted, but the model was trained on futures of up to {longest}")
+        warnings.append(f"{clip.id}: {options.frames} frames are predicted, but the model was trained to predict at most {longest}")
     if len(observed) < (past_frames := model.config.past_frames):
         short = f"{len(observed)} frames are observed, but the model was trained on {past_frames}"
         warnings.append(f"{clip.id}: {short}: its motion is less certain")
     height, width = model.config.size
     if View.scaled(clip.height, clip.width, height, width).squeezes:
         shapes = f"{clip.width}x{clip.height} pixels, but the model was trained on the shape {width}x{height}"
-        warnings.append(f"{clip.id} has {shapes}: crop it to that shape for a better future")
+        warnings.append(f"{clip.id} has {shapes}: crop it to that shape for a better prediction")
     return tuple(warnings)
 
 

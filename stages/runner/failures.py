@@ -21,7 +21,7 @@ class FailureList:
 
     So nothing is lost if a run is killed. A run may read its inputs from the same path, since it writes to a new file (another inode).
     Each path ends with `separator`: a newline, or NUL for paths with newlines. If `path` is not a regular file but, for example, a pipe,
-    failures are just written to it. Raises UsageError when the file cannot be written or another run writes it.
+    the failures of this run are written to it. Raises UsageError when the file cannot be written or another run writes it.
     """
 
     def __init__(self, path: str | Path, separator: bytes = b"\n") -> None:

@@ -36,7 +36,7 @@ class Input:
 
 @dataclass
 class Worker:
-    """An actor. node: set when it is ready; input: the current one, if any; pending: the future of the request for its progress."""
+    """An actor. node: the id of its node, "" until it is ready; input: its current input; pending: the future of the progress request."""
 
     actor: Any
     node: str = ""

@@ -1,4 +1,4 @@
-"""Records of the runner: a task, and its progress and result for one input."""
+"""Dataclasses of the runner: a task, and its progress and result for one input."""
 
 from __future__ import annotations
 

@@ -32,14 +32,14 @@ _STARTS = "(?:mean|sample:|from:)"
 
 @dataclass(frozen=True)
 class Choice:
-    """Where the appearance of the instances of a label comes from."""
+    """Where the appearance of the instances of a label comes from: the mean of the label, a random sample, or an image."""
 
     how: Literal["mean", "sample", "from"] = "mean"
     seed: int = 0
-    picture: str = ""
+    image: str = ""
 
     def __str__(self) -> str:
-        return {"mean": "mean", "sample": f"sample:{self.seed}", "from": f"from:{self.picture}"}[self.how]
+        return {"mean": "mean", "sample": f"sample:{self.seed}", "from": f"from:{self.image}"}[self.how]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Choices:
             if found is None:
                 raise UsageError(f"{part!r} is not an appearance", hint=HOW_TO_CHOOSE)
             label, mean, seed, picture = found.groups()
-            choice = Choice("mean") if mean else Choice("from", picture=picture) if picture else Choice("sample", int(seed))
+            choice = Choice("mean") if mean else Choice("from", image=picture) if picture else Choice("sample", int(seed))
             earlier = choices.others if label is None else choices.by_label.get(label)
             if earlier is not None:
                 raise UsageError(f"the appearance of {label or 'all labels'} is both {earlier} and {choice}", hint="Leave one of them out")
@@ -81,9 +81,9 @@ class Choices:
         return self.by_label.get(label, self.others or Choice())
 
     @property
-    def pictures(self) -> list[str]:
-        """The pictures in all choices, without repetitions."""
-        return list(dict.fromkeys(choice.picture for _, choice in self if choice.how == "from"))
+    def images(self) -> list[str]:
+        """The paths of the images in all choices, without repetitions."""
+        return list(dict.fromkeys(choice.image for _, choice in self if choice.how == "from"))
 
 
 def variant(text: str, number: int) -> str:
@@ -121,12 +121,12 @@ def mixtures_of(model: Model) -> dict[str, Mixture]:
         raise InputError(f"{model.path} lacks valid mixtures of the appearance of labels: {error}", hint="Train it again") from error
 
 
-class Painter:
-    """Makes the appearance maps z_t of a driving clip. It is called for the frames in their order."""
+class AppearanceMaps:
+    """The appearance maps z_t of a driving clip. The object is called for the frames in their order."""
 
-    def __init__(self, clip: Clip, track: LabelTrack, looks: Looks) -> None:
-        self.clip, self.track, self.looks = clip, track, looks
-        self.follow = InstanceTracker()
+    def __init__(self, clip: Clip, track: LabelTrack, appearances: InstanceAppearances) -> None:
+        self.clip, self.track, self.appearances = clip, track, appearances
+        self.tracker = InstanceTracker()
         self.whole = View.scaled(clip.height, clip.width, clip.height, clip.width)
 
     def __call__(self, index: int, view: View) -> NDArray[np.float32]:
@@ -136,14 +136,14 @@ class Painter:
             flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101,
         )  # fmt: skip
         instances, indices = np.unique(identities.astype(np.int64), return_inverse=True)
-        values = np.stack([self.looks.of(int(identity)) for identity in instances]).astype(np.float32)
+        values = np.stack([self.appearances.features(int(identity)) for identity in instances]).astype(np.float32)
         return np.ascontiguousarray(values[indices.reshape(identities.shape)].transpose(2, 0, 1))
 
     def _identities(self, index: int) -> Identities:
         labels, numbers = self.track.channels_and_instances(index, self.whole)
         if numbers is not None:
             return keys_of(labels, numbers)
-        return self.follow(labels, self._flow_to(index) if index and self.clip.has("flow") else None)
+        return self.tracker(labels, self._flow_to(index) if index and self.clip.has("flow") else None)
 
     def _flow_to(self, index: int) -> NDArray[np.float32]:
         """The clip's flow from the previous frame to frame `index`, [H, W, 2]."""
@@ -153,7 +153,7 @@ class Painter:
         return flow
 
 
-class Looks:
+class InstanceAppearances:
     """The appearance of each instance. It is decided when the instance is first seen, and then never changes."""
 
     def __init__(
@@ -164,7 +164,7 @@ class Looks:
         self.decided: dict[int, Vector] = {}
         self.counts: dict[str, int] = {}
 
-    def of(self, identity: int) -> Vector:
+    def features(self, identity: int) -> Vector:
         """The features [D] of an instance; identity: see `Identities`."""
         if identity not in self.decided:
             label, number = identity % LABELS, identity // LABELS
@@ -173,22 +173,22 @@ class Looks:
 
     def _decide(self, name: str, number: int) -> Vector:
         choice = self.choices.of(name)
-        if choice.how == "from" and (examples := self.shown[choice.picture].get(name)):
+        if choice.how == "from" and (examples := self.shown[choice.image].get(name)):
             self.counts[name] = self.counts.get(name, -1) + 1
             return examples[self.counts[name] % len(examples)]
         if choice.how == "sample":
-            draw = np.random.default_rng([choice.seed, zlib.crc32(name.encode()), number])
-            return self.mixtures[name].sample(draw).clip(-1, 1)
+            rng = np.random.default_rng([choice.seed, zlib.crc32(name.encode()), number])
+            return self.mixtures[name].sample(rng).clip(-1, 1)
         return self.mixtures[name].mean.clip(-1, 1)
 
 
 Shown = Mapping[str, list[Vector]]
-"""label -> the features of its instances in a picture, the largest first."""
+"""label -> the features of its instances in an image, the largest instance first."""
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """The choices for one driving clip. They have been checked against the labels in the clip and in the pictures."""
+    """The choices for one driving clip. They have been checked against the labels in the clip and in the images."""
 
     clip: Clip
     track: LabelTrack
@@ -198,37 +198,38 @@ class Appearance:
     size: int
     warnings: tuple[str, ...]
 
-    def painter(self) -> Painter:
-        """A new painter, which is needed for each pass over the clip."""
-        return Painter(self.clip, self.track, Looks(self.track.names, self.choices, self.mixtures, self.shown, self.size))
+    def maps(self) -> AppearanceMaps:
+        """The appearance maps for one pass over the clip; each pass needs a new object."""
+        appearances = InstanceAppearances(self.track.names, self.choices, self.mixtures, self.shown, self.size)
+        return AppearanceMaps(self.clip, self.track, appearances)
 
 
 def decide_appearance(
-    text: str, driving: Clip, track: Any, model: Model, pictures: Mapping[str, Clip], crop: Crop, device: torch.device
+    text: str, driving: Clip, track: Any, model: Model, appearance_images: Mapping[str, Clip], crop: Crop, device: torch.device
 ) -> Appearance:
     """The appearance of a driving clip's instances.
 
-    pictures: path in `text` -> clip of that picture; device: where the model already is.
+    appearance_images: path in `text` -> clip of that image. device: where the model already is.
     Raises UsageError for a label that the clip's table does not have. Raises InputError if the clip shows a label that the model has never
-    seen, if its instance numbers do not stay with the instances from frame to frame, or if a picture does not show the label whose
+    seen, if its instance numbers do not stay with the instances from frame to frame, or if an image does not show the label whose
     appearance it has to give.
     """
     choices, mixtures = Choices.parse(text), mixtures_of(model)
     if unknown := [label for label in choices.by_label if label not in track.names]:
         raise UsageError(f"the label table of {driving.path} has no {unknown[0]}, only {', '.join(track.names)}")
-    shown = {name: _shown(pictures[name], model, crop, device) for name in choices.pictures}
+    shown = {name: _shown(appearance_images[name], model, crop, device) for name in choices.images}
     for label, choice in choices.by_label.items():
-        if choice.how == "from" and label not in shown[choice.picture]:
-            raise InputError(f"{choice.picture} shows no {label}", hint="Give a picture that shows it, or leave out the label")
+        if choice.how == "from" and label not in shown[choice.image]:
+            raise InputError(f"{choice.image} shows no {label}", hint="Give a picture that shows it, or leave out the label")
     present = _labels_of(driving, track)
     pictured = [label for label in present if choices.of(label).how == "from"]
-    replaced = [label for label in pictured if label not in shown[choices.of(label).picture]]
+    replaced = [label for label in pictured if label not in shown[choices.of(label).image]]
     if unseen := [label for label in present if (label not in pictured or label in replaced) and label not in mixtures]:
         known = ", ".join(mixtures)
         message = f"{driving.path} shows {unseen[0]}, but the model has learnt only the appearance of {known}"
         raise InputError(message, code="appearance-unknown")
     warnings = tuple(
-        f"{choices.of(label).picture} shows no {label}: the mean appearance that the model has learnt is used" for label in replaced
+        f"{choices.of(label).image} shows no {label}: the mean appearance that the model has learnt is used" for label in replaced
     )
     return Appearance(driving, track, choices, mixtures, shown, model.config.appearance, warnings)
 
@@ -249,12 +250,12 @@ def _labels_of(clip: Clip, track: LabelTrack) -> list[str]:
 
 
 @torch.no_grad()
-def _shown(picture: Clip, model: Model, crop: Crop, device: torch.device) -> Shown:
-    """The features of the instances in the first frame of a picture."""
-    track = open_track(picture, model.config.kind)
-    require_channels(picture, track.channels, model.config.semantic_channels)
-    view = views(picture, track, model.config.size, crop)[0]
-    sample = sample_of(track, 0, view, view.image(picture.frame(0)), regions=True)
+def _shown(image: Clip, model: Model, crop: Crop, device: torch.device) -> Shown:
+    """The features of the instances in the first frame of an image."""
+    track = open_track(image, model.config.kind)
+    require_channels(image, track.channels, model.config.semantic_channels)
+    view = views(image, track, model.config.size, crop)[0]
+    sample = sample_of(track, 0, view, view.image(image.frame(0)), regions=True)
     appearance = model.generator.appearance_of(frame_of([sample], device))[0].float().cpu().numpy()
     assert sample.regions is not None
     found = features_of(sample.regions, sample.semantic[: len(track.names)], appearance)

@@ -1,4 +1,4 @@
-"""Frames at the resolution of the example, from the flow, mask and frame that the network makes at its own size.
+"""Frames at the resolution of the example, from the flow, mask and frame that the network generates at its own size.
 
 The flow is enlarged and warps the example at full size. The warp is shown where the mask of the network trusts it (equation 11) and where
 it agrees with the network's frame at the model's size; elsewhere the enlarged frame is shown. Slow changes of colour over the image, such
@@ -55,44 +55,44 @@ class Canvas:
         self._at_rest = [grid, *(_transform(plate.inverse @ _with_last_row(self._to_model), grid) for plate in plates[1:])]
         """For each plate, the position from which each pixel of the canvas comes if nothing moves."""
 
-    def frame(self, made: Synthesis, chosen: Sequence[int], window: Map | None = None) -> Image:
+    def frame(self, synthesis: Synthesis, chosen: Sequence[int], motion_weights: Map | None = None) -> Image:
         """The frame, uint8 [H, W, 3].
 
-        made: what the network made.
+        synthesis: the output of the network.
         chosen: indices of the examples from which it was made.
-        window: float32 [h, w] in [0, 1] at the model's size, a factor of the motion. Where it is 0, the first plate is not moved. None
-        stands for 1 everywhere.
+        motion_weights: float32 [h, w] in [0, 1] at the model's size, factors of the motion. Where they are 0, the first plate is not
+        moved. None stands for 1 everywhere.
         """
-        assert made.example is not None
-        frame, warped = _grey_levels(made.frame), _grey_levels(made.example.image)
-        trust, light = self._trust(frame, warped, made)
-        flows = self._flows(made, chosen)
-        if window is not None:
-            light = light * window[..., None]
-            flows = {index: (flow * window[..., None], share) for index, (flow, share) in flows.items()}
+        assert synthesis.example is not None
+        frame, warped = _grey_levels(synthesis.frame), _grey_levels(synthesis.example.image)
+        trust, light = self._trust(frame, warped, synthesis)
+        flows = self._flows(synthesis, chosen)
+        if motion_weights is not None:
+            light = light * motion_weights[..., None]
+            flows = {index: (flow * motion_weights[..., None], share) for index, (flow, share) in flows.items()}
         painted = self._enlarge(frame, cv2.INTER_CUBIC)
         shown = self._warp(flows) + self._enlarge(light)
         shown = painted + (shown - painted) * self._enlarge(trust)[..., None]
         result: Image = np.clip(shown + 0.5, 0, 255).astype(np.uint8)
         return result
 
-    def _trust(self, frame: Map, warped: Map, made: Synthesis) -> tuple[Map, Map]:
+    def _trust(self, frame: Map, warped: Map, synthesis: Synthesis) -> tuple[Map, Map]:
         """(opacity of the warp, [h, w] in [0, 1]; change of light from the warp to the frame, [h, w, 3])."""
         sigma = LIGHT * len(frame)
         light = cv2.GaussianBlur(frame - warped, (0, 0), sigma)
         error = cv2.GaussianBlur(np.abs(frame - warped - light).mean(-1), (0, 0), max(sigma / 3, 0.5))
         trust = np.exp(-np.square(error / TOLERANCE))
-        if made.example_mask is not None:
-            trust = trust * (1 - made.example_mask[0, 0].float().cpu().numpy())
+        if synthesis.example_mask is not None:
+            trust = trust * (1 - synthesis.example_mask[0, 0].float().cpu().numpy())
         return np.asarray(trust, np.float32), np.asarray(light, np.float32)
 
-    def _flows(self, made: Synthesis, chosen: Sequence[int]) -> dict[int, tuple[Map, Map | None]]:
+    def _flows(self, synthesis: Synthesis, chosen: Sequence[int]) -> dict[int, tuple[Map, Map | None]]:
         """Index of a plate -> (its flow [h, w, 2] in the model's pixels, its share [h, w], or None for a share of 1)."""
-        warped = made.example
+        warped = synthesis.example
         assert warped is not None
         if warped.flows is None or warped.shares is None:
-            best = 0 if made.best is None or len(chosen) == 1 else int(made.best[0])
-            return {chosen[best]: (_channels_last(warped.flow[0].float().cpu().numpy()), None)}
+            e_1 = 0 if synthesis.chosen_example is None or len(chosen) == 1 else int(synthesis.chosen_example[0])
+            return {chosen[e_1]: (_channels_last(warped.flow[0].float().cpu().numpy()), None)}
         shares = warped.shares[0].float().cpu().numpy()
         flows = warped.flows[0].float().cpu().numpy()
         used = [k for k in range(len(chosen)) if shares[k].max() > MIN_SHARE]

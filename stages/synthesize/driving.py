@@ -1,4 +1,4 @@
-"""The driving clip as input of the model: a semantic image for each frame. It can be fitted to the example's position and
+"""The driving clip as the input of the model: a semantic image for each frame. It can be fitted to the example's position and
 proportions."""
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from stages.conditions.tracks import Track
 from stages.conditions.view import View
 from stages.errors import NoDetection
 
-Painter = Callable[[int, View], np.ndarray]
-"""(frame number, view) -> appearance map, float32 [D, H, W]."""
+AppearanceFunction = Callable[[int, View], np.ndarray]
+"""(index of a frame, view) -> its appearance map z_t, float32 [D, H, W]."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Driving:
         """Number of frames without a detection."""
         self.source = np.maximum.accumulate(np.where(np.isin(np.arange(clip.num_frames), seen), np.arange(clip.num_frames), seen[0]))
         """For each frame, the index of the frame that it repeats, or its own index."""
-        self.views = self._seen_through = views(clip, self.track, size, crop)
-        self._painter: Callable[[], Painter] | None = None
-        self._apart = False
+        self.views = self._track_views = views(clip, self.track, size, crop)
+        self._open_appearance: Callable[[], AppearanceFunction] | None = None
+        self._independent = False
         self.notes: list[str] = []
 
     def fit_to(self, examples: Sequence[np.ndarray], *, proportions: bool = True) -> None:
@@ -61,44 +61,44 @@ class Driving:
         proportions: if False, a face keeps its own proportions.
         """
         self.track = self.track.fitted(self.views, examples, proportions=proportions)
-        self._seen_through = [View.scaled(*self.size, *self.size)] * self.track.num_frames
+        self._track_views = [View.scaled(*self.size, *self.size)] * self.track.num_frames
 
-    def move_as(self, motion: Motion, examples: Sequence[np.ndarray]) -> None:
-        """Change the strength or the origin of the motion. examples: as for `fit_to`, which has to be called before, if at all."""
-        self.track, self.notes = self.track.with_motion(self._seen_through, examples, motion)
-        self._seen_through = [View.scaled(*self.size, *self.size)] * self.track.num_frames
+    def apply_motion(self, motion: Motion, examples: Sequence[np.ndarray]) -> None:
+        """Change the strength or the origin of the motion. examples: as for `fit_to`. Of both methods, `fit_to` must be called first."""
+        self.track, self.notes = self.track.with_motion(self._track_views, examples, motion)
+        self._track_views = [View.scaled(*self.size, *self.size)] * self.track.num_frames
 
-    def show_only(self, frames: Sequence[int]) -> None:
-        """Use only these frames, and treat each as the first of a shot."""
-        self.source, self._apart = self.source[list(frames)], True
+    def use_only(self, frames: Sequence[int]) -> None:
+        """Use only these frames, and make each independently of the others, as the first of a shot."""
+        self.source, self._independent = self.source[list(frames)], True
 
-    def painted_by(self, painter: Callable[[], Painter]) -> None:
-        """Give each frame an appearance map. painter: makes a new painter for each pass over the clip."""
-        self._painter = painter
+    def set_appearance(self, open_appearance: Callable[[], AppearanceFunction]) -> None:
+        """Give each frame an appearance map. open_appearance: returns a new function for each pass over the clip."""
+        self._open_appearance = open_appearance
 
     def steps(self) -> Iterator[Step]:
         """A step for each frame of the clip."""
         previous = None
-        paint = None if self._painter is None else self._painter()
+        appearance_map = None if self._open_appearance is None else self._open_appearance()
         for index in self.source:
-            view = self._seen_through[index]
+            view = self._track_views[index]
             sample = sample_of(self.track, index, view)
-            if paint is not None:
-                sample = replace(sample, appearance=paint(int(index), view))
-            starts_shot = self._apart or previous is None or _jumps(previous, sample.keypoints)
+            if appearance_map is not None:
+                sample = replace(sample, appearance=appearance_map(int(index), view))
+            starts_shot = self._independent or previous is None or _jumps(previous, sample.keypoints)
             previous = sample.keypoints
             yield Step(sample, starts_shot)
 
     def keypoints(self) -> Iterator[np.ndarray]:
         """The keypoints [N, 3] of each frame, in the model's pixels."""
         for index in self.source:
-            yield self.track.keypoints(index, self._seen_through[index])
+            yield self.track.keypoints(index, self._track_views[index])
 
     def frames_beyond(self, reach: Reach) -> dict[str, list[int]]:
-        """An aspect of the subject (`reach.RESPECTS`) -> the frames in which it is beyond what the examples show."""
+        """An aspect of the subject (`reach.DEVIATIONS`) -> the frames in which it is beyond what the examples show."""
         found: dict[str, list[int]] = {}
         for frame, index in enumerate(self.source):
-            for what in reach.beyond(self.track.keypoints(index, self._seen_through[index])):
+            for what in reach.beyond(self.track.keypoints(index, self._track_views[index])):
                 found.setdefault(what, []).append(frame)
         return found
 
@@ -109,7 +109,7 @@ class Driving:
     def drawing(self, frame: int) -> np.ndarray:
         """The driving layer of one frame as a picture for people, uint8 [H, W, 3]."""
         index = self.source[frame]
-        return self.track.drawing(index, self._seen_through[index])
+        return self.track.drawing(index, self._track_views[index])
 
     def image(self, frame: int) -> np.ndarray:
         """The driving image of one frame at the model's size, uint8 [H, W, 3]."""

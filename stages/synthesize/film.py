@@ -1,7 +1,7 @@
-"""A film as the example: its person keeps living in it, and makes the driver's expressions.
+"""A film as the example: its person moves as in the film, but with the driver's expressions.
 
-Each frame of the film is the example of its own frame in the result. So head pose, hair, light and background are those of the film, and
-what lies beside the face is not touched.
+Each frame of the film is the example for the frame of the result at the same time. Head pose, hair, light and background are therefore
+those of the film, and only the face is changed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from stages.synthesize.driving import Driving
 from stages.synthesize.fitting import Fitting
 from stages.synthesize.options import SynthesizeOptions
 from stages.synthesize.placement import Photograph, Placement, whole_view
-from stages.synthesize.rendering import Encoded, Made, Rendering, require_finite
+from stages.synthesize.rendering import Encoded, Observer, Rendering, require_finite
 from stages.synthesize.transforms import FrameTransform, apply_transforms
 
 SOFT_EDGE = 0.08
@@ -44,14 +44,14 @@ def common_length(film: Clip, driving: Clip) -> int:
 def require_film(examples: Sequence[Clip], model: Model, *, alone: bool) -> None:
     """Raises UsageError unless the examples are one film, and the model makes faces from examples.
 
-    alone: whether there is nothing else that drives or precedes the frames.
+    alone: whether there are no further subjects and no frames before the first one.
     """
     if find(model.config.kind).cover_features is None or not (model.config.few_shot and model.config.warps_example):
-        raise UsageError("only faces make the expressions of a driver, with a model that warps examples", code="retarget-of-faces")
+        raise UsageError("only a model of faces that warps its examples can transfer the driver's expressions", code="retarget-of-faces")
     if len(examples) != 1 or examples[0].num_frames < 2 or not examples[0].has("frames"):
-        raise UsageError("the example is no film whose person could make the driver's expressions", code="retarget-without-film")
+        raise UsageError("the example is not a film: the driver's expressions need a video of one person", code="retarget-without-film")
     if not alone:
-        raise UsageError("in a film one person makes the expressions of one driver, from its first frame on", code="retarget-alone")
+        raise UsageError("a film has one person with one driver, and nothing before its first frame", code="retarget-alone")
 
 
 class FilmDriving(Driving):
@@ -68,12 +68,12 @@ class FilmDriving(Driving):
         if not any(map(self.film_track.seen, range(film.num_frames))):
             raise NoDetection(f"nothing was detected in the film {film.path}", code="nothing-detected")
         self.num_frames, self.fps, self.timestamps = common_length(film, driving), film.fps, None
-        places = _places(driving, film.fps, self.num_frames)
-        self._driver_views, self._driver_frames = self.views, places.round().astype(int)
+        positions = _driver_positions(driving, film.fps, self.num_frames)
+        self._driver_views, self._driver_frames = self.views, positions.round().astype(int)
         self.held = int((self.source != np.arange(driving.num_frames))[self._driver_frames].sum())
-        self.track = self.film_track.with_expression(self.track, _moments(places, self.source), motion, proportions=proportions)
+        self.track = self.film_track.with_expression(self.track, _moments(positions, self.source), motion, proportions=proportions)
         self.source = np.arange(self.num_frames)
-        self.views = self._seen_through = views(film, self.film_track, size, crop)[: self.num_frames]
+        self.views = self._track_views = views(film, self.film_track, size, crop)[: self.num_frames]
 
     def image(self, frame: int) -> np.ndarray:
         """The driving image at the moment of a frame."""
@@ -81,26 +81,26 @@ class FilmDriving(Driving):
         return self._driver_views[index].image(self.clip.frame(index))
 
     def keypoints_in_film(self) -> Iterator[np.ndarray]:
-        """Of each frame, [N, 3] in the film's pixels."""
+        """The keypoints of each frame, [N, 3] in the film's pixels."""
         for index, keypoints in zip(self.source, self.keypoints(), strict=True):
             yield self.views[index].inverse(0, 0).points(keypoints)
 
 
-def _places(driving: Clip, fps: Fraction, count: int) -> NDArray[np.float64]:
-    """Where in the driving clip the frames of a film are, in frames, [count]."""
+def _driver_positions(driving: Clip, fps: Fraction, count: int) -> NDArray[np.float64]:
+    """The position in the driving clip of each of the `count` frames of a film, by time; in frames, with fractions."""
     times = driving.timestamps
     shown = [float(index / driving.fps if times is None else times.seconds(index)) for index in range(driving.num_frames)]
     return np.interp([float(index / fps) for index in range(count)], shown, np.arange(len(shown)))
 
 
-def _moments(places: NDArray[np.float64], source: NDArray[np.int64]) -> Moments:
-    """Places in a clip as moments of its track. source: for each frame the one whose detection it has."""
-    before = np.floor(places).astype(int)
-    return Moments(source[before], source[np.minimum(before + 1, len(source) - 1)], places - before)
+def _moments(positions: NDArray[np.float64], source: NDArray[np.int64]) -> Moments:
+    """Positions in a clip, in frames, as moments of its track. source: for each frame the index of the frame whose detection it uses."""
+    before = np.floor(positions).astype(int)
+    return Moments(source[before], source[np.minimum(before + 1, len(source) - 1)], positions - before)
 
 
 class FilmRendering(Rendering):
-    """The frames of a film in which its person makes the driver's expressions. Parameters and errors are those of `Rendering`."""
+    """The frames of a film, with the driver's expressions on the face of its person. Parameters and errors are those of `Rendering`."""
 
     def __init__(
         self,
@@ -111,17 +111,17 @@ class FilmRendering(Rendering):
         fitting: Fitting,
         perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
         start: Clip | None = None,
-        pictures: Mapping[str, Clip] = MappingProxyType({}),
+        appearance_images: Mapping[str, Clip] = MappingProxyType({}),
         placement: Placement | None = None,
         encoded: Encoded | None = None,
     ) -> None:
         require_film(examples, model, alone=start is None)
-        few = options if options.finetune else replace(options, num_examples=1)
-        plain = replace(few, motion="absolute", strength="", part="")
-        super().__init__(examples, driving, model, plain, replace(fitting, how="none"), perceptual, encoded=encoded)
+        needed = options if options.finetune else replace(options, num_examples=1)
+        plain = replace(needed, motion="absolute", strength="", part="")
+        super().__init__(examples, driving, model, plain, replace(fitting, method="none"), perceptual, encoded=encoded)
         assert placement is not None
         self.options, self._film, self._placement = options, examples[0], placement
-        motion, proportions = options.motion_of(self._kind, placement, fitting), fitting.how == "proportions"
+        motion, proportions = options.motion_of(self._kind, placement, fitting), fitting.method == "proportions"
         self.driving: FilmDriving = FilmDriving(
             self._film, driving, self._kind, model.config.size, options.crop, motion, proportions=proportions
         )
@@ -132,17 +132,20 @@ class FilmRendering(Rendering):
         return True
 
     def keypoints(self) -> Iterator[np.ndarray]:
-        """Of each frame, [N, 3] in the result's pixels."""
+        """The keypoints of each frame, [N, 3] in the result's pixels."""
         through = whole_view(self._film.height, self._film.width)
         return map(through.points, self.driving.keypoints_in_film())
 
     def frames(
-        self, grounds: Iterator[np.ndarray] | None = None, made: Made | None = None, seen: FrameTransform | None = None
+        self, photographs: Iterator[np.ndarray] | None = None, observe: Observer | None = None, transform: FrameTransform | None = None
     ) -> Iterator[np.ndarray]:
-        """uint8 RGB [H, W, 3], those of the film. made is not called for frames in which nothing was detected: they stay as they are."""
-        return apply_transforms(self._made(made), [] if seen is None else [seen])
+        """The frames of the result, uint8 RGB [H, W, 3].
 
-    def _made(self, observe: Made | None) -> Iterator[np.ndarray]:
+        Frames in which nothing was detected are those of the film, and `observe` is not called for them.
+        """
+        return apply_transforms(self._generate(observe), [] if transform is None else [transform])
+
+    def _generate(self, observe: Observer | None) -> Iterator[np.ndarray]:
         kind, past = find(self._kind), None
         assert kind.cover_features is not None
         shown = self.driving.source.tolist()
@@ -154,13 +157,13 @@ class FilmRendering(Rendering):
             example, target = self._example(index, picture), frame_of([step.sample], self._device)
             known: Frame | None = None if step.starts_shot else past
             code = self.renderer.encode_examples(frame_of([example.sample], self._device).map(lambda x: x[None]))
-            made = self.renderer.synthesize(code, target, known)
-            past = self.renderer.remember(target, made, known)
-            require_finite(made.frame, index)
+            synthesis = self.renderer.synthesize(code, target, known)
+            past = self.renderer.remember(target, synthesis, known)
+            require_finite(synthesis.frame, index)
             if observe is not None:
-                observe(index, made)
+                observe(index, synthesis)
             photograph = Photograph(picture, [example], self._placement, kind.cover_features, SOFT_EDGE)
-            yield photograph.frame(made, [0], step.sample.keypoints, photograph.image)
+            yield photograph.frame(synthesis, [0], step.sample.keypoints, photograph.image)
 
     def _example(self, index: int, picture: np.ndarray) -> Example:
         """A frame of the film as the example."""

@@ -20,10 +20,10 @@ from stages.models import identity
 
 Normalize = Literal["auto", "on", "off"]
 SAME_SHAPE = 0.02
-"""The landmarks of an image and of its copy differ by less, as a root mean squared distance in eye distances. Coding and scaling may move
-them."""
+"""The landmarks of an image and its copy differ by less than this root mean square distance, in eye distances. Compression and
+scaling may move them."""
 SAME_PIXELS = 8.0
-"""The heads in an image and in its copy differ by less, on average, in grey levels."""
+"""The heads in an image and in its copy differ by less than this on average, in grey levels."""
 THUMBNAIL = 64
 """Width and height in pixels at which heads are compared."""
 
@@ -32,10 +32,10 @@ THUMBNAIL = 64
 class Fitting:
     """How the driving keypoints are fitted to the example, and why."""
 
-    how: Literal["none", "place", "proportions"]
+    method: Literal["none", "place", "proportions"]
     """none: they are not changed. place: one scale and shift for the whole clip. proportions: also the example's proportions."""
-    why: str
-    """The reason, as part of a sentence."""
+    reason: str
+    """As part of a sentence."""
 
 
 def decide(normalize: Normalize, kind: str, examples: Sequence[Clip], driving: Clip) -> Fitting:
@@ -89,7 +89,7 @@ def _decide_by_faces(example: Clip, driving: Clip) -> Fitting:
 
 def _is_copy(image: np.ndarray, face: np.ndarray, frame: np.ndarray, other: np.ndarray) -> bool:
     """Whether an image with the landmarks `face` [68, 3] is a copy of the frame with the landmarks `other`, apart from scale, position and
-    coding."""
+    compression."""
     scale, shift = fit(other[:, :2], face[:, :2])
     moved = other.copy()
     moved[:, :2] = other[:, :2] * scale + shift

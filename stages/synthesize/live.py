@@ -1,4 +1,4 @@
-"""The examples are animated live: a frame is made for each driving image before the next image is read."""
+"""Live synthesis: a frame is made for each driving image before the next image is read."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ from stages.synthesize.driving import Step
 from stages.synthesize.fitting import Fitting
 from stages.synthesize.options import SynthesizeOptions
 from stages.synthesize.placement import Photograph
-from stages.synthesize.rendering import Encoded, canvas_for, choose_placement, combine_on, frames_of_steps, selector
+from stages.synthesize.rendering import Encoded, canvas_for, choose_placement, combine_on, example_selector, frames_of_steps
 from stages.tracking.tracker import Detector
 
 Image = NDArray[np.uint8]
 
 
 class LiveRendering:
-    """The encoded examples. The parameters and errors are those of `synthesize`. Raises UsageError for a kind that cannot be driven live.
+    """Animates the examples by a live driving face. The parameters and errors are those of `synthesize`.
+
+    Raises UsageError for a kind that cannot be driven live.
 
     The driving face is always fitted to the example's position; with `normalize="off"` it keeps its own proportions.
     """
@@ -46,7 +48,7 @@ class LiveRendering:
             raise UsageError(f"{model.path} cannot be driven live: only models of faces with examples can", code="not-live")
         placement = choose_placement(examples, model, options)
         self._encoded = Encoded(examples, model, options, perceptual)
-        self._select = selector(kind.name, self._encoded.examples, options)
+        self._select = example_selector(kind.name, self._encoded.examples, options)
         self._canvas = canvas_for(self._encoded.examples, placement, kind)
         proportions = options.normalize != "off"
         fitting = Fitting("proportions" if proportions else "place", "the driver is live")
@@ -87,12 +89,12 @@ class LiveDriving:
         self._face.restart()
 
     def steps(self, images: Iterable[Image], detect: Detector) -> Iterator[Step]:
-        """One per image."""
+        """A step for each image."""
         for image in images:
             faces = detect(image)
             if faces:
                 points = max(faces, key=lambda face: face.size).points
-                missing = len(self._current) - len(points)  # irises, with backends that find none
+                missing = len(self._current) - len(points)  # irises, which some backends do not find
                 self._current = self._face(np.pad(points, ((0, missing), (0, 0))))
             self.held += not faces
             yield Step(sample_of(self._track_of(self._current), 0, self._view), starts_shot=False)

@@ -14,7 +14,7 @@ from stages.errors import UsageError
 from stages.networks.common.inference import Precision
 from stages.synthesize.fitting import Fitting, Normalize
 from stages.synthesize.placement import Placement, Size
-from stages.synthesize.selection import KEPT_OUTSIDE
+from stages.synthesize.selection import DEFAULT_HYSTERESIS
 from stages.synthesize.shown import Show
 
 MIN_SIDE, LARGEST_SIDE = 32, 8192
@@ -31,7 +31,7 @@ class SynthesizeOptions:
     select: int | Literal["all", "delaunay"] = "all"
     """The examples from which a frame is made: all, or the N whose pose is most like the frame's. delaunay: 3, the corners of a
     triangle."""
-    hysteresis: float = KEPT_OUTSIDE
+    hysteresis: float = DEFAULT_HYSTERESIS
     """How long a selection is kept after a better one exists; 0 changes it at once."""
     crop: Crop = "auto"
     normalize: Normalize = "auto"
@@ -39,19 +39,19 @@ class SynthesizeOptions:
     strength: str | float = ""
     """Factor of the driver's motion, from 0 to 2, for the whole face or for its parts; for the syntax see `Motion.parse`."""
     part: str = ""
-    """The only parts of a face that follow the driver, the others stay as in the example; for the syntax see `Motion.parse`."""
+    """The only parts of a face that follow the driver; the others stay as in the example. For the syntax see `Motion.parse`."""
     motion: Origin = "auto"
     """absolute: the face has the driver's expression and pose. relative: it starts from the example's and moves like the driver's. auto:
     absolute, but a head that is pasted into its photograph starts from its pose there (see `motion_of`)."""
     size: Size = "auto"
     """Height in pixels of the crop in the result. model: that of the model's images. example: that in the first example. auto: that in the
-    first example, at most 1024, unless the model's is nearly as large."""
+    first example, at most 1024, unless the model's is nearly as large. For a model without examples see own_size.py."""
     paste: bool | None = None
     """Put the result back into the photograph of the first example. None: if there is a single photograph and `size` is auto."""
     retarget: bool = False
     """The example is a film, whose person makes the driver's expressions, with the film's head pose and place (film.py)."""
     show: Show = "result"
-    """What is written: the frames, or an intermediate image (see shown.py)."""
+    """What is written: the result, or an intermediate image (see shown.py)."""
     compare: bool = False
     """Write driving frame, semantic image and result side by side."""
     appearance: str = ""
@@ -82,7 +82,7 @@ class SynthesizeOptions:
 
     def _require_retargetable(self) -> None:
         if self.paste is False or self.compare or self.show != "result":
-            raise UsageError("a film comes back whole, with results alone", code="retarget-shows-film")
+            raise UsageError("with a film, only the whole result can be written", code="retarget-shows-film")
         if "pose" in f"{self.strength},{self.part}":
             raise UsageError("the head pose is that of the film, and does not follow the driver", code="retarget-keeps-pose")
 
@@ -96,7 +96,7 @@ class SynthesizeOptions:
         relative, unless the keypoints are not fitted."""
         if self.retarget and self.motion == "auto":
             return replace(self.parsed_motion, relative=frozenset(PARTS))
-        in_photograph = placement is not None and placement.pasted and fitting.how != "none"
+        in_photograph = placement is not None and placement.pasted and fitting.method != "none"
         own_pose = self.motion == "auto" and in_photograph and find(kind).expressive
         return self.parsed_motion.with_relative_pose() if own_pose else self.parsed_motion
 

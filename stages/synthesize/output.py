@@ -1,4 +1,4 @@
-"""Write the result of a synthesis: a video, whose container has the key in its comment, or a clip."""
+"""Writes the result of a synthesis: a video, with the key in the comment of its container, or a clip."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def is_finished(out: Path, producer: Producer) -> bool:
 
 
 def write_output(out: Path, frames: Iterator[np.ndarray], driving: Driving, producer: Producer, keypoints: Iterator[np.ndarray]) -> None:
-    """Write the frames of a synthesis as the video or clip `out`, with the rate of the driving and the sound of its clip.
+    """Write the frames of a synthesis as the video or clip `out`, with the frame rate of `driving` and the sound of its clip.
 
-    keypoints: of each frame, in its pixels; a clip keeps them. A video of a photograph with an odd number of rows or columns lacks the last
-    one, because H.264 with 4:2:0 colours needs even numbers.
+    keypoints: those of each frame, in its pixels; a clip stores them. A video of a photograph with an odd number of rows or columns
+    lacks the last one, because H.264 with 4:2:0 colours needs even numbers.
     """
     sound = driving.clip if driving.clip.has("audio") else None
     if out.suffix == ".clip":

@@ -1,4 +1,4 @@
-"""The size of a result, and putting a result back into the photograph of its example."""
+"""The size of a result, and the pasting of a result into the photograph of its example."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from stages.conditions.framing import Example
 from stages.conditions.kinds.kind import Keypoints
 from stages.conditions.view import View
 from stages.networks.common.generator import Synthesis
+from stages.synthesize.background import Background
 from stages.synthesize.canvas import Canvas, Image, Map, Plate
-from stages.synthesize.ground import Ground
 
 Size = Literal["auto", "model", "example"] | int
 MAX_SIDE = 1024
 """With the size `auto`, a larger crop is scaled down to this height in pixels."""
-WORTHWHILE = 1.25
+MIN_ENLARGEMENT = 1.25
 """With the size `auto`, a crop is shown at the model's size unless it is higher than the model's images by this factor."""
 CROPPED_SHARE = 0.9
-"""A view that shows at least this share of the image, in both directions, is not pasted."""
+"""A view that shows at least this share of the image, in both directions, is not pasted, unless it is scaled down to MAX_SIDE."""
 MAX_PHOTOGRAPH = 4096
 """Longest side of a pasted photograph, in pixels. Larger photographs are scaled down, because few video players decode larger videos."""
 MIN_EDGE = 0.03
@@ -41,15 +41,15 @@ class Placement:
 
 
 def decide_placement(first: Example, size: Size, *, paste: bool, film: bool = False) -> Placement | None:
-    """The placement of results that show the first example. If `paste` is set, they are pasted, provided that the example is cropped;
-    into a film always.
+    """The placement of results that show the first example. If `paste` is set, they are pasted, provided that the example is cropped or
+    would be scaled down. Results of a film are always pasted.
 
     None if the results are images of the model's size that are not pasted.
     """
     model, native = first.view, first.view.height / _scale(first.view)
-    pasted = film or (paste and _is_cropped(first))
+    pasted = film or (paste and (_is_cropped(first) or (size == "auto" and native > MAX_SIDE)))
     if size == "auto":
-        height = model.height if native < WORTHWHILE * model.height and not pasted else min(native, MAX_SIDE)
+        height = model.height if native < MIN_ENLARGEMENT * model.height and not pasted else min(native, MAX_SIDE)
     else:
         height = {"model": model.height, "example": native}[size] if isinstance(size, str) else size
     if not pasted and round(height) == model.height:
@@ -83,24 +83,24 @@ def _plate(example: Example, placement: Placement) -> Plate:
 class Photograph:
     """A photograph in which the subject moves. All pixels that are not near the subject are those of the photograph.
 
-    picture: that of the first example; behind: the ground behind the subject, as far as other pictures show it; cover: sets the pixels of a
-    mask that move to 1, for keypoints in the model's pixels; edge: width of the soft edge around them, in heights of the model's images.
+    image: that of the first example. cover: sets the pixels of a mask that move to 1, for keypoints in the model's pixels. edge: width of
+    the soft edge around them, in heights of the model's images. background: what other images show behind the subject.
     """
 
     def __init__(
         self,
-        picture: Image,
+        image: Image,
         examples: Sequence[Example],
         placement: Placement,
         cover: Cover,
         edge: float,
-        behind: Ground | None = None,
+        background: Background | None = None,
     ) -> None:
         first = examples[0]
         whole = whole_view(first.clip.height, first.clip.width)
         height, width = whole.height, whole.width
-        self.image: Image = picture if picture.shape[:2] == (height, width) else whole.image(picture)
-        self._cover, self._edge, self._shown = cover, edge, first.sample.keypoints
+        self.image: Image = image if image.shape[:2] == (height, width) else whole.image(image)
+        self._cover, self._edge, self._example_keypoints = cover, edge, first.sample.keypoints
         self._view = view = whole.inverse(first.clip.height, first.clip.width).then(first.view)
         self._sides = open_sides(view, height, width)
         self._part = _part_shown(view, height, width)
@@ -113,59 +113,59 @@ class Photograph:
         self._canvas = Canvas([plate, *(_plate(example, placement) for example in examples[1:])])
         self._to_model = cut.then(view).matrix
         self._known: Map | None = None
-        if behind is not None:
-            self._known = whole.image(behind.known)[self._part][..., None]
-            self._behind = whole.image(behind.image)[self._part]
-            self._vacated = self._known * self._enlarged(self.window(self._shown))
+        if background is not None:
+            self._known = whole.image(background.known)[self._part][..., None]
+            self._background = whole.image(background.image)[self._part]
+            self._vacated = self._known * self._enlarged(self.motion_weights(self._example_keypoints))
 
     @property
     def from_model(self) -> View:
         """Maps the model's pixels to the photograph's."""
         return self._view.inverse(*self.image.shape[:2])
 
-    def frame(self, made: Synthesis, chosen: Sequence[int], keypoints: Keypoints, ground: Image) -> Image:
+    def frame(self, synthesis: Synthesis, chosen: Sequence[int], keypoints: Keypoints, photograph: Image) -> Image:
         """The whole frame, uint8 [H, W, 3].
 
-        made: what the network made.
+        synthesis: the output of the network.
         chosen: indices of the examples from which it was made.
         keypoints: those of the frame, in the model's pixels.
-        ground: the photograph, in which other subjects may have moved.
+        photograph: the photograph, in which other subjects may already have moved.
         """
-        window = self.window(self._shown, keypoints)
-        whole: Image = ground.copy()
+        weights = self.motion_weights(self._example_keypoints, keypoints)
+        whole: Image = photograph.copy()
         part = whole[self._part]
         size = part.shape[1], part.shape[0]
-        frame = self._canvas.frame(made, chosen, window)
+        frame = self._canvas.frame(synthesis, chosen, weights)
         if frame.shape != part.shape:  # the crop is larger than MAX_SIDE
             frame = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC))
-        opacity = self._enlarged(window)
+        opacity = self._enlarged(weights)
         if self._known is not None:
-            part[:] = part + (self._behind.astype(np.float32) - part) * self._vacated + 0.5
-            opacity += (self._enlarged(self.window(keypoints)) - opacity) * self._known
+            part[:] = part + (self._background.astype(np.float32) - part) * self._vacated + 0.5
+            opacity += (self._enlarged(self.motion_weights(keypoints)) - opacity) * self._known
         part[:] = part + (frame.astype(np.float32) - part) * opacity + 0.5
         return whole
 
-    def _enlarged(self, window: Map) -> Map:
-        """A window in the part of the photograph that the view shows, [H, W, 1]."""
+    def _enlarged(self, weights: Map) -> Map:
+        """Weights at the model's size, enlarged to the part of the photograph that the view shows, [H, W, 1]."""
         rows, columns = self.image[self._part].shape[:2]
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        opacity = cv2.warpAffine(window, self._to_model, (columns, rows), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        opacity = cv2.warpAffine(weights, self._to_model, (columns, rows), flags=flags, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(opacity, np.float32)[..., None]
 
-    def window(self, *keypoints: Keypoints) -> Map:
-        """A factor of the motion for each pixel at the model's size, [h, w] in [0, 1]: 1 where a subject with these keypoints is.
+    def motion_weights(self, *keypoints: Keypoints) -> Map:
+        """Factors of the motion, [h, w] in [0, 1] at the model's size: 1 where a subject with one of these sets of keypoints is.
 
-        A frame needs it where the subject is in the frame and where it is in the photograph, because the ground behind it is painted there,
-        unless other pictures show it.
+        A frame needs them where the subject is in the frame and where it is in the photograph: there the network paints the background,
+        unless other images show it.
         """
         mask = np.zeros((self._view.height, self._view.width), np.uint8)
         for points in keypoints:
             self._cover(points, mask)
-        return fading(mask, self._sides, self._edge)
+        return soft_mask(mask, self._sides, self._edge)
 
 
 def whole_view(height: int, width: int) -> View:
-    """From a picture of this size to the frames that show the whole of it."""
+    """The view of an image of this size whose frames show all of it, scaled down if a side is longer than `MAX_PHOTOGRAPH`."""
     factor = min(1.0, MAX_PHOTOGRAPH / max(height, width))
     return View.scaled(height, width, round(height * factor), round(width * factor))
 
@@ -199,8 +199,8 @@ def open_sides(view: View, height: int, width: int) -> tuple[bool, bool, bool, b
     return left, top, right, bottom
 
 
-def fading(mask: NDArray[np.uint8], sides: tuple[bool, bool, bool, bool], edge: float) -> Map:
-    """A window [h, w] that is 1 on a mask and falls smoothly to 0 at the distance `edge`, in heights of the mask's image, from it.
+def soft_mask(mask: NDArray[np.uint8], sides: tuple[bool, bool, bool, bool], edge: float) -> Map:
+    """A mask [h, w] with a soft edge: 1 on the given mask, falling smoothly to 0 at the distance `edge` from it, in heights of the image.
 
     It is also 0 at the borders, except on `sides` that are open (see `open_sides`).
     """

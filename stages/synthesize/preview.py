@@ -1,4 +1,4 @@
-"""A look at a synthesis before it is made: some of its frames on one sheet, beside what drives them and the example."""
+"""The preview of a synthesis: some of its frames on one sheet, with their driving frames and the example."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from stages.clip.preview import captioned_row, evenly_spaced, scale_to_height, time_text
 from stages.clip.provenance import note_of
+from stages.conditions.kinds import find
+from stages.conditions.view import View
 from stages.errors import UsageError
 from stages.io.files import require_marker, write_atomically
 from stages.synthesize.options import Outcome
@@ -21,7 +23,7 @@ from stages.synthesize.rendering import Rendering
 from stages.synthesize.scene import Scene
 
 FRAMES, COLUMNS = 10, 5
-"""Number of frames on a sheet, and in each of its lines."""
+"""Number of frames on a sheet, and in each of its rows."""
 CELL = 360
 """Height of a picture on the sheet, in pixels."""
 MARK = "fsv2v: preview of a synthesis"
@@ -29,7 +31,7 @@ Picture = NDArray[np.uint8]
 
 
 def require_sheet(out: Path) -> None:
-    """Raises UsageError for a name that is no PNG, ParametersDiffer for a file that is no sheet of this kind."""
+    """Raises UsageError for a name that does not end in .png, ParametersDiffer for an existing file that is not such a sheet."""
     if out.suffix.lower() != ".png":
         raise UsageError(f"{out} cannot be a preview", hint="End its name in .png")
     require_marker(out, MARK.encode(), "preview of a synthesis")
@@ -45,7 +47,7 @@ def write_preview(scene: Scene, out: Path, started: float) -> Outcome:
     first, warnings, notes = scene.first, scene.warnings(), scene.notes()
     chosen = evenly_spaced(first.driving.num_frames, FRAMES)
     for rendering in scene.renderings:
-        rendering.driving.show_only(chosen)
+        rendering.driving.use_only(chosen)
     frames = list(scene.frames())
     note = note_of("synthesize", {"note": first.options.note, "placement": {"pasted": first.pasted}, "compare": True})
     write_atomically(out, _png(_sheet(first, chosen, frames), "" if note is None else note.xmp))
@@ -54,19 +56,21 @@ def write_preview(scene: Scene, out: Path, started: float) -> Outcome:
 
 
 def _sheet(rendering: Rendering, chosen: Sequence[int], made: Sequence[Picture]) -> Picture:
-    """Lines of driving frames with the results below them, and the example at their left."""
-    driving, example, count = rendering.driving, _example(rendering), len(chosen)
-    pictures = [scale_to_height(picture, CELL) for picture in (*_driving_pictures(rendering, chosen), *made, *example)]
+    """Rows of driving frames with the results below them. On the left are the driving layer of the example, drawn, and the example."""
+    driving, count = rendering.driving, len(chosen)
+    pictures = [scale_to_height(picture, CELL) for picture in (*_driving_pictures(rendering, chosen), *made, *_example(rendering))]
     width = max(picture.shape[1] for picture in pictures)
     cells = [_centred(picture, width) for picture in pictures]
     drives, results, left = cells[:count], cells[count : 2 * count], cells[2 * count :]
+    layer, example = left[:1], left[1:]
+    names = [f"example, {find(rendering.kind).layer}", "example"] if left else []
     empty, columns = np.zeros((CELL, width, 3), np.uint8), min(COLUMNS, count)
     rows = []
     for line in (slice(start, start + COLUMNS) for start in range(0, count, COLUMNS)):
-        missing, aside = [empty] * (columns - len(results[line])), [""] * len(left)
+        missing = [empty] * (columns - len(results[line]))
         times = [time_text(driving, frame) for frame in chosen[line]]
-        rows.append(captioned_row("driving", [*[empty] * len(left), *drives[line], *missing], [*aside, *times]))
-        rows.append(captioned_row("example" if left else "result", [*left, *results[line], *missing], [*aside, "result" if left else ""]))
+        rows.append(captioned_row([*layer, *drives[line], *missing], [*names[:1], f"driving  {times[0]}", *times[1:]]))
+        rows.append(captioned_row([*example, *results[line], *missing], [*names[1:], "result"]))
     return np.concatenate(rows)
 
 
@@ -79,21 +83,25 @@ def _driving_pictures(rendering: Rendering, chosen: Sequence[int]) -> list[Pictu
 
 
 def _example(rendering: Rendering) -> list[Picture]:
-    """The first example, as large as results show it, if there is any."""
+    """The driving layer of the first example, drawn, and its image, both as large as results show it; nothing if there is no example."""
     if not rendering.examples:
         return []
     first = rendering.examples[0]
-    return [first.clip.frame(first.index) if rendering.pasted else first.sample.required_image]
+    clip = first.clip
+    if not rendering.pasted:
+        return [first.track.drawing(first.index, first.view), first.sample.required_image]
+    small = View.scaled(clip.height, clip.width, CELL, max(1, round(clip.width * CELL / clip.height)))
+    return [first.track.drawing(first.index, small), clip.frame(first.index)]
 
 
 def _centred(image: Picture, width: int) -> Picture:
-    """The image on black of this width."""
+    """The image, centred on black of this width."""
     left = (width - image.shape[1]) // 2
     return np.pad(image, ((0, 0), (left, width - image.shape[1] - left), (0, 0)))
 
 
 def _png(sheet: Picture, xmp: str) -> bytes:
-    """The sheet as a PNG that says what it is, and in XMP that it is synthetic, if there is such a note."""
+    """The sheet as a PNG that says what it is, and that it is synthetic: `xmp`, unless it is empty."""
     about, data = PngInfo(), io.BytesIO()
     about.add_text("Software", MARK)
     if xmp:

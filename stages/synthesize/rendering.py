@@ -29,35 +29,38 @@ from stages.networks.common.config import GeneratorConfig
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Synthesis
 from stages.networks.common.images import image_array
-from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.inference import InferenceOptions, Renderer
 from stages.networks.common.objective import PerceptualDistance
 from stages.networks.common.tuning import TuneOptions, tune
 from stages.synthesize.appearance import decide_appearance, require_appearance
+from stages.synthesize.background import find_background
 from stages.synthesize.canvas import Canvas
 from stages.synthesize.driving import Driving, Step
 from stages.synthesize.fitting import Fitting
-from stages.synthesize.ground import find_ground
 from stages.synthesize.options import SynthesizeOptions
+from stages.synthesize.own_size import multiple_of, padded, size_notes, size_of_frames
 from stages.synthesize.placement import Photograph, Placement, canvas_of, decide_placement
 from stages.synthesize.selection import AppearanceMap, Selector
 from stages.synthesize.shown import Show, part_of, require_shown, show_step
 from stages.synthesize.transforms import FrameTransform, SideBySide, apply_transforms
 
 DEFAULT_EXAMPLES, DEFAULT_CANDIDATES = 4, 32
-Made = Callable[[int, Synthesis], None]
+"""Default of `num_examples`: if all examples are used, and if `select` chooses among them."""
+Observer = Callable[[int, Synthesis], None]
+"""Called with the index of each frame and the output of the network for it."""
 MAX_SELECTIONS = 16
-"""Selections whose codes are kept for when the subject turns back."""
+"""Number of selections of examples whose codes are cached, because a subject often returns to a pose."""
 
 
 Combine = Callable[[Synthesis, Sequence[int], Keypoints], np.ndarray]
-"""What the network made, the examples it was made from, keypoints of the frame -> the frame, uint8 RGB [H, W, 3]."""
+"""The output of the network, the indices of its examples, the keypoints of the frame -> the frame, uint8 RGB [H, W, 3]."""
 
 
 class Encoded:
-    """The examples as the network takes them, for any number of driving clips. The parameters are those of `synthesize`.
+    """The examples, encoded for any number of driving clips. The parameters are those of `synthesize`.
 
-    The network is prepared, finetuned and given the examples when it is first needed, and only once. renderer: one that is prepared
-    already.
+    The network is prepared, finetuned and given the examples when it is first needed, and only once. renderer: one that is already
+    prepared; None: it is made from `model`.
     """
 
     def __init__(
@@ -71,24 +74,25 @@ class Encoded:
         config = model.config
         self.examples = _examples(clips, config.kind, config.size, options) if config.few_shot else []
         self.device = choose_device(options.device)
+        self.multiple = multiple_of(config)
         self._generator, self._options, self._perceptual, self._prepared = model.generator, options, perceptual, renderer
 
     @cached_property
     def renderer(self) -> Renderer:
-        """The network in the form that makes frames, finetuned if the options say so."""
+        """The network prepared for inference, finetuned if the options say so."""
         if self._prepared is not None:
             return self._prepared
         options, generator = self._options, self._generator.to(self.device)
         if options.finetune:
             generator, tuning = copy.deepcopy(generator), TuneOptions(steps=options.finetune, seed=options.seed)
             tune(generator, finetune_batches(self.examples, tuning.batch, tuning.seed, self.device), tuning, self._perceptual())
-        renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
-        move_to_disk(generator)  # from now on they are needed only for frames that fail in half precision
+        renderer = Renderer(generator, InferenceOptions(options.precision, compile=options.compile, cuda_graphs=options.compile))
+        move_to_disk(generator)  # from now on the fp32 weights are needed only for frames that fail in half precision
         return renderer
 
     @cached_property
     def code(self) -> Any:
-        """What the network made of all examples."""
+        """The code of all examples (`Generator.encode_examples`)."""
         frame = frame_of([example.sample for example in self.examples], self.device).map(lambda x: x[None]) if self.examples else None
         return self.renderer.encode_examples(frame)
 
@@ -109,14 +113,14 @@ class Rendering:
         fitting: Fitting,
         perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
         start: Clip | None = None,
-        pictures: Mapping[str, Clip] = MappingProxyType({}),
+        appearance_images: Mapping[str, Clip] = MappingProxyType({}),
         placement: Placement | None = None,
         encoded: Encoded | None = None,
     ) -> None:
         require_shown(options.show, model.config)
         require_appearance(options.appearance, model)
         self.options, self._clip = options, driving
-        self._kind, size = model.config.kind, model.config.size
+        self._kind, size = model.config.kind, size_of_frames(driving, model.config, options)
         self._encoded = Encoded(examples, model, options, perceptual) if encoded is None else encoded
         self._examples = self._encoded.examples
         self.driving = Driving(driving, self._kind, size, options.crop)
@@ -125,37 +129,42 @@ class Rendering:
             require_channels(example.clip, len(example.sample.semantic), model.config.semantic_channels)
         if start is not None:
             require_channels(start, open_track(start, self._kind).channels, model.config.semantic_channels)
-        self._start = [] if start is None else _last_frames(start, model.config, options.crop)
-        self._squeezed = (
-            () if start is None else squeeze_warnings(start, views(start, open_track(start, self._kind), size, options.crop)[-1])
-        )
+        self._start = [] if start is None else _last_frames(start, model.config, size, options.crop)
+        self._resized: list[str] = []
+        if not model.config.few_shot:
+            self._resized += size_notes(driving, self.driving.views[0], model.config.size, "the model's images")
+        self._squeezed: tuple[str, ...] = ()
+        if start is not None:
+            start_view = views(start, open_track(start, self._kind), size, options.crop)[-1]
+            self._squeezed = squeeze_warnings(start, start_view)
+            self._resized += [] if model.config.few_shot else size_notes(start, start_view, size, "the frames")
         self._keypoints = [example.sample.keypoints for example in self._examples]
-        if fitting.how != "none":
-            self.driving.fit_to(self._keypoints, proportions=fitting.how == "proportions")
+        if fitting.method != "none":
+            self.driving.fit_to(self._keypoints, proportions=fitting.method == "proportions")
         motion = options.motion_of(self._kind, placement, fitting)
         self._own_pose = motion != options.parsed_motion
         if not motion.unchanged:
-            self.driving.move_as(motion, self._keypoints)
+            self.driving.apply_motion(motion, self._keypoints)
         self._canvas = canvas_for(self._examples, placement, find(self._kind))
         self._device = self._encoded.device
         self._appearance = None
         if model.config.appearance:
             model.generator.to(self._device)
             self._appearance = decide_appearance(
-                options.appearance, driving, self.driving.track, model, pictures, options.crop, self._device
+                options.appearance, driving, self.driving.track, model, appearance_images, options.crop, self._device
             )
-            self.driving.painted_by(self._appearance.painter)
+            self.driving.set_appearance(self._appearance.maps)
         self.renderer = self._encoded.renderer
         self._fallbacks = self.renderer.fallbacks
 
     def keypoints(self) -> Iterator[np.ndarray]:
-        """Of each frame, [N, 3] in the result's pixels."""
-        through = self._shown_through()
+        """The keypoints of each frame, [N, 3] in the result's pixels."""
+        view = self._view_of_result()
         for keypoints in self.driving.keypoints():
-            yield keypoints if through is None else through.points(keypoints)
+            yield keypoints if view is None else view.points(keypoints)
 
-    def _shown_through(self) -> View | None:
-        """From the model's pixels to the result's; None where they are the same."""
+    def _view_of_result(self) -> View | None:
+        """The view from the model's pixels to the result's; None if they are the same."""
         if isinstance(self._canvas, Photograph):
             return self._canvas.from_model
         if self._canvas is None:
@@ -173,19 +182,19 @@ class Rendering:
         return isinstance(self._canvas, Photograph)
 
     def frames(
-        self, grounds: Iterator[np.ndarray] | None = None, made: Made | None = None, seen: FrameTransform | None = None
+        self, photographs: Iterator[np.ndarray] | None = None, observe: Observer | None = None, transform: FrameTransform | None = None
     ) -> Iterator[np.ndarray]:
-        """uint8 RGB [H, W, 3], one for each driving frame, of the model's size or that of the placement.
+        """The frames, uint8 RGB [H, W, 3], one for each driving frame, of the model's size or that of the placement.
 
-        With `compare` they are two or three times as wide. grounds: for each frame the photograph, in which other subjects
-        have moved. made is called with the number and the parts of each frame; seen is a transform before the others.
+        With `compare` they are two or three times as wide. photographs: for each frame the photograph, in which other subjects have moved.
+        observe: receives the output of the network for each frame. transform: is applied before `compare` puts frames side by side.
         """
-        select = selector(self._kind, self._examples, self.options)
+        select = example_selector(self._kind, self._examples, self.options)
         frames = frames_of_steps(
-            self._encoded, self.driving.steps(), select, self.options.show, self._start, combine_on(self._canvas, grounds), made
+            self._encoded, self.driving.steps(), select, self.options.show, self._start, combine_on(self._canvas, photographs), observe
         )
-        chain = [] if seen is None else [seen]
-        return apply_transforms(frames, [*chain, SideBySide(self.driving)] if self.options.compare else chain)
+        transforms = [] if transform is None else [transform]
+        return apply_transforms(frames, [*transforms, SideBySide(self.driving)] if self.options.compare else transforms)
 
     @property
     def kind(self) -> str:
@@ -194,24 +203,24 @@ class Rendering:
 
     @property
     def examples(self) -> Sequence[Example]:
-        """Those from which the network is given some or all; none for a family without examples."""
+        """The examples, of which the network is given some or all; empty for a family without examples."""
         return self._examples
 
     def frames_beyond(self) -> dict[str, list[int]]:
-        """The driving frames whose subject is beyond what the examples show, by the respect in which it is (`reach.RESPECTS`)."""
+        """A kind of deviation (a key of `reach.DEVIATIONS`) -> the driving frames in which the subject is beyond what the examples show."""
         return self.driving.frames_beyond(reach.Reach(find(self._kind).pose, self._keypoints))
 
     def warnings(self) -> list[str]:
         """What makes the frames worse than they could be, as sentences about the clips."""
         quality_warnings = [text for example in self._examples for text in example.warnings]
         too_far = [f"{self._clip.id}: {text}" for text in reach.warnings(self.frames_beyond(), self._clip.num_frames)]
-        looks = [] if self._appearance is None else self._appearance.warnings
-        return [*quality_warnings, *squeeze_warnings(self._clip, self.driving.views[0]), *self._squeezed, *too_far, *looks]
+        appearance_warnings = [] if self._appearance is None else self._appearance.warnings
+        return [*quality_warnings, *squeeze_warnings(self._clip, self.driving.views[0]), *self._squeezed, *too_far, *appearance_warnings]
 
     def notes(self) -> list[str]:
         """How the driver's motion is used, where that is not obvious."""
         posed = [Sentence("the head moves from its pose in the photograph", code="pose-of-photograph")] if self._own_pose else []
-        return [*posed, *(f"{self._clip.id}: {text}" for text in self.driving.notes)]
+        return [*posed, *self._resized, *(f"{self._clip.id}: {text}" for text in self.driving.notes)]
 
 
 def canvas_for(examples: Sequence[Example], placement: Placement | None, kind: Kind) -> Canvas | Photograph | None:
@@ -221,29 +230,29 @@ def canvas_for(examples: Sequence[Example], placement: Placement | None, kind: K
     if not placement.pasted:
         return canvas_of(examples, placement)
     assert kind.cover is not None
-    behind = find_ground(examples, kind, kind.soft_edge) if kind.covers_subject and len(examples) > 1 else None
-    return Photograph(examples[0].clip.frame(examples[0].index), examples, placement, kind.cover, kind.soft_edge, behind)
+    background = find_background(examples, kind, kind.soft_edge) if kind.covers_subject and len(examples) > 1 else None
+    return Photograph(examples[0].clip.frame(examples[0].index), examples, placement, kind.cover, kind.soft_edge, background)
 
 
-def combine_on(canvas: Canvas | Photograph | None, grounds: Iterator[np.ndarray] | None = None) -> Combine | None:
-    """The function that makes frames from what the network made; None for images of the model's size.
+def combine_on(canvas: Canvas | Photograph | None, photographs: Iterator[np.ndarray] | None = None) -> Combine | None:
+    """The function that makes frames on `canvas` from the output of the network; None for images of the model's size.
 
-    grounds: for each frame the photograph, in which other subjects have moved.
+    photographs: for each frame the photograph, in which other subjects have moved.
     """
     if isinstance(canvas, Photograph):
-        below = repeat(canvas.image) if grounds is None else grounds
-        return lambda made, chosen, keypoints: canvas.frame(made, chosen, keypoints, next(below))
-    return None if canvas is None else lambda made, chosen, keypoints: canvas.frame(made, chosen)
+        remaining = repeat(canvas.image) if photographs is None else photographs
+        return lambda synthesis, chosen, keypoints: canvas.frame(synthesis, chosen, keypoints, next(remaining))
+    return None if canvas is None else lambda synthesis, chosen, keypoints: canvas.frame(synthesis, chosen)
 
 
 def choose_placement(clips: Sequence[Clip], model: Model, options: SynthesizeOptions) -> Placement | None:
-    """How large the result is, and whether it is pasted into the photograph of the first example; None for the model's size alone.
+    """The size of the result, and whether it is pasted into the photograph of the first example; None for images of the model's size.
 
-    Raises UsageError when a model that warps no example is asked for either.
+    Raises UsageError when either is requested of a model that warps no example.
     """
     if not (model.config.few_shot and model.config.warps_example) or options.show != "result":
         if options.paste or options.size not in ("auto", "model"):
-            raise UsageError("only results of a model that warps the example have another size than the model's", code="size-of-model")
+            raise UsageError("only results of a model that warps the example can be enlarged or pasted", code="size-of-model")
         return None
     kind = find(model.config.kind)
     if options.paste and kind.cover is None:
@@ -251,13 +260,13 @@ def choose_placement(clips: Sequence[Clip], model: Model, options: SynthesizeOpt
     if options.size == "model" and not (options.paste or options.retarget):
         return None
     (first, *_) = _examples(clips, kind.name, model.config.size, replace(options, num_examples=1))
-    few = len(clips) == 1 and 1 in (clips[0].num_frames, options.num_examples)
-    default = options.size == "auto" and few and kind.cover is not None and not options.compare
+    single = len(clips) == 1 and 1 in (clips[0].num_frames, options.num_examples)
+    default = options.size == "auto" and single and kind.cover is not None and not options.compare
     return decide_placement(first, options.size, paste=default if options.paste is None else options.paste, film=options.retarget)
 
 
 def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:
-    """Those examples in which the subject is detected. Raises NoDetection when there is none."""
+    """The examples in which the subject is detected. Raises NoDetection when there is none."""
     found: list[Example] = []
     failed: list[NoDetection] = []
     most = options.num_examples or (DEFAULT_EXAMPLES if options.select == "all" else DEFAULT_CANDIDATES)
@@ -271,17 +280,20 @@ def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: 
     return found
 
 
-def _last_frames(clip: Clip, config: GeneratorConfig, crop: Crop) -> list[Sample]:
-    """The last frames of a clip that a frame is made from, with their images, the oldest first."""
+def _last_frames(clip: Clip, config: GeneratorConfig, size: tuple[int, int], crop: Crop) -> list[Sample]:
+    """The last frames of a clip, as many as the network takes as the past of a frame, with their images; the oldest first.
+
+    size: height and width of the frames.
+    """
     track = open_track(clip, config.kind)
-    seen_through = views(clip, track, config.size, crop)
+    clip_views = views(clip, track, size, crop)
     last = range(max(0, clip.num_frames - config.past_frames), clip.num_frames)
-    seen = ((index, seen_through[index], seen_through[index].image(clip.frame(index))) for index in last)
+    seen = ((index, clip_views[index], clip_views[index].image(clip.frame(index))) for index in last)
     return [sample_of(track, index, view, image, regions=config.appearance > 0) for index, view, image in seen]
 
 
-def selector(kind: str, examples: list[Example], options: SynthesizeOptions) -> Callable[[Step], tuple[int, ...]]:
-    """A function from a driving frame to the indices of the examples that it is made from."""
+def example_selector(kind: str, examples: list[Example], options: SynthesizeOptions) -> Callable[[Step], tuple[int, ...]]:
+    """A function from a driving frame to the indices of the examples from which a frame is made."""
     count = {"all": len(examples), "delaunay": 3}.get(options.select, 0) if isinstance(options.select, str) else options.select
     if count >= len(examples):
         return lambda step: tuple(range(len(examples)))
@@ -297,49 +309,54 @@ def frames_of_steps(
     show: Show,
     start: Sequence[Sample],
     combine: Combine | None,
-    observe: Made | None,
+    observe: Observer | None,
     *,
     live: bool = False,
 ) -> Iterator[np.ndarray]:
-    """uint8 RGB [H, W, 3], one per step; `start`: the frames before the first.
+    """The frames, uint8 RGB [H, W, 3], one for each step. start: the frames before the first one, of the size of the steps.
 
-    combine: makes frames from what the network made; None for the network's own images. live: make each frame before the next step is read.
+    combine: makes frames from the output of the network; None for the network's own images. live: make each frame before the next step is
+    read.
     """
     renderer, device, whole = encoded.renderer, encoded.device, encoded.code
 
     @lru_cache(maxsize=MAX_SELECTIONS)
     def code_of(chosen: tuple[int, ...]) -> Any:
-        return whole if len(chosen) == len(encoded.examples) else renderer.choose(whole, chosen)
+        return whole if len(chosen) == len(encoded.examples) else renderer.select_examples(whole, chosen)
 
     past: Frame | None = None
     for sample in start:
-        frame = frame_of([sample], device)
+        frame = padded(frame_of([sample], device), encoded.multiple)
         past = renderer.remember(frame, Synthesis(frame.required_image, frame.required_image), past)
 
-    def make(numbered: tuple[int, Step]) -> tuple[torch.Tensor, Synthesis | None, tuple[int, ...]]:
+    def synthesize_step(numbered: tuple[int, Step]) -> tuple[torch.Tensor, Synthesis | None, tuple[int, ...]]:
         """The image, its parts if they are needed, and the chosen examples."""
         nonlocal past
-        (index, step), made = numbered, None
-        target = frame_of([step.sample], device)
+        (index, step), synthesis = numbered, None
+        target = padded(frame_of([step.sample], device), encoded.multiple)
         known = None if step.starts_shot and index else past
         chosen = select(step)
         if combine is None and observe is None:
             image, past = show_step(renderer, show, code_of(chosen), target, known)
         else:
-            made = renderer.synthesize(code_of(chosen), target, known)
-            past = renderer.remember(target, made, known)
-            image = part_of(made, show)
+            synthesis = renderer.synthesize(code_of(chosen), target, known)
+            past = renderer.remember(target, synthesis, known)
+            image = part_of(synthesis, show)
         require_finite(image, index)
-        return image, made, chosen
+        return image, synthesis, chosen
 
     numbered_steps = enumerate(steps)
     # On a CPU the network runs in a thread while the next step is drawn and the previous frame is written. A CUDA graph needs one thread.
     in_thread = device.type == "cpu" and not live
-    pairs = map_in_thread(make, numbered_steps) if in_thread else ((each, make(each)) for each in numbered_steps)
-    for (index, step), (image, made, chosen) in pairs:
-        if observe is not None and made is not None:
-            observe(index, made)
-        yield image_array(image[0]) if combine is None or made is None else combine(made, chosen, step.sample.keypoints)
+    pairs = map_in_thread(synthesize_step, numbered_steps) if in_thread else ((each, synthesize_step(each)) for each in numbered_steps)
+    for (index, step), (image, synthesis, chosen) in pairs:
+        if observe is not None and synthesis is not None:
+            observe(index, synthesis)
+        if combine is None or synthesis is None:
+            height, width = step.sample.semantic.shape[1:]
+            yield image_array(image[0, :, :height, :width])
+        else:
+            yield combine(synthesis, chosen, step.sample.keypoints)
 
 
 def require_finite(image: torch.Tensor, index: int) -> None:

@@ -1,4 +1,4 @@
-"""All subjects of a synthesis: one in most cases, several if several people of one photograph move."""
+"""All subjects of a synthesis: usually one, or several people of one photograph."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Scene:
         options: SynthesizeOptions,
         *,
         start: Clip | None = None,
-        pictures: Mapping[str, Clip] = MappingProxyType({}),
+        appearance_images: Mapping[str, Clip] = MappingProxyType({}),
         others: Sequence[tuple[Clip, Clip]] = (),
         perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
         encoded: Encoded | None = None,
@@ -50,7 +50,9 @@ class Scene:
                 decide(options.normalize, model.config.kind, examples, driving),
                 choose_placement(examples, model, options),
             )
-            self.first = rendering(examples, driving, model, options, self.fitting, perceptual, start, pictures, self.placement, encoded)
+            self.first = rendering(
+                examples, driving, model, options, self.fitting, perceptual, start, appearance_images, self.placement, encoded
+            )
             self.renderings = [self.first, *_other_renderings(others, driving, self.first, model, perceptual)]
 
     def frames(self, record: Record | None = None) -> Iterator[np.ndarray]:
@@ -58,7 +60,7 @@ class Scene:
 
         record: receives the parts of the first subject's frames, and the frames with all subjects.
         """
-        observe, transform = (None, None) if record is None else (record.made, record.frames)
+        observe, transform = (None, None) if record is None else (record.add_synthesis, record.frames)
         if record is not None and len(self.renderings) > 1:
             record.reasons.append("several subjects move: apart from the result, everything here is about the first of them")
         frames = self.first.frames(None, observe, transform if len(self.renderings) == 1 else None)

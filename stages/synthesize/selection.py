@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-KEPT_OUTSIDE = 0.25
-"""Hysteresis. A choice is kept while the frame is outside the triangle by less than this share of the triangle. Outside of all triangles it
-is kept while the chosen examples are farther than the nearest ones by less than this share."""
+DEFAULT_HYSTERESIS = 0.25
+"""A choice of examples is kept while the frame is outside the triangle by less than this share of the triangle. Outside of all triangles it
+is kept while the chosen examples are farther from the frame than the nearest ones by less than this share of the distance."""
 
 
 class AppearanceMap:
@@ -29,9 +29,9 @@ class AppearanceMap:
             self._axes = np.linalg.svd(stacked - self._middle, full_matrices=False)[2][:2]
         self.points = (stacked - self._middle) @ self._axes.T
         try:
-            self._mesh = Delaunay(self.points) if len(stacked) > 3 and len(self._axes) == 2 else None
+            self._triangulation = Delaunay(self.points) if len(stacked) > 3 and len(self._axes) == 2 else None
         except QhullError:  # all on one line
-            self._mesh = None
+            self._triangulation = None
 
     def locate(self, place: NDArray[np.float64]) -> NDArray[np.float64]:
         """The point [2] in the plane for a frame's coordinates [D]."""
@@ -39,24 +39,24 @@ class AppearanceMap:
 
     def triangle(self, point: NDArray[np.float64]) -> int:
         """The index of the triangle that contains the point; -1 outside the hull, and if there are no triangles."""
-        return -1 if self._mesh is None else int(self._mesh.find_simplex(point))
+        return -1 if self._triangulation is None else int(self._triangulation.find_simplex(point))
 
-    def leaves(self, point: NDArray[np.float64], triangle: int) -> float:
+    def distance_outside(self, point: NDArray[np.float64], triangle: int) -> float:
         """How far the point is outside the triangle, relative to the triangle's size; 0 or less inside."""
-        assert self._mesh is not None
-        transform = self._mesh.transform[triangle]
+        assert self._triangulation is not None
+        transform = self._triangulation.transform[triangle]
         first = transform[:2] @ (point - transform[2])
         return -float(min(*first, 1 - first.sum()))
 
-    def around(self, triangle: int, count: int) -> tuple[int, ...]:
+    def corners_around(self, triangle: int, count: int) -> tuple[int, ...]:
         """`count` examples: the corners of the triangle, then those of the triangles that share an edge with it, and so on."""
-        assert self._mesh is not None
+        assert self._triangulation is not None
         chosen: dict[int, None] = {}
         waiting, visited = deque([triangle]), {triangle}
         while waiting and len(chosen) < count:
             present = waiting.popleft()
-            chosen.update(dict.fromkeys(self._mesh.simplices[present].tolist()))
-            for neighbour in self._mesh.neighbors[present].tolist():
+            chosen.update(dict.fromkeys(self._triangulation.simplices[present].tolist()))
+            for neighbour in self._triangulation.neighbors[present].tolist():
                 if neighbour >= 0 and neighbour not in visited:
                     visited.add(neighbour)
                     waiting.append(neighbour)
@@ -75,31 +75,31 @@ class Selector:
     """Called with the coordinates of each frame in order; returns the indices of its examples in ascending order.
 
     Inside the hull of the examples these are the corners of the frame's triangle and, if `count` is larger than three, of its neighbours.
-    Outside of the hull it is the nearest example. With a `hysteresis` above 0 a choice is kept a little longer than it is the best, because
-    each change is visible.
+    Outside of the hull it is the nearest example. With a `hysteresis` above 0 a choice is kept for a while after another one is better,
+    because each change is visible.
     """
 
-    def __init__(self, appearance: AppearanceMap, count: int = 3, hysteresis: float = KEPT_OUTSIDE) -> None:
+    def __init__(self, appearance: AppearanceMap, count: int = 3, hysteresis: float = DEFAULT_HYSTERESIS) -> None:
         self._map, self._count, self._hysteresis = appearance, count, hysteresis
         self._triangle: int | None = None
         self._chosen: tuple[int, ...] = ()
 
     def __call__(self, place: NDArray[np.float64]) -> tuple[int, ...]:
         point = self._map.locate(place)
-        if self._stays(point):
+        if self._keeps_choice(point):
             return self._chosen
         self._triangle = self._map.triangle(point)
         if self._triangle >= 0:
-            self._chosen = self._map.around(self._triangle, self._count)
+            self._chosen = self._map.corners_around(self._triangle, self._count)
         else:
             self._chosen = self._map.nearest(point, 1 if self._has_hull() else self._count)
         return self._chosen
 
-    def _stays(self, point: NDArray[np.float64]) -> bool:
+    def _keeps_choice(self, point: NDArray[np.float64]) -> bool:
         if self._triangle is None or self._hysteresis == 0:
             return False
         if self._triangle >= 0:
-            return self._map.leaves(point, self._triangle) <= self._hysteresis
+            return self._map.distance_outside(point, self._triangle) <= self._hysteresis
         if self._map.triangle(point) >= 0:
             return False
         distances = self._map.distances(point)
@@ -107,4 +107,5 @@ class Selector:
         return bool(distances[list(self._chosen)].sum() <= (1 + self._hysteresis) * distances[list(best)].sum())
 
     def _has_hull(self) -> bool:
+        """Whether the examples have a triangulation."""
         return self._map.triangle(self._map.points.mean(0)) >= 0

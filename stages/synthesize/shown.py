@@ -20,20 +20,23 @@ def show_step(renderer: Renderer, show: Show, code: Any, driving: Frame, past: F
     """(the next image to write, [1, 3, H, W] in [-1, 1]; the past for the next step, which does not depend on `show`)."""
     if show == "result":
         return renderer.step(code, driving, past)
-    made = renderer.synthesize(code, driving, past)
-    return part_of(made, show), renderer.remember(driving, made, past)
+    synthesis = renderer.synthesize(code, driving, past)
+    return part_of(synthesis, show), renderer.remember(driving, synthesis, past)
 
 
-def part_of(made: Synthesis, show: Show) -> Tensor:
-    """The image [B, 3, H, W] in [-1, 1]. warp: the example e_1 warped by the flow W, without the mask; mask: m_e, white where the warp is
-    not used; raw: h_t, the output of H before matting."""
+def part_of(synthesis: Synthesis, show: Show) -> Tensor:
+    """The image `show` of a synthesis, [B, 3, H, W] in [-1, 1].
+
+    warp: the example e_1 warped by the flow of W, without the mask. mask: m_e, white where the warp is not used. raw: h_t, the output of H
+    before matting.
+    """
     if show == "warp":
-        assert made.example is not None
-        return made.example.image
+        assert synthesis.example is not None
+        return synthesis.example.image
     if show == "mask":
-        assert made.example_mask is not None
-        return torch.cat([made.example_mask] * 3, 1) * 2 - 1
-    return made.raw if show == "raw" else made.frame
+        assert synthesis.example_mask is not None
+        return torch.cat([synthesis.example_mask] * 3, 1) * 2 - 1
+    return synthesis.raw if show == "raw" else synthesis.frame
 
 
 def require_shown(show: Show, config: GeneratorConfig) -> None:

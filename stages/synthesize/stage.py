@@ -1,4 +1,4 @@
-"""The stage: render the frames of a driving clip and write them as they are made, once."""
+"""The stage: makes the frames of a driving clip and writes each as soon as it is made. A finished result is not made again."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from stages.synthesize.film import common_length
 from stages.synthesize.fitting import Fitting, decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
 from stages.synthesize.output import is_finished, write_output
+from stages.synthesize.own_size import size_of_frames
 from stages.synthesize.placement import Placement
 from stages.synthesize.rendering import Encoded, choose_placement
 from stages.synthesize.report import ReportRequest, write_report
@@ -38,7 +39,7 @@ def synthesize(
     options: SynthesizeOptions,
     *,
     start: Clip | None = None,
-    pictures: Mapping[str, Clip] = MappingProxyType({}),
+    appearance_images: Mapping[str, Clip] = MappingProxyType({}),
     others: Sequence[tuple[Clip, Clip]] = (),
     perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
     encoded: Encoded | None = None,
@@ -48,12 +49,13 @@ def synthesize(
 ) -> Outcome:
     """Animate the examples by the driving clip and write `out`: a video (.mp4, .mkv, .mov) or a clip (.clip).
 
-    The result has the driving clip's frame rate and sound. Its size is that of `choose_placement`. With `options.retarget` the example is a
-    film: the result has its size, frame rate and frames, until the film or the driving clip ends. Memory does not grow with the length.
+    The result has the driving clip's frame rate and sound. Its size is that of `choose_placement`, or without it of `size_of_frames`. With
+    `options.retarget` the example is a film: the result has its size, frame rate and frames, until the film or the driving clip ends.
+    Memory does not grow with the length.
 
     examples, driving: with the layer that the model was trained on. examples is empty for a model of a family without examples.
     start: its last frames precede the first driving frame; they are not written.
-    pictures: path in `options.appearance` -> clip of that picture.
+    appearance_images: path in `options.appearance` -> clip of that image.
     others: (example, driving clip) of further subjects of the same photograph. The example is a clip of the photograph with that subject's
     layer; the driving clip has the same length as `driving`.
     perceptual: makes the perceptual distance for finetuning, if any.
@@ -63,7 +65,7 @@ def synthesize(
     Raises InputError, NoDetection, ParametersDiffer (`out` was made with other parameters and `overwrite` is not set) and UsageError (the
     name is neither that of a video nor of a clip, another process makes it, or the model does not fit the examples or options).
     """
-    for clip in (*examples, driving, *([] if start is None else [start]), *pictures.values()):
+    for clip in (*examples, driving, *([] if start is None else [start]), *appearance_images.values()):
         clip.require_other_path(out)
     require_inputs(examples, model, options, start, others)
     num_frames = common_length(examples[0], driving) if options.retarget else driving.num_frames
@@ -73,13 +75,13 @@ def synthesize(
         with keeping_frames(example_clips(examples, others)):
             fitting = decide(options.normalize, model.config.kind, examples, driving)
             placement = choose_placement(examples, model, options)
-            producer = _producer(examples, driving, model, options, fitting, placement, start, pictures, others)
+            producer = _producer(examples, driving, model, options, fitting, placement, start, appearance_images, others)
             if not overwrite and is_finished(out, producer) and (report is None or report.is_of(producer)):
                 return Outcome(out, "skipped", num_frames)
             started = time.monotonic()
             scene = Scene(
-                examples, driving, model, options, start=start, pictures=pictures, others=others, perceptual=perceptual, encoded=encoded,
-                decided=(fitting, placement),
+                examples, driving, model, options, start=start, appearance_images=appearance_images, others=others, perceptual=perceptual,
+                encoded=encoded, decided=(fitting, placement),
             )  # fmt: skip
         record = None if report is None else Record(scene.first)
         frames = _report_progress(scene.frames(record), num_frames, progress)
@@ -107,33 +109,35 @@ def _producer(
     fitting: Fitting,
     placement: Placement | None,
     start: Clip | None,
-    pictures: Mapping[str, Clip],
+    appearance_images: Mapping[str, Clip],
     others: Sequence[tuple[Clip, Clip]],
 ) -> Producer:
     kind = model.config.kind
     parameters: dict[str, Any] = {
         **asdict(options),
-        **model.config.recorded(),
+        **model.config.key_entries(),
         "driving": layers_digest(driving, kind),
     }
     parameters["examples"] = [layers_digest(clip, kind) for clip in examples]
     parameters["pictures"] = [clip.frames_digest() for clip in examples if clip.has("frames")]
     if start is not None:
         parameters["start"] = {"layers": layers_digest(start, kind), "images": start.frames_digest()}
-    if fitting.how == "place":
-        parameters["fitting"] = fitting.how
+    if fitting.method == "place":
+        parameters["fitting"] = fitting.method
     for name in ("compile", "device", "size", "paste", "strength", "part", "motion", *(() if options.retarget else ("retarget",))):
         del parameters[name]
     if options.note:
-        del parameters["note"]  # older outputs, which have none, stay finished
+        del parameters["note"]  # the keys of older outputs, which lack this entry, stay valid
     if placement is not None:
         parameters["placement"] = asdict(placement)
+    if (size := size_of_frames(driving, model.config, options)) != model.config.size:
+        parameters["frame_size"] = list(size)
     if others:
         parameters["others"] = [[layers_digest(clip, kind) for clip in pair] for pair in others]
     parameters |= options.motion_of(kind, placement, fitting).key_entries()
     if model.config.appearance:
         parameters["appearance"] = str(Choices.parse(options.appearance))
-        parameters["shown"] = [{"layers": layers_digest(clip, kind), "images": clip.frames_digest()} for clip in pictures.values()]
+        parameters["shown"] = [{"layers": layers_digest(clip, kind), "images": clip.frames_digest()} for clip in appearance_images.values()]
         if driving.has("flow") and not driving.has("instances"):
             parameters["flow"] = driving.layer("flow").digest
     else:

@@ -17,20 +17,20 @@ Frames = Iterator[NDArray[np.uint8]]
 
 
 class FrameTransform(Protocol):
-    """Returns one frame for each frame; it may change the size."""
+    """A function from frames to as many frames, perhaps of another size."""
 
     def __call__(self, frames: Frames) -> Frames: ...
 
 
-def apply_transforms(frames: Frames, chain: Sequence[FrameTransform]) -> Frames:
+def apply_transforms(frames: Frames, transforms: Sequence[FrameTransform]) -> Frames:
     """Apply all transforms in their order."""
-    for transform in chain:
+    for transform in transforms:
         frames = transform(frames)
     return frames
 
 
 class SideBySide:
-    """Puts the driving frame, if the clip has frames, the drawn driving layer and the result beside each other."""
+    """Puts the driving frame (if the clip has frames), the drawing of the driving layer and the result side by side."""
 
     def __init__(self, driving: Driving) -> None:
         self.driving = driving

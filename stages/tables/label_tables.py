@@ -79,13 +79,13 @@ def parse_colour(value: Any) -> Colour:
 
 
 def _parse_table(name: str, rows: str) -> LabelTable:
-    """rows: one label per line: its colour as six hexadecimal digits, its name."""
+    """rows: one label per line, as its colour in six hexadecimal digits and its name."""
     pairs = [line.strip().split(" ", 1) for line in rows.strip().splitlines()]
     return LabelTable(name, tuple(pair[1] for pair in pairs), tuple(parse_colour(bytes.fromhex(pair[0])) for pair in pairs))
 
 
 def _parse_sparse_table(name: str, rows: str) -> LabelTable:
-    """rows: one label per line: the id that files use, its colour, its name."""
+    """rows: one label per line, as the id that files use, its colour and its name."""
     triples = [line.strip().split(" ", 2) for line in rows.strip().splitlines()]
     dense = _parse_table(name, "\n".join(f"{colour} {label}" for _, colour, label in triples))
     return LabelTable(name, dense.names, dense.palette, tuple(int(value) for value, _, _ in triples))
@@ -189,7 +189,7 @@ CITYSCAPES_TRAIN_IDS = LabelTable(
 )
 CAMVID = _parse_table("camvid", _CAMVID)
 APOLLOSCAPE = _parse_sparse_table("apolloscape", _APOLLOSCAPE)
-"""The classes of ApolloScape's scene parsing set; a group is objects that could not be separated.
+"""The classes of ApolloScape's scene parsing set; a group consists of objects that could not be separated.
 
 Layers hold the index of a class, 0 to 34, not its id.
 """

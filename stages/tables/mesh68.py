@@ -1,7 +1,7 @@
 """From MediaPipe's 478-point face mesh to the 68 points of iBUG 300-W.
 
 The contour of the mesh is a closed oval with uneven steps, and its brows are bands. An iBUG point that lies between two vertices is their
-mean. Point 0 of the contour is at the temple on the left of the image, point 16 at that on the right.
+mean. Point 0 of the contour is at the temple on the left of the image, point 16 at the temple on the right.
 """
 
 from __future__ import annotations

@@ -53,13 +53,13 @@ _OPENPOSE_18 = (*((point,) for point in range(8)), (8, 11), *((point,) for point
 
 BODY_25 = Skeleton("BODY_25", 25, tuple((point,) for point in range(25)))
 BODY_25B = Skeleton("BODY_25B", 25, (*_COCO, *((point,) for point in range(19, 25))))
-"""OpenPose's later body: COCO's 17 points, the upper neck, the top of the head, and the feet."""
+"""A later skeleton of OpenPose: COCO's 17 points, the upper neck, the top of the head, and the feet."""
 OPENPOSE_18 = Skeleton("openpose-18", 18, (*_OPENPOSE_18, *_ABSENT))
 COCO_17 = Skeleton("coco-17", 17, (*_COCO, *_ABSENT))
 MEDIAPIPE_33 = Skeleton("mediapipe-33", 33, _MEDIAPIPE)
 """MediaPipe has no small toes."""
 COCO_WHOLEBODY = Skeleton("coco-wholebody-133", 133, (*_COCO, *_TOES_AND_HEELS), range(23, 91), range(91, 112), range(112, 133))
-"""17 of the body, 6 of the feet, 68 of the face, 21 of the left hand, 21 of the right."""
+"""17 points of the body, 6 of the feet, 68 of the face, 21 of the left hand and 21 of the right hand."""
 
 SKELETONS: Mapping[str, Skeleton] = {known.name: known for known in (BODY_25, BODY_25B, OPENPOSE_18, COCO_17, MEDIAPIPE_33, COCO_WHOLEBODY)}
 

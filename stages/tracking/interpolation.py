@@ -10,21 +10,21 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.tracking.smoothing import Payload, Tracked
+from stages.tracking.smoothing import Payload, TrackedFrame
 
 GAP_SECONDS = 0.2
 """Longer gaps are not filled."""
 
 
-def fill_gaps(frames: Iterable[Tracked[Payload]], fps: float, seconds: float = GAP_SECONDS) -> Iterator[Tracked[Payload]]:
-    """The frames with each point that is missing for at most `seconds` interpolated linearly between the frames around the gap.
+def fill_gaps(frames: Iterable[TrackedFrame[Payload]], fps: float, seconds: float = GAP_SECONDS) -> Iterator[TrackedFrame[Payload]]:
+    """Interpolate each point that is missing for at most `seconds` linearly between the frames around the gap; yields the frames.
 
-    The same identity must be in the same slot before and after the gap. The confidence of a filled point is the smaller one of the two.
+    The same identity must be in the same slot before and after the gap. The confidence of a filled point is the smaller of the two.
     Frames are delayed until the end of a gap is known. seconds 0: unchanged.
     """
     max_gap = math.floor(seconds * fps)
     source = iter(frames)
-    buffer: deque[Tracked[Payload]] = deque()
+    buffer: deque[TrackedFrame[Payload]] = deque()
     last_seen = _LastSeen()
     while True:
         buffer.extend(islice(source, max_gap + 1 - len(buffer)))
@@ -44,7 +44,7 @@ class _LastSeen:
         self.identity: NDArray[np.int64] = np.zeros((0, 0), np.int64)
         self.age: NDArray[np.int64] = np.zeros((0, 0), np.int64)
 
-    def remember(self, frame: Tracked[Payload]) -> None:
+    def remember(self, frame: TrackedFrame[Payload]) -> None:
         self.grow(*frame.points.shape[:2])
         self.age += 1
         slots = len(frame.points)
@@ -62,7 +62,9 @@ class _LastSeen:
             self.age = np.concatenate([self.age.reshape(-1, num_points), np.full((num_new, num_points), 1 << 30)])
 
 
-def _fill_missing(frame: Tracked[Payload], last_seen: _LastSeen, later_frames: list[Tracked[Payload]], max_gap: int) -> Tracked[Payload]:
+def _fill_missing(
+    frame: TrackedFrame[Payload], last_seen: _LastSeen, later_frames: list[TrackedFrame[Payload]], max_gap: int
+) -> TrackedFrame[Payload]:
     missing = frame.points[..., 2] <= 0
     last_seen.grow(*frame.points.shape[:2])
     if max_gap == 0 or not missing.any():
@@ -81,4 +83,4 @@ def _fill_missing(frame: Tracked[Payload], last_seen: _LastSeen, later_frames: l
                 break
     newly_seen = (identity < 0) & (points[..., 2] > 0).any(1)
     identity[newly_seen] = last_seen.identity[: len(identity)].max(1)[newly_seen]
-    return Tracked(points, identity, frame.payload)
+    return TrackedFrame(points, identity, frame.payload)

@@ -59,7 +59,7 @@ class _TrackedPerson:
     missing: int = 0
 
 
-class Crowd:
+class CrowdDetector:
     """A detector: frame, uint8 RGB [H, W, 3] -> all persons in it. It is called with the frames of one clip in order.
 
     search: finds persons in any image. open_follower: makes a detector for the windows of one person, which may track from window to
@@ -134,7 +134,7 @@ class Crowd:
 
 
 def tiles(width: int, height: int, shares: tuple[float, ...] = PERSON_TILES) -> list[Area]:
-    """The whole image, and squares that overlap by a half."""
+    """The areas to search in an image of this size: the whole image, and squares that overlap by a half."""
     areas: list[Area] = [(0, 0, width, height)]
     for share in shares:
         side = int(share * min(width, height))

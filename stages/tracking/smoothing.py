@@ -20,7 +20,7 @@ Payload = TypeVar("Payload")
 
 
 @dataclass(frozen=True)
-class Tracked(Generic[Payload]):
+class TrackedFrame(Generic[Payload]):
     """The points of one frame: points [P, N, 3] (x, y, confidence), identity [P] (-1 for an empty slot), payload: passed through."""
 
     points: NDArray[np.float32]
@@ -28,7 +28,7 @@ class Tracked(Generic[Payload]):
     payload: Payload
 
 
-def smooth_tracks(frames: Iterable[Tracked[Payload]], fps: float, strength: float) -> Iterator[Tracked[Payload]]:
+def smooth_tracks(frames: Iterable[TrackedFrame[Payload]], fps: float, strength: float) -> Iterator[TrackedFrame[Payload]]:
     """The frames with their points averaged over a window, weighted by distance in time and in space (a bilateral filter).
 
     The window contains only successive frames with the same identity, so that gaps, cuts and other people have no influence. It has the
@@ -39,7 +39,7 @@ def smooth_tracks(frames: Iterable[Tracked[Payload]], fps: float, strength: floa
     if half == 0:
         yield from frames
         return
-    window: deque[Tracked[Payload]] = deque(maxlen=2 * half + 1)
+    window: deque[TrackedFrame[Payload]] = deque(maxlen=2 * half + 1)
     centre = -1  # index in the window of the last frame that was yielded
     for frame in frames:
         centre -= len(window) == window.maxlen
@@ -51,19 +51,19 @@ def smooth_tracks(frames: Iterable[Tracked[Payload]], fps: float, strength: floa
         yield _average(list(window), index, half, sigma)
 
 
-def _average(window: list[Tracked[Payload]], centre: int, half: int, sigma: float) -> Tracked[Payload]:
+def _average(window: list[TrackedFrame[Payload]], centre: int, half: int, sigma: float) -> TrackedFrame[Payload]:
     frame = window[centre]
     points = frame.points.copy()
     for person, identity in enumerate(frame.identity):
         if identity >= 0:
-            reach = min(_run(window, centre, person, -1, half), _run(window, centre, person, +1, half))
+            reach = min(_run_length(window, centre, person, -1, half), _run_length(window, centre, person, +1, half))
             offsets = range(-reach, reach + 1)
             points_in_window = np.stack([window[centre + offset].points[person] for offset in offsets])
             points[person, :, :2] = _bilateral(points_in_window, np.array(offsets) / sigma)
-    return Tracked(points, frame.identity, frame.payload)
+    return TrackedFrame(points, frame.identity, frame.payload)
 
 
-def _run(window: list[Tracked[Payload]], centre: int, person: int, step: int, half: int) -> int:
+def _run_length(window: list[TrackedFrame[Payload]], centre: int, person: int, step: int, half: int) -> int:
     """Number of successive frames with the same identity in the direction of `step` (-1 or +1), at most `half`."""
     identity = window[centre].identity[person]
     length = 0

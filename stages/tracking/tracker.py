@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from stages.compute.streaming import map_in_thread
 from stages.errors import UsageError
 from stages.tracking.cuts import CutDetector
-from stages.tracking.smoothing import Tracked
+from stages.tracking.smoothing import TrackedFrame
 
 GAP_SECONDS = 1.0
 """Time after which a lost track ends, and another subject is chosen in place of a lost one."""
@@ -130,7 +130,7 @@ def parse_choice(choice: str | int) -> str | int:
 
 def follow(
     frames: Iterable[Detections[Payload]], choice: str | int, count: int, fps: float, width: int, height: int
-) -> Iterator[Tracked[Payload]]:
+) -> Iterator[TrackedFrame[Payload]]:
     """The chosen subject of each frame as points [1, count, 3]; for "all" each subject in a slot of its own, points [P, count, 3].
 
     largest, center: chosen over half a second, at the start, after a cut, and after the chosen subject was lost for a second. N: the N-th
@@ -147,7 +147,7 @@ def follow(
 
 def _follow_one(
     frames: Iterator[_Frame[Payload]], choice: str | int, count: int, fps: float, image_size: tuple[int, int]
-) -> Iterator[Tracked[Payload]]:
+) -> Iterator[TrackedFrame[Payload]]:
     buffer: deque[_Frame[Payload]] = deque()
     lookahead = 1 + math.ceil(CHOICE_SECONDS * fps)
     chosen, frames_lost = -1, 0
@@ -164,9 +164,9 @@ def _follow_one(
             chosen, frames_lost = _choose_identity(same_shot, choice, image_size), 0
         if chosen in frame.subjects:
             frames_lost = 0
-            yield Tracked(frame.subjects[chosen].points[None], np.array([chosen]), frame.payload)
+            yield TrackedFrame(frame.subjects[chosen].points[None], np.array([chosen]), frame.payload)
         else:
-            yield Tracked(np.zeros((1, count, 3), np.float32), np.array([-1]), frame.payload)
+            yield TrackedFrame(np.zeros((1, count, 3), np.float32), np.array([-1]), frame.payload)
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _choice_weight(subject: Subject, choice: str, image_size: tuple[int, int]) -
     return float(np.exp(-8 * ((subject.centre - (size - 1) / 2) ** 2).sum() / (size**2).sum()))
 
 
-def _follow_all(frames: Iterator[_Frame[Payload]], count: int) -> Iterator[Tracked[Payload]]:
+def _follow_all(frames: Iterator[_Frame[Payload]], count: int) -> Iterator[TrackedFrame[Payload]]:
     """Give each identity the first slot that is free when it appears. The number of slots only grows, to at most MAX_SLOTS."""
     slots: list[int] = []
     for frame in frames:
@@ -213,7 +213,7 @@ def _follow_all(frames: Iterator[_Frame[Payload]], count: int) -> Iterator[Track
         for slot, identity in enumerate(slots):
             if identity in frame.subjects:
                 points[slot], identities[slot] = frame.subjects[identity].points, identity
-        yield Tracked(points, identities, frame.payload)
+        yield TrackedFrame(points, identities, frame.payload)
 
 
 def _assign_identities(frames: Iterable[Detections[Payload]], fps: float) -> Iterator[_Frame[Payload]]:

@@ -102,7 +102,7 @@ def _train(
         folder.claim(config, str(options.data), overwrite=overwrite)
     trainer = Trainer(config, device, distance, options.compute, world)
     if start is not None:
-        taken, total = trainer.start_from(start.generator.state_dict())
+        taken, total = trainer.initialise_from(start.generator.state_dict())
         event({"message": f"{taken} of {total} tensors are those of {start.path}"})
     board = Board(folder.path) if options.board and world.is_main else None
     return Run(trainer, data, validation, folder, options.logging, event, board).train()
@@ -113,7 +113,8 @@ def _plan_schedule(
 ) -> TrainConfig:
     """The configuration with phases for its budget: those of the run in `folder`, if it has the same budget, else new ones.
 
-    The trainer `trial` measures the speed and is of no use afterwards. begun: when the budget began, in seconds of `time.monotonic`.
+    The trainer `trial` is used only to measure the speed; this changes its weights.
+    begun: when the budget began, in seconds of `time.monotonic`.
     """
     assert config.budget is not None
     lengths = trial.world.broadcast(None if overwrite else folder.planned_lengths(config))

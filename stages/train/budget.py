@@ -17,7 +17,7 @@ RESERVE = 0.05
 
 
 def seconds_per_step(trainer: Trainer, data: Dataset) -> list[float]:
-    """Seconds that a step of each phase takes here, with loading and without compilation. The trainer is of no use afterwards."""
+    """Seconds that a step of each phase takes on this machine, with loading and without compilation. The weights of the trainer change."""
     seconds = []
     for phase in trainer.config.phases:
         trainer.config = replace(trainer.config, phases=(replace(phase, steps=1 + TIMED_STEPS),))

@@ -54,11 +54,11 @@ class TrainConfig:
     max_examples: int = 4
     """K is drawn from 1 to this number for every step. If this is more than 1, K = 1 has a probability of 2/3."""
     learning_rate: float = 4e-4
-    """Of the generator."""
+    """Learning rate of the generator."""
     discriminator_rate: float = 4e-4
     """Learning rate of the discriminators."""
     betas: tuple[float, float] = (0.5, 0.999)
-    """Of Adam."""
+    """Betas of Adam."""
     decay: float = 0.4
     """Share of all steps, at the end, in which the learning rates fall linearly to a twentieth."""
     ema: float = 0.999
@@ -112,10 +112,10 @@ class TrainConfig:
         return self.phases[-1]
 
     def scale_span(self, step: int) -> tuple[int, int]:
-        """The steps [first, end), counted from 0, with the schedule of learning rates to which this step belongs.
+        """The steps [first, end), counted from 0, that share the schedule of the learning rate with this step.
 
-        The scales of a coarse-to-fine generator are networks that are trained one after another, so each has its own. Otherwise it is the
-        whole run.
+        The scales of a coarse-to-fine generator are networks that are trained one after another, so each has a schedule of its own.
+        Otherwise there is one for the whole run.
         """
         if not any(phase.finest_only for phase in self.phases):
             return 0, self.steps

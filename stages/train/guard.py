@@ -13,12 +13,12 @@ RATE_FACTOR = 0.25
 MAX_RETURNS = 8
 MAX_BAD_STEPS = 5
 """Largest number of successive steps whose gradients are not finite. Such steps change no weights."""
-SETTLING = 5
+SETTLING_STEPS = 5
 """Number of steps at the start of a phase whose errors are not checked."""
-LATEST_GOOD = 2 * SETTLING
-"""A state counts as good if nothing was wrong in this number of steps after it."""
+MIN_RETURN_STEPS = 2 * SETTLING_STEPS
+"""A return goes back by at least this number of steps, if there is such a milestone."""
 WORSE_THAN_GREY = 1.5
-"""Training has diverged if the recent error is larger than this number (see `Guard`)."""
+"""Training has diverged if the recent error is larger than this multiple of the error of a grey image."""
 WORSE_THAN_BEFORE = 3.0
 """Training has diverged if the recent error is larger than the best one by this factor."""
 SATURATED = 0.9
@@ -35,7 +35,7 @@ class Guard:
     rate: float = 1.0
     """Factor of the learning rates."""
     returns: int = 0
-    """How often the run has returned to an earlier state. Each return changes the random batches."""
+    """Number of times that the run has returned to an earlier state. Each return changes the random batches."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """A row of the log for each return."""
     seen: int = 0
@@ -47,7 +47,7 @@ class Guard:
     bad: int = 0
     """Number of successive steps whose gradients were not finite."""
 
-    def watch(self, error: float, saturation: float, finite: bool) -> str:
+    def check_step(self, error: float, saturation: float, finite: bool) -> str:
         """Check a step. Returns the reason why the run must return to an earlier state, or "".
 
         error: of its frames; saturation: share of the values of h_t that are black or white; finite: whether all gradients were finite.
@@ -59,7 +59,7 @@ class Guard:
             return ""
         self.seen += 1
         self.recent += (error - self.recent) * max(0.1, 1 / self.seen)
-        if self.seen <= SETTLING:
+        if self.seen <= SETTLING_STEPS:
             return ""
         self.best = min(self.best, self.recent)
         if saturation > SATURATED:

@@ -19,7 +19,7 @@ from stages.train.batch import Batch
 from stages.train.board import Board
 from stages.train.config import Phase
 from stages.train.data import Dataset, Prefetcher
-from stages.train.guard import LATEST_GOOD
+from stages.train.guard import MIN_RETURN_STEPS
 from stages.train.samples import write_sheet
 from stages.train.state import RunFolder
 from stages.train.trainer import Trainer
@@ -33,7 +33,7 @@ SHEET_WINDOWS = 6
 
 @dataclass(frozen=True)
 class LoggingSettings:
-    """How often a run writes; this does not change the result."""
+    """How often a run writes its log and its state; this does not change the result."""
 
     log_every: int = 20
     """Steps between two rows of the log."""
@@ -105,7 +105,7 @@ class Run:
         """Step and value of the best snapshot; see `_keep_best`."""
 
     def _checks_at(self, scale: float) -> tuple[Validation, Batch]:
-        """The validation and the windows of the sample sheets at a scale. At a new scale figures start anew, and so does the best one."""
+        """The validation and the windows of the sample sheets at a scale. They are made again for each new scale."""
         if self.checks is None or self.checks[0] != scale:
             trainer = self.trainer
             validation = Validation(self.held_out, self.config, trainer.device, trainer.perceptual, scale)
@@ -239,7 +239,7 @@ class Run:
         """Return to the last good milestone, with a lower learning rate and other batches."""
         step, guard = self.trainer.step, self.trainer.guard
         state = self.world.broadcast(
-            self.folder.state_to_return_to(step - LATEST_GOOD, self.config.milestones) if self.world.is_main else None
+            self.folder.state_to_return_to(step - MIN_RETURN_STEPS, self.config.milestones) if self.world.is_main else None
         )
         assert state is not None
         self._load(state)

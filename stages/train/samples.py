@@ -32,8 +32,8 @@ def write_sheet(path: Path, generator: Generator, batch: Batch) -> None:
     first = batch.frame(0)
     synthesis = generator.synthesize(generator.encode_examples(batch.examples), first)
     columns = {"driving": find(generator.config.kind).draw(first.semantic)}
-    if synthesis.best is not None and synthesis.attention is not None:
-        chosen = torch.arange(len(batch), device=synthesis.best.device), synthesis.best
+    if synthesis.chosen_example is not None and synthesis.attention is not None:
+        chosen = torch.arange(len(batch), device=synthesis.chosen_example.device), synthesis.chosen_example
         example = batch.examples.required_image[chosen]
         columns["example"] = example
         columns["warped example"] = example if synthesis.example is None else synthesis.example.image

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.checkpoint import checkpoint
 
-from stages.networks.common.discriminator_inputs import Past
+from stages.networks.common.discriminator_inputs import History
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator, Synthesis
 from stages.networks.common.objective import Discriminators, PerceptualDistance, Target
@@ -51,20 +51,20 @@ class Window:
     """Number of its samples divided by that of the whole batch of all processes."""
     previous: Frame | None = None
     """The past for the next frame, as from `Generator.remember`."""
-    history: Past = field(default_factory=lambda: Past([], [], []))
+    history: History = field(default_factory=lambda: History([], [], []))
 
     def add(self, target: Target, synthesis: Synthesis, generator: Generator) -> None:
         """Append the frame for `target`, generated or real."""
         self.previous = generator.remember(target.frame, synthesis, self.previous)
         flows = self.history.flows if target.flow is None else [*self.history.flows, target.flow]
-        self.history = Past([*self.history.real, target.image], [*self.history.fake, synthesis.frame.detach()], flows)
+        self.history = History([*self.history.real, target.image], [*self.history.fake, synthesis.frame.detach()], flows)
 
 
 class StepResult(NamedTuple):
     """The result of a step."""
 
     terms: dict[str, float]
-    """Each term of the objective, as mean over frames and processes."""
+    """Each term of the objective, as the mean over frames and processes."""
     reason: str
     """Why the run must return to an earlier state; "" if it need not."""
 
@@ -97,8 +97,8 @@ class Trainer:
         if self.compute.compile:
             self._encode, self._synthesize = torch.compile(self._encode, dynamic=False), torch.compile(self._synthesize, dynamic=False)
 
-    def start_from(self, tensors: Mapping[str, Tensor]) -> tuple[int, int]:
-        """Copy those tensors of another model whose name and shape are the same. Returns the numbers of copied and of all tensors."""
+    def initialise_from(self, tensors: Mapping[str, Tensor]) -> tuple[int, int]:
+        """Copy the tensors of another model that have the same name and shape as here. Returns the numbers of copied and of all tensors."""
         state = self.generator.state_dict()
         copied = {name: tensors[name] for name, value in state.items() if name in tensors and tensors[name].shape == value.shape}
         self.generator.load_state_dict({**state, **copied})
@@ -114,7 +114,7 @@ class Trainer:
         self._set_rates()
         if self.step == 0 or self.config.phase_at(self.step - 1) != phase:
             self._begin_phase(phase)
-        self.generator.learn_finest(self.config.size_of(phase)[0] if phase.finest_only else None)
+        self.generator.set_trainable_scale(self.config.size_of(phase)[0] if phase.finest_only else None)
         windows = [Window(part, len(part) / phase.batch) for part in batch.parts(self.compute.accumulate)]
         first_trained = batch.num_frames - phase.frames
         for window in windows:
@@ -132,7 +132,7 @@ class Trainer:
         self.step += 1
         terms = sums.means(self.world, phase.frames)
         error, grey, saturation = (terms.pop(name) for name in ("_error", "_grey", "_saturation"))
-        return StepResult(terms, self.guard.watch(error / max(grey, 1e-6), saturation, finite))
+        return StepResult(terms, self.guard.check_step(error / max(grey, 1e-6), saturation, finite))
 
     @torch.no_grad()
     def _roll_out(self, window: Window, frames: int) -> None:
@@ -188,11 +188,11 @@ class Trainer:
             return synthesis
 
     def _warp(self, examples: Frame, driving: Frame) -> Synthesis:
-        """The examples as warped by the flow network alone."""
+        """A frame that is only the warped examples."""
         with self._autocast():
-            return self.generator.move(examples, driving)
+            return self.generator.warp_examples(examples, driving)
 
-    def _discriminator_loss(self, target: Target, synthesis: Synthesis, past: Past) -> Tensor:
+    def _discriminator_loss(self, target: Target, synthesis: Synthesis, past: History) -> Tensor:
         """The loss of the discriminators, with the gradient penalty at every `R1_EVERY`-th step."""
         self.discriminators.requires_grad_(True)
         with self._autocast():
@@ -254,8 +254,8 @@ class Trainer:
             torch.compiler.reset()  # PyTorch compiles for at most eight shapes: 1 to 4 examples with and without past
         had_no_past = self.step == 0 or not self.config.phase_at(self.step - 1).has_past
         if phase.has_past and had_no_past:
-            self.generator.load_state_dict(self.generator.begin_windows(self.generator.state_dict()))
-            self.average = _copies(self.generator.begin_windows(self.average))
+            self.generator.load_state_dict(self.generator.initial_window_weights(self.generator.state_dict()))
+            self.average = _copies(self.generator.initial_window_weights(self.average))
 
     def state(self) -> dict[str, Any]:
         """All that is needed to resume exactly. Batches and random numbers depend only on the seed, the step and the guard."""

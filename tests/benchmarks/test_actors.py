@@ -75,11 +75,11 @@ def test_clips_are_valid_and_can_drive_with_poses_and_label_maps(clips: dict[str
 
 
 def test_subjects_differ_and_clips_of_a_subject_share_clothes_but_not_positions(actors: ModuleType, clips: dict[str, Clip]):
-    one, other, stranger = (clips[name] for name in ("actor-0000-00", "actor-0000-01", "actor-0001-00"))
-    clothes = [clip.layer("poses").meta["words"].split("; ")[0] for clip in (one, other, stranger)]
+    first, second, other_subject = (clips[name] for name in ("actor-0000-00", "actor-0000-01", "actor-0001-00"))
+    clothes = [clip.layer("poses").meta["words"].split("; ")[0] for clip in (first, second, other_subject)]
     assert clothes[0] == clothes[1] != clothes[2]
-    assert np.abs(one.frame(0).astype(int) - other.frame(0)).mean() > 10
-    assert (one.path.parent / "subjects.tsv").read_text().splitlines()[1] == "actor-0000-01\tactor-0000"
+    assert np.abs(first.frame(0).astype(int) - second.frame(0)).mean() > 10
+    assert (first.path.parent / "subjects.tsv").read_text().splitlines()[1] == "actor-0000-01\tactor-0000"
 
 
 def test_keypoints_lie_on_the_person(clips: dict[str, Clip]):

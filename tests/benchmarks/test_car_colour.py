@@ -41,11 +41,15 @@ def draw_frames(first: np.ndarray, second: np.ndarray, size: int = SIDE) -> list
 
 
 def steady(red: int) -> np.ndarray:
+    """A colour that does not change, [T, 3]."""
     return np.tile([red, 20, 60], (FRAMES, 1))
 
 
 def alternating(amount: int) -> np.ndarray:
-    """Red and green alternate around their mean by `amount`: the distance from the mean colour is amount * sqrt(2) in every frame."""
+    """A colour [T, 3] whose red and green alternate by `amount` around their mean.
+
+    The distance from the mean colour is amount * sqrt(2) in every frame.
+    """
     swing = amount * np.array([1, -1] * (FRAMES // 2))
     return np.stack([150 + swing, 100 - swing, np.full(FRAMES, 60)], 1)
 

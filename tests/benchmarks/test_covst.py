@@ -21,9 +21,9 @@ from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View
 from stages.models import load_model, save_model
-from stages.networks.common.discriminator_inputs import Past as History
+from stages.networks.common.discriminator_inputs import History
 from stages.networks.common.frame import Frame
-from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.inference import InferenceOptions, Renderer
 from stages.networks.common.objective import LossWeights, Target
 from stages.networks.families import find
 from stages.networks.pix2pixhd.config import Pix2PixHDConfig
@@ -40,14 +40,14 @@ def rivals() -> Iterator[ModuleType]:
         yield import_module("rivals")
 
 
-def tiny() -> Any:
+def tiny_config() -> Any:
     return import_module("rivals").CovstConfig(semantic_channels=LABELS + 2, size=SIZE, filters=4, downs=2, blocks=1, mask_filters=2)
 
 
 def build_network() -> Any:
     """A network whose masks have values between 0 and 1."""
     torch.manual_seed(0)
-    network: Any = find("covst").build(tiny()).eval()
+    network: Any = find("covst").build(tiny_config()).eval()
     with torch.no_grad():
         for parameter in network.mask.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.3)
@@ -55,15 +55,16 @@ def build_network() -> Any:
 
 
 def labels(seed: int) -> Tensor:
-    draw = torch.Generator().manual_seed(seed)
-    ids = torch.randint(LABELS, (1, SIZE[0] // 4, SIZE[1] // 4), generator=draw).repeat_interleave(4, 1).repeat_interleave(4, 2)
+    """Random label maps in blocks of 4x4 pixels, one-hot, [1, LABELS, H, W]."""
+    rng = torch.Generator().manual_seed(seed)
+    ids = torch.randint(LABELS, (1, SIZE[0] // 4, SIZE[1] // 4), generator=rng).repeat_interleave(4, 1).repeat_interleave(4, 2)
     return torch.nn.functional.one_hot(ids, LABELS).permute(0, 3, 1, 2).float()
 
 
 def driving_frame(seed: int, flow: Tensor | None = None) -> Frame:
     """A driving frame with random labels. Without `flow`, its flow is random and smooth."""
-    draw = torch.Generator().manual_seed(seed + 100)
-    smooth = torch.nn.functional.interpolate(torch.randn(1, 2, 4, 4, generator=draw) * 4, SIZE, mode="bicubic")
+    rng = torch.Generator().manual_seed(seed + 100)
+    smooth = torch.nn.functional.interpolate(torch.randn(1, 2, 4, 4, generator=rng) * 4, SIZE, mode="bicubic")
     return Frame(torch.cat([labels(seed), smooth if flow is None else flow], 1), torch.zeros(1, 0, 3))
 
 
@@ -85,6 +86,8 @@ def blend_by_loops(network: Any, own: Tensor, before: Tensor, flow: Tensor) -> T
 
 
 def mean_flow(flow: Tensor, i: int, j: int) -> Tensor:
+    """The flow [2] at feature (i, j): two 3x3 means of the flow [2, H, W], each at half the size."""
+
     def halve(values: Any, row: int, column: int, height: int, width: int) -> Tensor:
         near = [(y, x) for y in range(2 * row - 1, 2 * row + 2) for x in range(2 * column - 1, 2 * column + 2)]
         inside = [values(y, x) for y, x in near if 0 <= y < height and 0 <= x < width]
@@ -112,12 +115,13 @@ def test_features_and_gradients_over_three_frames_are_those_of_a_loop():
 
     weight = torch.linspace(-1, 1, expected.numel(), dtype=torch.double).view_as(expected)
     parameters = list(network.mask.parameters())
-    ours, theirs = (torch.autograd.grad((x * weight).sum(), parameters) for x in (synthesis.state[0][0], expected))
-    for actual, expected_gradient in zip(ours, theirs, strict=True):
+    actual_gradients, expected_gradients = (torch.autograd.grad((x * weight).sum(), parameters) for x in (synthesis.state[0][0], expected))
+    for actual, expected_gradient in zip(actual_gradients, expected_gradients, strict=True):
         assert expected_gradient.abs().max() > 1e-3 and torch.allclose(actual, expected_gradient, rtol=1e-3, atol=1e-4)
 
 
 def decode(network: Any, features: Tensor) -> Tensor:
+    """The features after the second part of the network of pix2pixHD."""
     for layer in list(network.coarse)[network.split_index :]:
         features = layer(features)
     return features
@@ -201,21 +205,21 @@ def test_the_weights_of_a_pix2pixhd_fit_all_but_the_mask():
 
 def test_a_saved_covst_is_loaded_and_its_fast_form_renders_the_same_video(tmp_path: Path):
     network = build_network()
-    save_model(tmp_path / "rival.safetensors", network.state_dict(), tiny(), {"step": 0})
-    assert load_model(tmp_path / "rival.safetensors").config == tiny()
-    renderer = Renderer(network, Speed("fp32"))
-    ours: Frame | None = None
-    theirs: Frame | None = None
+    save_model(tmp_path / "rival.safetensors", network.state_dict(), tiny_config(), {"step": 0})
+    assert load_model(tmp_path / "rival.safetensors").config == tiny_config()
+    renderer = Renderer(network, InferenceOptions("fp32"))
+    fast_past: Frame | None = None
+    exact_past: Frame | None = None
     for t in range(3):
-        frame, ours = renderer.step(None, driving_frame(t), ours)
+        frame, fast_past = renderer.step(None, driving_frame(t), fast_past)
         with torch.no_grad():
-            other, theirs = network.step(None, driving_frame(t), theirs)
+            other, exact_past = network.step(None, driving_frame(t), exact_past)
         assert torch.allclose(frame, other, atol=1e-4)
 
 
 def test_a_covst_with_enhancers_is_refused():
     with pytest.raises(ValueError, match="cannot have enhancers"):
-        find("covst").build(replace(tiny(), enhancers=1))
+        find("covst").build(replace(tiny_config(), enhancers=1))
 
 
 # the driving kind
@@ -224,8 +228,8 @@ def test_a_covst_with_enhancers_is_refused():
 @pytest.fixture(scope="module")
 def street(tmp_path_factory: pytest.TempPathFactory) -> Clip:
     """A texture that moves three pixels to the right and one up in each frame, in front of a label map."""
-    draw = np.random.default_rng(0)
-    texture = cv2.GaussianBlur(draw.integers(0, 256, (96, 128, 3)).astype(np.float32), (0, 0), 1.5)
+    rng = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(rng.integers(0, 256, (96, 128, 3)).astype(np.float32), (0, 0), 1.5)
     texture = np.clip((texture - texture.mean()) * 6 + 128, 0, 255).astype(np.uint8)
     frames = (texture[16 + t : 80 + t, 32 - 3 * t : 96 - 3 * t] for t in range(3))
     clip = open_clip(create_clip(tmp_path_factory.mktemp("street") / "street.clip", frames, fps=Fraction(17), storage="png").path)

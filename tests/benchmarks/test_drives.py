@@ -37,7 +37,7 @@ def drives() -> ModuleType:
 def drive(drives: ModuleType) -> Any:
     """A drive without the blur and noise of the sensor."""
     spec = drives.ClipSpec(0, NUMBER, FRAMES, WIDTH, HEIGHT, "17", "png").drive()
-    return replace(spec, weather=replace(spec.weather, grain=0.0, blur=0.0))
+    return replace(spec, weather=replace(spec.weather, noise_level=0.0, blur=0.0))
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_each_pixel_shows_the_nearest_surface(drive: Any, frames: list[Any]):
     rows, columns = np.random.default_rng(0).integers((HEIGHT, WIDTH), size=(80, 2)).T
     checked = 0
     for y, x in zip(rows, columns, strict=True):
-        right, down, ahead = snapshot.camera.turn
+        right, down, ahead = snapshot.camera.rotation
         centre, focal = ((WIDTH - 1) / 2, (HEIGHT - 1) / 2), snapshot.camera.focal
         ray = ahead + (x - centre[0]) / focal * right + (y - centre[1]) / focal * down
         distances = hits(ray, corners)
@@ -141,15 +141,15 @@ def test_each_pixel_shows_the_nearest_surface(drive: Any, frames: list[Any]):
 
 
 def hits(ray: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Distances along the ray [3] from the origin at which it hits triangles [N, 3, 3]; infinite where it misses."""
-    first, one, other = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    across = np.cross(ray, other)
-    determinant = np.einsum("ni,ni->n", one, across)
+    """Distances at which the ray [3] from the origin hits triangles [N, 3, 3], by Moeller and Trumbore; infinite where it misses."""
+    first, edge1, edge2 = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    p = np.cross(ray, edge2)
+    determinant = np.einsum("ni,ni->n", edge1, p)
     with np.errstate(divide="ignore", invalid="ignore"):
-        u = np.einsum("ni,ni->n", -first, across) / determinant
-        rigid_motion = np.cross(-first, one)
-        v = rigid_motion @ ray / determinant
-        t = np.einsum("ni,ni->n", other, rigid_motion) / determinant
+        u = np.einsum("ni,ni->n", -first, p) / determinant
+        q = np.cross(-first, edge1)
+        v = q @ ray / determinant
+        t = np.einsum("ni,ni->n", edge2, q) / determinant
     inside = (np.abs(determinant) > 1e-12) & (u >= 0) & (v >= 0) & (u + v <= 1) & (t > 0)
     return np.where(inside, t, np.inf)
 
@@ -178,9 +178,9 @@ def test_the_flow_points_to_pixels_of_the_same_label_and_instance(frames: list[A
     frame, other = frames[1], frames[2 if direction == "forward" else 0]
     flow, instance = getattr(frame, direction), frame.snapshot.instance
     assert agrees(frame.snapshot.label, other.snapshot.label, flow)[flow.visible].all()
-    things = flow.visible & (instance > 0)
-    assert things.sum() > 0.75 * (inside(flow) & (instance > 0)).sum() > 300
-    assert agrees(instance, other.snapshot.instance, flow)[things].all()
+    of_instances = flow.visible & (instance > 0)
+    assert of_instances.sum() > 0.75 * (inside(flow) & (instance > 0)).sum() > 300
+    assert agrees(instance, other.snapshot.instance, flow)[of_instances].all()
 
 
 def agrees(values: np.ndarray, others: np.ndarray, flow: Any) -> np.ndarray:
@@ -224,10 +224,10 @@ def test_the_flow_of_moving_objects_is_the_motion_of_their_projected_corners(dri
 
 
 def project(mesh: Any, drive: Any, time: int, triangle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels [N, 3, 2] and depths [N, 3] of the corners of triangles at a time."""
+    """Pixels [N, 3, 2] and depths [N, 3] of the corners of triangles, in frame `time`."""
     camera, motions = drive.camera(time), drive.motions(time)[mesh.part[triangle]]
     positions = np.stack([motions[:, :, :3] @ mesh.corners[triangle, corner, :, None] for corner in range(3)], 1)[..., 0]
-    in_camera = (positions + motions[:, None, :, 3] - camera.eye) @ camera.turn.T
+    in_camera = (positions + motions[:, None, :, 3] - camera.eye) @ camera.rotation.T
     pixels = camera.focal * in_camera[..., :2] / in_camera[..., 2:] + [(camera.width - 1) / 2, (camera.height - 1) / 2]
     return pixels, in_camera[..., 2]
 

@@ -33,11 +33,11 @@ def excerpts(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.fixture
-def showing(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def held_out_report(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import showing
+    import held_out_report
 
-    return showing
+    return held_out_report
 
 
 def rows(dataset: Path) -> list[dict]:
@@ -71,10 +71,10 @@ def test_excerpts_of_a_dataset_by_reference_are_those_of_its_copy(excerpts, make
         assert np.allclose(points[0], points[1], atol=0.05)
 
 
-def test_missing_values_are_left_out_of_means_and_empty_in_tables(showing):
-    scores = showing.mean([{"K=1": {"psnr": 20.0}, "real": {}}, {"K=1": {"psnr": 30.0, "ssim": 0.5}, "real": {}}])
+def test_missing_values_are_left_out_of_means_and_empty_in_tables(held_out_report):
+    scores = held_out_report.mean([{"K=1": {"psnr": 20.0}, "real": {}}, {"K=1": {"psnr": 30.0, "ssim": 0.5}, "real": {}}])
     assert scores == {"K=1": {"psnr": 25.0, "ssim": 0.5}, "real": {}}
-    table = showing.summary(scores, ["psnr", "ssim"], ["K=1", "real"]).splitlines()
+    table = held_out_report.summary(scores, ["psnr", "ssim"], ["K=1", "real"]).splitlines()
     assert table[2:] == ["| psnr | 25 |  |", "| ssim | 0.5 |  |"]
 
 

@@ -29,20 +29,21 @@ FAST = {"perceptual": "none"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def papers() -> Any:
+def import_benchmark() -> Any:
+    """import_benchmark(name): a module of benchmarks/papers."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(PAPERS))
         yield import_module
 
 
 @pytest.fixture(scope="module")
-def intervals(papers) -> ModuleType:
-    return papers("intervals")
+def intervals(import_benchmark) -> ModuleType:
+    return import_benchmark("intervals")
 
 
 @pytest.fixture(scope="module")
-def report(papers) -> ModuleType:
-    return papers("report")
+def report(import_benchmark) -> ModuleType:
+    return import_benchmark("report")
 
 
 # intervals and verdicts
@@ -95,10 +96,10 @@ def test_the_report_says_whether_each_claim_holds(report: ModuleType):
     assert "b: **does not hold**; ratio 0.95" in worse and "not compared" in none
 
 
-def test_missing_metrics_are_reported_for_the_methods_that_lack_them(papers, report: ModuleType):
-    some = papers("scoring").Figures(missing={"fid": "no file", "pose-error": "nobody was found"}, variant="a")
-    rest = replace(some, values={"pose-error": 3.0}, missing={"fid": "no file"}, variant="b")
-    text = report.missing_metrics([some, rest, some], ["pose-error"])
+def test_missing_metrics_are_reported_for_the_methods_that_lack_them(import_benchmark, report: ModuleType):
+    first = import_benchmark("scoring").Figures(missing={"fid": "no file", "pose-error": "nobody was found"}, variant="a")
+    second = replace(first, values={"pose-error": 3.0}, missing={"fid": "no file"}, variant="b")
+    text = report.missing_metrics([first, second, first], ["pose-error"])
     assert text.splitlines() == ["- fid is left out: no file", "- pose-error of a is left out: nobody was found"]
 
 
@@ -117,30 +118,30 @@ def test_the_table_shows_means_intervals_gaps_and_the_best(report: ModuleType):
 # labels
 
 
-def test_accuracy_and_iou_of_a_small_confusion_matrix(papers):
-    labeller = papers("labeller")
+def test_accuracy_and_iou_of_a_small_confusion_matrix(import_benchmark):
+    labeller = import_benchmark("labeller")
     truth, predicted = np.array([[0, 0, 0, 1], [1, 1, 255, 1]]), np.array([[0, 0, 1, 1], [1, 0, 0, 1]])
     confusion = labeller.confusion_of(truth, predicted, 3)
     assert confusion.tolist() == [[2, 1, 0], [1, 3, 0], [0, 0, 0]]
     assert labeller.accuracy_and_iou(confusion) == pytest.approx({"label-accuracy": 5 / 7, "label-miou": (2 / 4 + 3 / 5) / 2})
 
 
-def test_pixels_without_a_label_are_void(papers):
+def test_pixels_without_a_label_are_void(import_benchmark):
     one_hot = torch.zeros(1, 3, 1, 3)
     one_hot[0, 2, 0, 0] = one_hot[0, 0, 0, 1] = 1
-    assert papers("labeller").label_ids(one_hot).tolist() == [[[2, 0, 255]]]
+    assert import_benchmark("labeller").label_ids(one_hot).tolist() == [[[2, 0, 255]]]
 
 
-def test_a_label_that_is_nine_times_as_rare_weighs_three_times_as_much(papers):
-    weights = papers("labeller").label_weights(torch.tensor([[[0] * 36 + [1] * 4 + [255] * 60]]), 2)
+def test_a_label_that_is_nine_times_as_rare_weighs_three_times_as_much(import_benchmark):
+    weights = import_benchmark("labeller").label_weights(torch.tensor([[[0] * 36 + [1] * 4 + [255] * 60]]), 2)
     assert weights[1] == pytest.approx(3 * weights[0])
 
 
 # attention
 
 
-def test_attention_averages_the_pixels_of_the_examples(papers):
-    attention_images = papers("attention_images")
+def test_attention_averages_the_pixels_of_the_examples(import_benchmark):
+    attention_images = import_benchmark("attention_images")
     attention = torch.zeros(2, 2, 2, 2, 2)
     attention[0, 0, 1, 1, 0] = attention[0, 1, 0, 0, 0] = attention[1, 0, 0, 1, 1] = 1
     attention[1, 1, :, 0, 1] = 0.5
@@ -148,15 +149,15 @@ def test_attention_averages_the_pixels_of_the_examples(papers):
     assert attention_images.apply_attention(attention, images).tolist() == [[[6, 0], [3, 3]]]
 
 
-def test_the_attention_images_show_the_attention_that_the_network_uses(papers):
+def test_the_attention_images_show_the_attention_that_the_network_uses(import_benchmark):
     torch.manual_seed(0)
     config = import_module("stages.networks.fewshot.config").PRESETS["tiny"]
-    network, draw = FewShotGenerator(config).eval(), torch.Generator().manual_seed(1)
-    images, semantics = torch.rand(1, 3, 3, 64, 64, generator=draw), torch.rand(1, 3, config.semantic_channels, 64, 64, generator=draw)
+    network, rng = FewShotGenerator(config).eval(), torch.Generator().manual_seed(1)
+    images, semantics = torch.rand(1, 3, 3, 64, 64, generator=rng), torch.rand(1, 3, config.semantic_channels, 64, 64, generator=rng)
     with torch.no_grad():
         examples = Frame(semantics, torch.zeros(1, 3, 0, 3), images)
         code, driving = network.encode_examples(examples), examples.map(lambda x: x[:, 1])
-        attention = papers("attention_images").attention_weights(network, code, driving.semantic)
+        attention = import_benchmark("attention_images").attention_weights(network, code, driving.semantic)
         used = network.synthesize(code, driving).attention
         assert used is not None and torch.allclose(attention.sum((3, 4)).movedim(-1, 0), used[0], atol=1e-4)
 
@@ -173,19 +174,19 @@ def actors(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def bench(papers, actors: Path, tmp_path: Path) -> Any:
-    """Training of four steps on four people, evaluated on the fifth."""
-    scales = papers("scales")
+def bench(import_benchmark, actors: Path, tmp_path: Path) -> Any:
+    """An experiment: training of four steps on four people, evaluated on the fifth."""
+    scales = import_benchmark("scales")
     scale = replace(
         scales.SCALES["quick"], phases=(Phase(2, batch=1, adversarial=False), Phase(2, batch=1, adversarial=False)), seeds=1,
         subjects=None, held_out=None,
     )  # fmt: skip
-    rows = tuple(papers("sources").read_rows(actors))
-    return papers("experiment").Experiment(tmp_path / "out", rows, "poses", scale, ("psnr", "no-such-metric"), device="cpu")
+    rows = tuple(import_benchmark("sources").read_rows(actors))
+    return import_benchmark("experiment").Experiment(tmp_path / "out", rows, "poses", scale, ("psnr", "no-such-metric"), device="cpu")
 
 
-def test_every_fifth_actor_is_held_out_for_any_number_of_subjects(papers, actors: Path):
-    sources = papers("sources")
+def test_every_fifth_actor_is_held_out_for_any_number_of_subjects(import_benchmark, actors: Path):
+    sources = import_benchmark("sources")
     rows = sources.read_rows(actors)
     assert [row["split"] for row in rows] == ["train"] * 4 + ["val"]
     assert [row["subject"] for row in sources.select_subjects(rows, 2, None)] == ["actor-0000", "actor-0001", "actor-0004"]
@@ -194,8 +195,8 @@ def test_every_fifth_actor_is_held_out_for_any_number_of_subjects(papers, actors
         sources.read_rows(actors / "actor-0000-00.clip")
 
 
-def test_an_interrupted_run_resumes_and_ends_with_the_same_weights(papers, bench: Any, monkeypatch: pytest.MonkeyPatch):
-    experiment, other = papers("experiment"), replace(bench, out=bench.out.parent / "undisturbed")
+def test_an_interrupted_run_resumes_and_ends_with_the_same_weights(import_benchmark, bench: Any, monkeypatch: pytest.MonkeyPatch):
+    experiment, other = import_benchmark("experiment"), replace(bench, out=bench.out.parent / "undisturbed")
     variant = experiment.Variant("MonkeyNet", {}, FAST, joints=True, family="monkeynet")
     undisturbed = experiment.train_variant(other, variant, 0)
 
@@ -206,8 +207,8 @@ def test_an_interrupted_run_resumes_and_ends_with_the_same_weights(papers, bench
             experiment.train_variant(bench, variant, 0)
         resumed = experiment.train_variant(bench, variant, 0)
     assert steps == [0, 1, 2, 3, 2, 3]  # from the state between the phases
-    ours, theirs = load_file(resumed), load_file(undisturbed)
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    actual, expected = load_file(resumed), load_file(undisturbed)
+    assert all(torch.equal(actual[name], expected[name]) for name in expected)
 
 
 def interrupt_at(step: int, steps: list[int]) -> Any:
@@ -223,8 +224,8 @@ def interrupt_at(step: int, steps: list[int]) -> Any:
     return train_step
 
 
-def test_finished_results_are_kept_and_missing_metrics_are_named(papers, bench: Any, monkeypatch: pytest.MonkeyPatch):
-    experiment = papers("experiment")
+def test_finished_results_are_kept_and_missing_metrics_are_named(import_benchmark, bench: Any, monkeypatch: pytest.MonkeyPatch):
+    experiment = import_benchmark("experiment")
     ours = experiment.Variant("ours", training=FAST)
     variants = [ours, replace(ours, name="the same model, another output", model="ours", synthesis={"show": "raw"})]
     first = experiment.run(bench, variants)
@@ -240,10 +241,10 @@ def test_finished_results_are_kept_and_missing_metrics_are_named(papers, bench: 
     assert changed == {"figures.json"}  # only the missing metric is computed again
 
 
-def test_results_are_labelled_by_a_network_trained_on_the_teachers(papers, bench: Any):
+def test_results_are_labelled_by_a_network_trained_on_the_teachers(import_benchmark, bench: Any):
     if reason := missing_weights(WEIGHTS):
         pytest.skip(reason)
-    experiment = papers("experiment")
+    experiment = import_benchmark("experiment")
     scale = replace(bench.scale, labeller_steps=3)
     bench = replace(bench, kind="segment", metrics=("label-accuracy", "label-miou"), scale=scale)
     ours = [experiment.Variant("ours", training=FAST)]
@@ -259,8 +260,8 @@ def times(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_table_a_figure_a_sheet_and_json_are_written(papers, report: ModuleType, bench: Any):
-    experiment = papers("experiment")
+def test_a_table_a_figure_a_sheet_and_json_are_written(import_benchmark, report: ModuleType, bench: Any):
+    experiment = import_benchmark("experiment")
     variants: Sequence[Any] = [experiment.Variant("ours", training=FAST)]
     figures = experiment.run(bench, variants)
     text = report.write_report(bench, "trial", "A trial", figures, [report.Claim("psnr", "ours", ("nobody",))])

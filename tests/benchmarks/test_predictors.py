@@ -15,10 +15,10 @@ from by_loops import convlstm_step, convolve, max_pool, upsample
 from torch import Tensor
 
 from stages.models import load_model, save_model
-from stages.networks.common.discriminator_inputs import Past as History
+from stages.networks.common.discriminator_inputs import History
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator, Synthesis
-from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.inference import InferenceOptions, Renderer
 from stages.networks.common.objective import LossWeights, Target
 from stages.networks.families import find
 
@@ -34,7 +34,7 @@ def rivals() -> Iterator[ModuleType]:
         yield import_module("rivals")
 
 
-def tiny(method: str) -> Any:
+def tiny_config(method: str) -> Any:
     small = {"layer_channels": (3, 2, 4)} if method == "prednet" else {"filters": 2}
     config: Any = find(method).config
     return config(semantic_channels=5, size=(16, 16), past_frames=OBSERVED, **small)
@@ -43,7 +43,7 @@ def tiny(method: str) -> Any:
 def build_network(method: str) -> Any:
     """A network whose biases are not zero, because a ReLU has no gradient at 0."""
     torch.manual_seed(0)
-    network = find(method).build(tiny(method))
+    network = find(method).build(tiny_config(method))
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.endswith("bias"):
@@ -52,8 +52,8 @@ def build_network(method: str) -> Any:
 
 
 def video_frame(seed: int, size: tuple[int, int] = (16, 16)) -> Frame:
-    draw = torch.Generator().manual_seed(seed)
-    return Frame(torch.zeros(1, 5, *size), torch.zeros(1, 0, 3), torch.rand(1, 3, *size, generator=draw) * 2 - 1)
+    rng = torch.Generator().manual_seed(seed)
+    return Frame(torch.zeros(1, 5, *size), torch.zeros(1, 0, 3), torch.rand(1, 3, *size, generator=rng) * 2 - 1)
 
 
 def images(count: int, size: int = 8) -> list[Tensor]:
@@ -61,6 +61,7 @@ def images(count: int, size: int = 8) -> list[Tensor]:
 
 
 def gradients(value: Tensor, network: Generator) -> tuple[Tensor, ...]:
+    """The gradients of a weighted sum of `value` with respect to all parameters."""
     weight = torch.linspace(-1, 1, value.numel(), dtype=value.dtype).view_as(value)
     return torch.autograd.grad((value * weight).sum(), list(network.parameters()))
 
@@ -98,9 +99,9 @@ def test_prednet_and_its_gradients_follow_equations_1_to_4():
     state = ()
     for image in frames:
         state = network.observe(state, image)
-    ours, expected = network.predict(state)[0], 2 * prednet_by_loops(network, [(image[0] + 1) / 2 for image in frames]) - 1
-    assert ours.std() > 1e-3 and torch.allclose(ours, expected, atol=1e-12)
-    for actual, expected_gradient in zip(gradients(ours, network), gradients(expected, network), strict=True):
+    predicted, expected = network.predict(state)[0], 2 * prednet_by_loops(network, [(image[0] + 1) / 2 for image in frames]) - 1
+    assert predicted.std() > 1e-3 and torch.allclose(predicted, expected, atol=1e-12)
+    for actual, expected_gradient in zip(gradients(predicted, network), gradients(expected, network), strict=True):
         assert torch.allclose(actual, expected_gradient, atol=1e-10)
 
 
@@ -163,9 +164,9 @@ def test_mcnet_and_its_gradients_follow_equations_1_to_5():
     state = ()
     for image in frames:
         state = network.observe(state, image)
-    ours, expected = network.predict(state)[0], mcnet_by_loops(network, [image[0] for image in frames])
-    assert ours.std() > 1e-3 and torch.allclose(ours, expected, atol=1e-12)
-    for actual, expected_gradient in zip(gradients(ours, network), gradients(expected, network), strict=True):
+    predicted, expected = network.predict(state)[0], mcnet_by_loops(network, [image[0] for image in frames])
+    assert predicted.std() > 1e-3 and torch.allclose(predicted, expected, atol=1e-12)
+    for actual, expected_gradient in zip(gradients(predicted, network), gradients(expected, network), strict=True):
         assert torch.allclose(actual, expected_gradient, atol=1e-10)
 
 
@@ -220,8 +221,8 @@ def test_given_frames_are_observed_like_driving_frames(method: str):
             _, observed = network.step(None, video_frame(t), observed)
             given_past = network.remember(video_frame(t), Synthesis(image, image), given_past)
         without_image = replace(video_frame(9), image=None)
-        ours, past = network.step(None, without_image, given_past)
-        assert torch.equal(ours, network.step(None, without_image, observed)[0]) and past.required_image is ours
+        frame, past = network.step(None, without_image, given_past)
+        assert torch.equal(frame, network.step(None, without_image, observed)[0]) and past.required_image is frame
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -242,15 +243,15 @@ def test_every_weight_has_a_gradient_through_predicted_frames(method: str):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_saved_predictor_is_loaded_and_its_fast_form_predicts_the_same(method: str, tmp_path: Path):
     network = build_network(method).eval()
-    save_model(tmp_path / "rival.safetensors", network.state_dict(), tiny(method), {"step": 0})
+    save_model(tmp_path / "rival.safetensors", network.state_dict(), tiny_config(method), {"step": 0})
     model = load_model(tmp_path / "rival.safetensors")
-    assert type(model.generator) is type(network) and model.config == tiny(method)
-    renderer = Renderer(network, Speed("fp32"))
-    ours: Frame | None = None
-    theirs: Frame | None = None
+    assert type(model.generator) is type(network) and model.config == tiny_config(method)
+    renderer = Renderer(network, InferenceOptions("fp32"))
+    fast_past: Frame | None = None
+    exact_past: Frame | None = None
     for t in range(5):
         image = video_frame(t).required_image if t < OBSERVED else None
-        frame, ours = renderer.step(renderer.encode_examples(None), replace(video_frame(t), image=image), ours)
+        frame, fast_past = renderer.step(renderer.encode_examples(None), replace(video_frame(t), image=image), fast_past)
         with torch.no_grad():
-            other, theirs = network.step(None, replace(video_frame(t), image=image), theirs)
+            other, exact_past = network.step(None, replace(video_frame(t), image=image), exact_past)
         assert torch.allclose(frame, other, atol=1e-4)

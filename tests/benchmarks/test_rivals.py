@@ -21,7 +21,7 @@ from stages.models import load_model, save_model
 from stages.networks.common.config import GeneratorConfig
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator
-from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.inference import InferenceOptions, Renderer
 from stages.networks.common.objective import LossWeights, Target, generator_losses
 from stages.networks.families import as_family, build
 from stages.networks.fewshot.config import PRESETS
@@ -59,8 +59,8 @@ def body(seed: int = 0) -> np.ndarray:
         side, part = (-1, name[6:]) if name.startswith("right ") else (1, name[5:]) if name.startswith("left ") else (0, name)
         x, y = points[part]
         points_of_body.append((16 + side * x if side else x, y, 1))
-    draw = np.random.default_rng(seed)
-    return np.array(points_of_body, np.float32) + np.c_[draw.uniform(-1.5, 1.5, (len(NAMES), 2)), np.zeros(len(NAMES))].astype(np.float32)
+    rng = np.random.default_rng(seed)
+    return np.array(points_of_body, np.float32) + np.c_[rng.uniform(-1.5, 1.5, (len(NAMES), 2)), np.zeros(len(NAMES))].astype(np.float32)
 
 
 def config(method: str) -> GeneratorConfig:
@@ -69,7 +69,7 @@ def config(method: str) -> GeneratorConfig:
 
 
 def semantic(*bodies: np.ndarray) -> Tensor:
-    """[B, 28, H, W]"""
+    """s_t of these bodies, [B, 28, H, W]."""
     return driving(*bodies).semantic
 
 
@@ -128,23 +128,23 @@ def test_detector_noise_removes_joints_from_the_heat_maps(joints: ModuleType):
 
 
 def test_the_similarity_is_the_least_squares_solution(posewarp: ModuleType):
-    draw = torch.Generator().manual_seed(0)
-    points, targets = torch.rand(2, 6, 6, 2, generator=draw) * 40
-    present = torch.rand(6, 6, generator=draw) > 0.3
-    turn, shift = posewarp.similarity(points, targets, present, 0.0)
+    rng = torch.Generator().manual_seed(0)
+    points, targets = torch.rand(2, 6, 6, 2, generator=rng) * 40
+    present = torch.rand(6, 6, generator=rng) > 0.3
+    factor, shift = posewarp.similarity(points, targets, present, 0.0)
     for index in range(6):
         known = present[index].numpy()
         x, y = points[index].numpy()[known].T
-        ones, none = np.ones_like(x), np.zeros_like(x)
-        system = np.concatenate([np.c_[x, -y, ones, none], np.c_[y, x, none, ones]])  # x' = a x - b y + c, y' = b x + a y + d
+        ones, zeros = np.ones_like(x), np.zeros_like(x)
+        system = np.concatenate([np.c_[x, -y, ones, zeros], np.c_[y, x, zeros, ones]])  # x' = a x - b y + c, y' = b x + a y + d
         a, b, c, d = np.linalg.lstsq(system, targets[index].numpy()[known].T.ravel(), rcond=None)[0]
-        assert np.allclose([turn[index].real, turn[index].imag, shift[index].real, shift[index].imag], [a, b, c, d], atol=1e-3)
+        assert np.allclose([factor[index].real, factor[index].imag, shift[index].real, shift[index].imag], [a, b, c, d], atol=1e-3)
 
 
 def test_a_limb_seen_from_its_end_is_shifted_and_not_rotated(posewarp: ModuleType):
     points, targets = torch.tensor([[[5.0, 5.0], [5.0, 5.0]]]), torch.tensor([[[9.0, 4.0], [9.0, 4.0]]])
-    turn, shift = posewarp.similarity(points, targets, torch.ones(1, 2, dtype=torch.bool), 1.0)
-    assert torch.isclose(turn, torch.ones(1, dtype=turn.dtype)).all() and torch.isclose(shift, torch.tensor([4 - 1j])).all()
+    factor, shift = posewarp.similarity(points, targets, torch.ones(1, 2, dtype=torch.bool), 1.0)
+    assert torch.isclose(factor, torch.ones(1, dtype=factor.dtype)).all() and torch.isclose(shift, torch.tensor([4 - 1j])).all()
 
 
 def test_moved_limbs_are_those_of_a_loop(posewarp: ModuleType):
@@ -161,13 +161,14 @@ def test_moved_limbs_are_those_of_a_loop(posewarp: ModuleType):
 
 
 def move_by_loops(cut: np.ndarray, here: np.ndarray, there: np.ndarray, chosen: list[int], short: float) -> np.ndarray:
+    """The limb `cut` [4, H, W] after the similarity of the `chosen` joints from `here` to `there` [25, 3]. short: see MIN_LIMB."""
     source, target = (person[chosen, 0] + 1j * person[chosen, 1] for person in (here, there))
     a, b = target - target.mean(), source - source.mean()
-    turn = (np.mean(a.conj() * b) + short**2) / (np.mean(np.abs(a) ** 2) + short**2)
+    factor = (np.mean(a.conj() * b) + short**2) / (np.mean(np.abs(a) ** 2) + short**2)
     out = np.zeros_like(cut)
     for y in range(HEIGHT):
         for x in range(WIDTH):
-            position = turn * (x + 1j * y - target.mean()) + source.mean()
+            position = factor * (x + 1j * y - target.mean()) + source.mean()
             left, top = int(np.floor(position.real)), int(np.floor(position.imag))
             for v, u in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
                 if 0 <= v < HEIGHT and 0 <= u < WIDTH:
@@ -186,9 +187,11 @@ def test_a_pixel_on_a_bone_belongs_to_the_limb_and_a_distant_one_to_the_backgrou
 
 def test_a_limb_without_joints_is_left_out(posewarp: ModuleType):
     points, known = torch.from_numpy(body()[None, :, :2].copy()), torch.ones(1, len(NAMES), dtype=torch.bool)
-    gone = known.clone()
-    gone[:, 3] = False  # the right elbow
-    moved = posewarp.move_limbs(image(), torch.ones(1, 10, HEIGHT, WIDTH), (points, known), (points, gone))[0].unflatten(0, (10, 4))
+    without_elbow = known.clone()
+    without_elbow[:, 3] = False  # the right one
+    moved = posewarp.move_limbs(image(), torch.ones(1, 10, HEIGHT, WIDTH), (points, known), (points, without_elbow))[0].unflatten(
+        0, (10, 4)
+    )
     empty = [limb.joints for limb, part in zip(posewarp.LIMBS, moved, strict=True) if not part.any()]
     assert empty == [(2, 3), (3, 4)]
 
@@ -243,7 +246,7 @@ def test_frames_are_in_range_and_every_weight_has_a_gradient(method: str):
     synthesis = network.synthesize(code, driving(body(3), body(4)))
     assert synthesis.frame.shape == (2, 3, HEIGHT, WIDTH) and synthesis.frame.abs().max() <= 1
     assert synthesis.shares is not None
-    assert synthesis.shares.tolist() == [[1, 0, 0]] * 2 and network.choose(code, [1]).examples.required_image.shape[1] == 1
+    assert synthesis.shares.tolist() == [[1, 0, 0]] * 2 and network.select_examples(code, [1]).examples.required_image.shape[1] == 1
     ((synthesis.frame - image(2)) ** 2).sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 and p.grad.isfinite().all() for p in network.parameters())
 
@@ -261,12 +264,12 @@ def test_a_saved_rival_is_loaded_and_rendered_by_its_own_family(method: str, tmp
     save_model(tmp_path / "rival.safetensors", network.state_dict(), config(method), {"step": 0})
     model = load_model(tmp_path / "rival.safetensors")
     assert type(model.generator) is type(network) and model.config.family == method
-    renderer, again = Renderer(model.generator, Speed("fp32")), driving(body(1))
-    ours, past = renderer.step(renderer.encode_examples(person), again)
+    renderer, frame = Renderer(model.generator, InferenceOptions("fp32")), driving(body(1))
+    fast, past = renderer.step(renderer.encode_examples(person), frame)
     with torch.no_grad():
-        theirs, _ = network.step(network.encode_examples(person), again)
-    assert torch.allclose(ours, theirs, atol=5e-3)  # files store float16
-    renderer.step(renderer.encode_examples(person), again, past)
+        exact, _ = network.step(network.encode_examples(person), frame)
+    assert torch.allclose(fast, exact, atol=5e-3)  # files store float16
+    renderer.step(renderer.encode_examples(person), frame, past)
 
 
 def test_a_method_that_is_not_registered_is_refused_by_name():
@@ -279,7 +282,7 @@ def test_the_loss_of_a_warp_without_a_mask_has_no_mask_term():
     synthesis = network.synthesize(network.encode_examples(example(person)), driving(person))
     target = Target(replace(driving(person), image=image()), example(person))
     terms = generator_losses(
-        synthesis, target, LossWeights(), None, None, import_module("stages.networks.common.discriminator_inputs").Past([], [], [])
+        synthesis, target, LossWeights(), None, None, import_module("stages.networks.common.discriminator_inputs").History([], [], [])
     )
     assert set(terms) == {"l1", "raw", "warp", "keypoint"}
 

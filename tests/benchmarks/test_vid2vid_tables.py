@@ -1,4 +1,4 @@
-"""vid2vid's tables at the tiny scale: every method is trained, synthesizes videos and is evaluated. The figures mean nothing."""
+"""vid2vid's tables at the tiny scale: every method is trained, synthesizes videos and is evaluated. The figures have no meaning."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ DRIVEN = ["vid2vid, labels repeated", "vid2vid, true labels", "vid2vid, predicte
 
 
 @pytest.fixture(scope="module", autouse=True)
-def papers() -> Any:
+def import_benchmark() -> Any:
+    """import_benchmark(name): a module of benchmarks/papers."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(PAPERS))
         yield import_module
@@ -55,6 +56,7 @@ def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def street(town: int, t: int) -> np.ndarray:
+    """The label map of frame t, uint8 [32, 64]."""
     ids = np.full((32, 64), NAMES.index("road"), np.uint8)
     ids[: 10 + town] = NAMES.index("sky")
     ids[14:22, 2 * t : 2 * t + 16] = NAMES.index("car")
@@ -62,10 +64,10 @@ def street(town: int, t: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def tables_folder(papers: Any, streets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tables_folder(import_benchmark: Any, streets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of tables 1 and 3 with one seed and with metrics that need neither networks nor many frames."""
     out = tmp_path_factory.mktemp("tables")
-    tables = papers("vid2vid_tables")
+    tables = import_benchmark("vid2vid_tables")
     arguments = ["--data", streets, "--out", out, "--scale", "tiny", "--table", 1, 3, "--seeds", 1, "--device", "cpu"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["vid2vid_tables.py", *map(str, arguments)])
@@ -104,10 +106,10 @@ def test_covst_adds_a_mask_to_the_trained_pix2pixhd(tables_folder: Path):
     assert all(torch.equal(covst[name], stylizer[name]) for name in stylizer)
 
 
-def test_each_row_of_table_2_lacks_one_part(papers: Any, streets: Path, tmp_path: Path):
-    tables, experiment, sizes = (papers(name) for name in ("vid2vid_tables", "experiment", "vid2vid_scales"))
+def test_each_row_of_table_2_lacks_one_part(import_benchmark: Any, streets: Path, tmp_path: Path):
+    tables, experiment, sizes = (import_benchmark(name) for name in ("vid2vid_tables", "experiment", "vid2vid_scales"))
     scale = sizes.SETUPS["tiny"]
-    bench = experiment.Experiment(tmp_path, tuple(papers("sources").read_rows(streets)), "segment", scale.scale, ("psnr",))
+    bench = experiment.Experiment(tmp_path, tuple(import_benchmark("sources").read_rows(streets)), "segment", scale.scale, ("psnr",))
     ours, *others = (bench.config(row, 0) for row in tables.variants_of(2, scale))
     assert ours.generator.foreground == ("car", "pedestrian") and ours.generator.motion
     assert ours.discriminators.video_rates == 1 and ours.losses.video_gan > 0
@@ -119,8 +121,8 @@ def test_each_row_of_table_2_lacks_one_part(papers: Any, streets: Path, tmp_path
     ]
 
 
-def test_the_numbers_of_training_images_are_those_of_the_docstring(papers: Any):
-    small = papers("vid2vid_scales").SETUPS["small"]
+def test_the_numbers_of_training_images_are_those_of_the_docstring(import_benchmark: Any):
+    small = import_benchmark("vid2vid_scales").SETUPS["small"]
     schedules = [
         small.scale.phases,
         small.pix2pixhd_phases,
@@ -131,7 +133,7 @@ def test_the_numbers_of_training_images_are_those_of_the_docstring(papers: Any):
     ]
     counts = [sum(phase.steps * phase.batch * phase.frames for phase in phases) for phases in schedules]
     assert counts == [12200, 12200, 2000, 35200, 19200, 5100]
-    assert all(f"{count:,}" in papers("vid2vid_scales").__doc__ for count in counts)
+    assert all(f"{count:,}" in import_benchmark("vid2vid_scales").__doc__ for count in counts)
 
 
 def test_a_prediction_continues_the_frames_directly_before_it(tables_folder: Path, streets: Path):
@@ -170,13 +172,13 @@ def test_the_last_frames_are_also_evaluated_alone(tables_folder: Path):
 
 @pytest.mark.parametrize("method", ["COVST", "PredNet", "MCNet"])
 def test_an_interrupted_run_resumes_and_ends_with_the_same_weights(
-    papers: Any, tables_folder: Path, streets: Path, method: str, tmp_path: Path
+    import_benchmark: Any, tables_folder: Path, streets: Path, method: str, tmp_path: Path
 ):
-    tables, experiment, sizes = (papers(name) for name in ("vid2vid_tables", "experiment", "vid2vid_scales"))
+    tables, experiment, sizes = (import_benchmark(name) for name in ("vid2vid_tables", "experiment", "vid2vid_scales"))
     (variant,) = (row for table in (1, 3) for row in tables.variants_of(table, sizes.SETUPS["tiny"]) if row.name == method)
     if variant.start is not None:
         variant = replace(variant, start=None)
-    rows = tuple(papers("sources").read_rows(streets))
+    rows = tuple(import_benchmark("sources").read_rows(streets))
     bench = experiment.Experiment(tmp_path / "one", rows, "segment", sizes.SETUPS["tiny"].scale, ("psnr",), device="cpu")
     train_step = Trainer.train_step
     steps: list[int] = []

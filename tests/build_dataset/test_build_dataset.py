@@ -21,10 +21,12 @@ from stages.train.recipes import read_recipe
 
 
 def rows(dataset: Path) -> list[dict]:
+    """The rows of the index, one for each clip."""
     return [json.loads(line) for line in (dataset / "clips.ndjson").read_text().splitlines()]
 
 
-def statuses(clips, out, options=None, **more) -> list[str]:
+def run_build(clips, out, options=None, **more) -> list[str]:
+    """Build the dataset `out`, and return the status of each clip."""
     return [report.status for report in build(map(str, clips), out, options or DatasetOptions(size=64), **more)]
 
 
@@ -35,7 +37,7 @@ def clips(tmp_path, make_painted_clip) -> list[Path]:
 
 def test_every_clip_is_cropped_to_the_head_and_listed_with_its_subject_and_split(clips, tmp_path):
     out = tmp_path / "faces"
-    assert statuses(clips, out, subjects={"p0": "anna", "p1": "anna"}) == ["done"] * 3
+    assert run_build(clips, out, subjects={"p0": "anna", "p1": "anna"}) == ["done"] * 3
 
     listed = rows(out)
     assert [row["subject"] for row in listed] == ["anna", "anna", "p2"]
@@ -51,40 +53,40 @@ def test_every_clip_is_cropped_to_the_head_and_listed_with_its_subject_and_split
 
 def test_a_second_build_is_skipped_and_changes_nothing(clips, tmp_path):
     out = tmp_path / "faces"
-    statuses(clips, out)
+    run_build(clips, out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    assert statuses(clips, out) == ["skipped"] * 3
+    assert run_build(clips, out) == ["skipped"] * 3
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 def test_a_build_that_was_killed_between_its_two_index_files_continues(clips, tmp_path):
-    statuses(clips, tmp_path / "set")
+    run_build(clips, tmp_path / "set")
     before = {path.name: path.read_bytes() for path in (tmp_path / "set").iterdir() if path.is_file()}
     (tmp_path / "set" / "dataset.json").unlink()
-    assert set(statuses(clips, tmp_path / "set")) == {"skipped"}
+    assert set(run_build(clips, tmp_path / "set")) == {"skipped"}
     assert {path.name: path.read_bytes() for path in (tmp_path / "set").iterdir() if path.is_file()} == before
 
 
 def test_other_parameters_are_refused_by_name(clips, tmp_path):
-    statuses(clips, tmp_path / "faces")
+    run_build(clips, tmp_path / "faces")
     with pytest.raises(ParametersDiffer, match="size: 64 -> 32"):
-        statuses(clips, tmp_path / "faces", DatasetOptions(size=32))
-    assert statuses(clips, tmp_path / "faces", DatasetOptions(size=32), overwrite=True) == ["done"] * 3
+        run_build(clips, tmp_path / "faces", DatasetOptions(size=32))
+    assert run_build(clips, tmp_path / "faces", DatasetOptions(size=32), overwrite=True) == ["done"] * 3
 
 
 @pytest.mark.parametrize("header", ["", "{}", "[]", '{"schema": "fsv2v.dataset/2", "parameters": {}}'])
 def test_a_damaged_or_newer_dataset_is_not_continued(header, clips, tmp_path):
-    statuses(clips, tmp_path / "faces")
+    run_build(clips, tmp_path / "faces")
     (tmp_path / "faces" / "dataset.json").write_text(header)
     with pytest.raises(InvalidClip, match=r"dataset\.json (is damaged|has the format)"):
-        statuses(clips, tmp_path / "faces")
-    assert statuses(clips, tmp_path / "faces", overwrite=True) == ["done"] * 3
+        run_build(clips, tmp_path / "faces")
+    assert run_build(clips, tmp_path / "faces", overwrite=True) == ["done"] * 3
 
 
 def test_clips_can_be_added_to_a_dataset(clips, tmp_path):
     out = tmp_path / "faces"
-    statuses(clips[:2], out)
-    assert statuses(clips[2:], out) == ["done"]
+    run_build(clips[:2], out)
+    assert run_build(clips[2:], out) == ["done"]
     assert [row["id"] for row in rows(out)] == ["p0", "p1", "p2"]
 
 
@@ -96,7 +98,7 @@ def test_cuts_and_gaps_divide_a_clip(tmp_path, make_painted_clip):
     clip = create_clip(tmp_path / "both.clip", iter(frames))
     with clip.writing("landmarks", Producer("test"), {}) as layer:
         layer.arrays(points=points)
-    assert statuses([clip.path], tmp_path / "faces", DatasetOptions(size=64, min_frames=6)) == ["done"] * 3
+    assert run_build([clip.path], tmp_path / "faces", DatasetOptions(size=64, min_frames=6)) == ["done"] * 3
     assert [(row["id"], row["num_frames"]) for row in rows(tmp_path / "faces")] == [("both-00", 24), ("both-01", 16), ("both-02", 6)]
 
 
@@ -106,7 +108,7 @@ def test_no_training_window_contains_a_cut(tmp_path, make_painted_clip, store):
     clip = create_clip(tmp_path / "both.clip", [f for part in parts for f in part.frames()])
     with clip.writing("landmarks", Producer("test"), {}) as layer:
         layer.arrays(points=np.concatenate([part.layer("landmarks").arrays()["points"] for part in parts]))
-    statuses([clip.path], tmp_path / "faces", DatasetOptions(size=64, store=store))
+    run_build([clip.path], tmp_path / "faces", DatasetOptions(size=64, store=store))
     data = Dataset(tmp_path / "faces", "landmarks", "train")
 
     dataset_clips = [clip for subject in data.subjects for clip in subject]
@@ -131,9 +133,9 @@ def test_a_second_process_on_the_same_dataset_is_refused_and_can_run_later(fsv2v
 @pytest.mark.parametrize("store", ["copy", "pack", "reference"])
 def test_training_data_do_not_depend_on_the_way_to_store_clips(clips, tmp_path, store):
     out = tmp_path / store
-    statuses(clips, out, DatasetOptions(size=64, store=store, held_out=("p2",)))
+    run_build(clips, out, DatasetOptions(size=64, store=store, held_out=("p2",)))
     batch = Dataset(out, "landmarks", "train").batch(read_recipe("tiny"), 0, Phase(1, batch=2))
-    statuses(clips, tmp_path / "plain", DatasetOptions(size=64, held_out=("p2",)))
+    run_build(clips, tmp_path / "plain", DatasetOptions(size=64, held_out=("p2",)))
     plain = Dataset(tmp_path / "plain", "landmarks", "train").batch(read_recipe("tiny"), 0, Phase(1, batch=2))
     assert batch.frames.required_image.shape == plain.frames.required_image.shape
     assert (batch.frames.required_image - plain.frames.required_image).abs().mean() < 0.05
@@ -153,7 +155,7 @@ def test_a_clip_without_landmarks_or_faces_is_reported_and_the_others_continue(c
 def test_a_dataset_without_usable_clips_is_an_error(tmp_path):
     bare = create_clip(tmp_path / "bare.clip", iter(np.zeros((20, 64, 64, 3), np.uint8)))
     with pytest.raises(NoDetection, match="no clip was left"):
-        statuses([bare.path], tmp_path / "faces")
+        run_build([bare.path], tmp_path / "faces")
 
 
 def test_a_split_is_by_subject_and_stable_and_never_empty():
@@ -214,13 +216,13 @@ def test_a_subject_of_an_absent_clip_is_refused(fsv2v, clips, tmp_path):
 def test_a_subject_of_a_failed_clip_is_accepted(clips, tmp_path):
     bare = create_clip(tmp_path / "bare.clip", iter(np.zeros((20, 64, 64, 3), np.uint8)))
     subjects = {"p0": "anna", "bare": "anna", "bare-01": "ben"}
-    assert statuses([bare.path, *clips], tmp_path / "faces", subjects=subjects) == ["failed", "done", "done", "done"]
+    assert run_build([bare.path, *clips], tmp_path / "faces", subjects=subjects) == ["failed", "done", "done", "done"]
 
 
 def test_subjects_apply_to_the_whole_dataset_and_are_kept_when_it_grows(clips, tmp_path):
     out = tmp_path / "faces"
-    statuses(clips[:2], out)
-    statuses(clips[2:], out, subjects={"p0": "anna", "p2": "anna"})
+    run_build(clips[:2], out)
+    run_build(clips[2:], out, subjects={"p0": "anna", "p2": "anna"})
     assert [row["subject"] for row in rows(out)] == ["anna", "p1", "anna"]
-    statuses(clips, out)
+    run_build(clips, out)
     assert [row["subject"] for row in rows(out)] == ["anna", "p1", "anna"]

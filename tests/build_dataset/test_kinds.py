@@ -1,4 +1,4 @@
-"""build-dataset of bodies and streets: the person that is followed, the layers that are kept, and the kind of a dataset."""
+"""build-dataset of bodies and streets: the person who is followed, the layers that are kept, and the kind of a dataset."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ SMALL = DatasetOptions(size=(64, 32))
 
 
 def run_build(clips, out: Path, options: DatasetOptions = SMALL, **more) -> list:
+    """Build the dataset `out`, and return the report on each clip."""
     return list(build([str(clip.path) for clip in clips], out, options, **more))
 
 
@@ -34,6 +35,7 @@ def rows(dataset: Path) -> list[dict]:
 
 
 def recipe(kind: str, channels: int):
+    """The recipe `tiny` for s_t of this driving kind with a number of channels, 64x32."""
     tiny = read_recipe("tiny")
     return replace(tiny, generator=replace(tiny.generator, kind=kind, semantic_channels=channels, size=(64, 32)), jitter=0.0)
 
@@ -232,6 +234,6 @@ def test_the_command_takes_one_side_or_height_and_width(fsv2v, make_body_clip, t
     clip = make_body_clip(tmp_path / "b.clip", walking_person(20, 60)[:, None])
     result = fsv2v("build-dataset", clip.path, "-o", tmp_path / "set", "--size", "96x64")
     assert result.exit_code == 0 and open_clip(result.lines[0]).height == 96
-    for size, complaint in (("96by64", "'96by64' is not a size such as 256 or 256x128"), ("8x8", "sides from 32 to 2048")):
+    for size, message in (("96by64", "'96by64' is not a size such as 256 or 256x128"), ("8x8", "sides from 32 to 2048")):
         refused = fsv2v("build-dataset", clip.path, "-o", tmp_path / "other", "--size", size)
-        assert refused.exit_code == 2 and complaint in refused.stderr
+        assert refused.exit_code == 2 and message in refused.stderr

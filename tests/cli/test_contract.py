@@ -37,8 +37,8 @@ def test_stdout_is_the_path_of_each_finished_clip_and_nothing_else(fsv2v, videos
     result = fsv2v(*SKETCH, face, noise, difficult, "-o", tmp_path / "out")
     assert result.lines == [str(tmp_path / "out" / f"{name.stem}.clip") for name in (face, difficult)]
     assert result.exit_code == 3
-    (complaint,) = result.stderr.splitlines()
-    assert complaint.startswith("fsv2v: error: ") and "noise" in complaint
+    (message,) = result.stderr.splitlines()
+    assert message.startswith("fsv2v: error: ") and "noise" in message
 
 
 def test_json_is_one_object_per_input(fsv2v, videos, tmp_path):
@@ -210,7 +210,7 @@ def test_exit_code_130_is_for_ctrl_c_and_no_partial_output_is_left(fsv2v, long_v
 @pytest.mark.parametrize(
     "work",
     ["exec('raise KeyboardInterrupt')", "raise ImportError('initialization failed') from KeyboardInterrupt()"],
-    ids=["in compiled text", "in a module written in C"],
+    ids=["in executed source text", "in a module written in C"],
 )
 def test_exit_code_130_is_also_for_ctrl_c_during_an_import(tmp_path, work):
     program = f"from fsv2v_cli import main\ndef work(*arguments, **options):\n    {work}\nmain.cli.main = work\nmain.main()"
@@ -284,7 +284,7 @@ def test_output_can_be_piped_to_another_command(fsv2v, videos, tmp_path):
     assert first.wait(60) == 0
 
 
-def test_progress_is_not_shown_when_stderr_is_no_terminal(fsv2v, face_video, tmp_path):
+def test_progress_is_not_shown_when_stderr_is_not_a_terminal(fsv2v, face_video, tmp_path):
     assert fsv2v(*SKETCH, face_video, "-o", tmp_path).stderr == ""
 
 
@@ -293,10 +293,10 @@ def test_progress_is_not_shown_when_stderr_is_no_terminal(fsv2v, face_video, tmp
 )
 def test_progress_is_shown_on_a_terminal(fsv2v, make_face_video, tmp_path, flags, env, visible):
     video = make_face_video(tmp_path / "face.mp4", 100)
-    ours, theirs = pty.openpty()
-    process = fsv2v.start(*SKETCH, video, "-o", tmp_path / "out", *flags, stderr=theirs, env={"TERM": "xterm", **env})
-    os.close(theirs)
-    output = _read_all(ours)
+    controller, terminal = pty.openpty()
+    process = fsv2v.start(*SKETCH, video, "-o", tmp_path / "out", *flags, stderr=terminal, env={"TERM": "xterm", **env})
+    os.close(terminal)
+    output = _read_all(controller)
     assert process.wait(60) == 0
     assert process.stdout.read() == os.fsencode(tmp_path / "out" / "face.clip") + b"\n"
     assert (b"1/1 clips" in output) is visible
@@ -308,7 +308,7 @@ def test_progress_is_shown_on_a_terminal(fsv2v, make_face_video, tmp_path, flags
     [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
     ids=["nothing", "a count", "a policy"],
 )
-def test_threads_hardly_spin_unless_the_user_sets_it(variables, spins):
+def test_busy_waiting_of_threads_is_limited_unless_the_user_sets_it(variables, spins):
     program = "import os; from fsv2v_cli import main; main.run = lambda arguments: print(os.environ.get('GOMP_SPINCOUNT')); main.main()"
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP_", "OMP_"))}
     done = subprocess.run([sys.executable, "-c", program], env={**clean, **variables}, capture_output=True, text=True, check=True)
@@ -346,6 +346,6 @@ def _read_all(descriptor: int) -> bytes:
     try:
         while block := os.read(descriptor, 4096):
             collected += block
-    except OSError:  # Linux reports like this that the other end is closed
+    except OSError:  # on Linux this means that the other end is closed
         pass
     return collected

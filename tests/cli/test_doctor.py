@@ -28,7 +28,7 @@ def test_every_missing_part_has_a_remedy(findings):
     assert all(record["ok"] or record["remedy"] for record in records.values())
 
 
-def test_the_exit_code_is_0_when_all_required_parts_are_there(findings):
+def test_the_exit_code_is_0_when_all_required_parts_are_present(findings):
     exit_code, records = findings
     assert exit_code == (4 if any(record["required"] and not record["ok"] for record in records.values()) else 0)
 

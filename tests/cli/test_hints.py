@@ -29,16 +29,17 @@ NO_HINT = {kind.code for kind in CLASSES}
 """The default codes of the error classes. They have no hints."""
 
 
-class Use(NamedTuple):
+class UseOfCode(NamedTuple):
     """A call in the library that gives a code to a message."""
 
     position: str
+    """FILE:LINE."""
     code: str
     facts: frozenset[str] | None
     """The names of its facts; None if the call does not list them."""
 
 
-def uses() -> Iterator[Use]:
+def uses() -> Iterator[UseOfCode]:
     for file in sorted(file for folder in ("fsv2v", "stages", "weights") for file in (ROOT / folder).rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         assigned = {ast.unparse(node.targets[0]): names_in(node.value) for node in ast.walk(tree) if isinstance(node, ast.Assign)}
@@ -46,10 +47,13 @@ def uses() -> Iterator[Use]:
             keywords = {keyword.arg: keyword.value for keyword in node.keywords} if isinstance(node, ast.Call) else {}
             if isinstance(node, ast.Call) and isinstance(code := keywords.get("code"), ast.Constant):
                 facts = keywords.get("facts", ast.Dict([], []))
-                yield Use(f"{file.relative_to(ROOT)}:{node.lineno}", str(code.value), names_in(facts) or assigned.get(ast.unparse(facts)))
+                yield UseOfCode(
+                    f"{file.relative_to(ROOT)}:{node.lineno}", str(code.value), names_in(facts) or assigned.get(ast.unparse(facts))
+                )
 
 
 def names_in(facts: ast.expr) -> frozenset[str] | None:
+    """The keys of a dict in the source; None for any other expression."""
     return frozenset(ast.unparse(key).strip("'") for key in facts.keys if key) if isinstance(facts, ast.Dict) else None
 
 
@@ -63,9 +67,9 @@ def test_every_code_of_the_library_has_a_hint_and_every_hint_a_use():
 
 @pytest.mark.parametrize("use", USES, ids=lambda use: f"{use.code} {use.position}")
 def test_a_hint_uses_only_facts_of_the_error(use):
-    wording = HINTS[use.code]
-    if isinstance(wording, str) and use.facts is not None:
-        assert {field for _, field, _, _ in string.Formatter().parse(wording) if field} <= use.facts | {"hint"}
+    template = HINTS[use.code]
+    if isinstance(template, str) and use.facts is not None:
+        assert {field for _, field, _, _ in string.Formatter().parse(template) if field} <= use.facts | {"hint"}
 
 
 @pytest.mark.parametrize("code", sorted({*HINTS} | NO_HINT))
@@ -76,7 +80,7 @@ def test_codes_are_words_with_hyphens(code):
 def test_the_hint_of_the_command_line_replaces_that_of_the_library():
     problem = ParametersDiffer("out.mp4 exists already", hint="use another path", code="output-exists")
     assert str(problem) == "out.mp4 exists already. use another path"
-    assert with_hint(str(problem)) == "out.mp4 exists already. Replace it with --overwrite, or choose another place with -o"
+    assert with_hint(str(problem)) == "out.mp4 exists already. Replace it with --overwrite, or choose another path with -o"
 
 
 def test_a_hint_can_contain_that_of_the_library_and_facts():

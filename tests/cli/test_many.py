@@ -41,13 +41,13 @@ def test_failed_inputs_are_listed_and_the_list_can_be_an_input(fsv2v, videos, tm
 
 def test_progress_shows_the_length_of_a_list_in_a_file(fsv2v, face_video, tmp_path):
     (tmp_path / "all.txt").write_text(f"{face_video}\nabsent.mp4\nabsent too.mp4")
-    ours, theirs = pty.openpty()
+    controller, terminal = pty.openpty()
     with (tmp_path / "all.txt").open("rb") as stdin:
-        process = fsv2v.start(*SKETCH, "-", "-o", tmp_path / "out", stdin=stdin, stderr=theirs, env={"TERM": "xterm"})
-    os.close(theirs)
+        process = fsv2v.start(*SKETCH, "-", "-o", tmp_path / "out", stdin=stdin, stderr=terminal, env={"TERM": "xterm"})
+    os.close(terminal)
     drawn = b""
-    with contextlib.suppress(OSError):  # Linux reports like this that the other end is closed
-        while block := os.read(ours, 4096):
+    with contextlib.suppress(OSError):  # on Linux this means that the other end is closed
+        while block := os.read(controller, 4096):
             drawn += block
     assert process.wait(60) == 3
     assert b"3/3 clips" in drawn

@@ -144,7 +144,7 @@ def test_a_dry_run_writes_no_files(fsv2v, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("config", "complaint"),
+    ("config", "message"),
     [
         ("jbs = 3", "no command has an option 'jbs'"),
         ("[extract-sketch]\njbs = 3", "extract-sketch has no option 'jbs'"),
@@ -154,11 +154,11 @@ def test_a_dry_run_writes_no_files(fsv2v, tmp_path):
         ("keep-going = true\nkeep_going = false", "sets keep-going twice"),
     ],
 )
-def test_a_mistake_in_a_config_file_is_refused(fsv2v, tmp_path, config, complaint):
+def test_a_mistake_in_a_config_file_is_refused(fsv2v, tmp_path, config, message):
     (tmp_path / "settings.toml").write_text(config)
     result = fsv2v("extract-sketch", "a.mp4", "--config", tmp_path / "settings.toml", "--dry-run")
     assert result.exit_code == 2
-    assert complaint in result.stderr
+    assert message in result.stderr
     assert result.stdout == ""
 
 
@@ -181,21 +181,21 @@ def test_an_option_has_the_same_name_in_flags_variables_and_config_files(fsv2v, 
 
 
 @pytest.mark.parametrize(
-    ("line", "complaint"),
+    ("line", "message"),
     [
         ("jobs = 2.5", "jobs must be a whole number, not 2.5"),
         ("jobs = inf", "jobs must be a whole number, not inf"),
         ("jobs = true", "jobs must be a whole number, not True"),
         ("jobs = [1, 2]", "jobs must be a whole number, not [1, 2]"),
         ("overwrite = 1.5", "overwrite must be true or false, not 1.5"),
-        ("out = 3", "out must be a text, not 3"),
-        ("out = 1979-05-27", "out must be a text, not datetime.date"),
+        ("out = 3", "out must be a string, not 3"),
+        ("out = 1979-05-27", "out must be a string, not datetime.date"),
         ("[train]\nlearning-rate = nan", "learning_rate must be a number, not nan"),
-        ("[train]\nbudget = {h = 1}", "budget must be a text or a number, not {'h': 1}"),
+        ("[train]\nbudget = {h = 1}", "budget must be a string or a number, not {'h': 1}"),
     ],
 )
-def test_a_value_of_another_type_is_refused_by_name(line, complaint, fsv2v, tmp_path):
+def test_a_value_of_another_type_is_refused_by_name(line, message, fsv2v, tmp_path):
     (tmp_path / "c.toml").write_text(line)
     command = ["extract-poses", "a.mp4"] if "jobs" in line else ["train", "--data", "d", "-o", "o"]
     done = fsv2v(*command, "--config", tmp_path / "c.toml", "--dry-run")
-    assert done.exit_code == 2 and complaint in done.stderr
+    assert done.exit_code == 2 and message in done.stderr

@@ -1,4 +1,4 @@
-"""The set-up scripts report in a sentence what a machine lacks. That they work is shown by the other tests."""
+"""The set-up scripts report in a sentence what a machine lacks. Other tests show that they work."""
 
 from __future__ import annotations
 

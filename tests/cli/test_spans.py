@@ -1,4 +1,4 @@
-"""Parts of a video as they are typed."""
+"""Spans of time on the command line."""
 
 from __future__ import annotations
 

@@ -270,7 +270,7 @@ def test_a_folder_that_is_not_a_clip_is_never_replaced(tmp_path):
 
 
 def put_frame_count(source, out, queue):
-    """Import in another process."""
+    """Import a video and put the number of its frames into a queue. Runs in another process."""
     queue.put(as_clip(source, out).num_frames)
 
 

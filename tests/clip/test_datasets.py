@@ -1,4 +1,4 @@
-"""The papers' data sets, as small trees with their real layout: imported and exported without a change; errors name the bad file."""
+"""The papers' data sets, as small folders with the real layout: imported and exported unchanged; errors name the bad file."""
 
 from __future__ import annotations
 

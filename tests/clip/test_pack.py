@@ -45,7 +45,7 @@ def test_a_video_can_take_its_sound_from_a_packed_clip(packed, tmp_path):
     assert probe(tmp_path / "out.mp4").has_audio
 
 
-def test_the_zip_is_uncompressed_and_its_bytes_depend_on_the_clip_alone(packed, clip, tmp_path):
+def test_the_zip_is_uncompressed_and_its_bytes_depend_only_on_the_clip(packed, clip, tmp_path):
     with zipfile.ZipFile(packed) as archive:
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
@@ -87,7 +87,7 @@ def test_a_packed_clip_with_another_output_folder_is_unpacked_there(packed, tmp_
 
 
 def put_frame_numbers(clip, queue):
-    """Read all frames in another process."""
+    """Read the numbers of all frames and put them into a queue. Runs in another process."""
     queue.put([number_of(clip.frame(index)) for index in range(6)])
 
 

@@ -1,4 +1,4 @@
-"""Parts of clips: the same frames, layers and sound as those of the whole, from there on."""
+"""A part of a clip has the same frames, layers and sound as the whole clip in that span."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def test_a_span_that_ends_before_it_begins_is_refused(span):
         exact_span(span)
 
 
-def test_a_part_of_a_video_is_decoded_from_there(talk, tmp_path):
+def test_a_part_of_a_video_has_its_frames_and_stores_none(talk, tmp_path):
     part = part_of(talk, range(60, 90), tmp_path / "part.clip", ())
     whole = [*talk.frames()][60:90]
-    assert all(np.array_equal(mine, theirs) for mine, theirs in zip(part.frames(), whole, strict=True))
+    assert all(np.array_equal(actual, expected) for actual, expected in zip(part.frames(), whole, strict=True))
     assert np.array_equal(part.frame(29), whole[29]) and len([*part.frames(3, 5)]) == 2
     assert not [*(tmp_path / "part.clip" / "frames").glob("*.png")]  # nothing is stored
     smaller = part_of(part, range(5, 10), tmp_path / "smaller.clip", ())
@@ -62,7 +62,7 @@ def test_a_part_of_a_variable_rate_has_the_times_of_its_frames(face_video, ffmpe
     part = part_of(clip, frames, tmp_path / "part.clip", ())
     assert part.timestamps is not None
     assert [float(part.timestamps.seconds(index)) for index in range(3)] == pytest.approx([0, 0.04, 0.24], abs=1e-3)
-    assert all(np.array_equal(mine, theirs) for mine, theirs in zip(part.frames(), [*clip.frames()][5:8], strict=True))
+    assert all(np.array_equal(actual, expected) for actual, expected in zip(part.frames(), [*clip.frames()][5:8], strict=True))
 
 
 def test_layers_and_stored_frames_are_cut_alike(make_painted_clip, make_drift_clip, tmp_path):

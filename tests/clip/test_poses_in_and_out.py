@@ -1,4 +1,4 @@
-"""Poses of OpenPose and COCO, and images of DensePose: imported, exported and imported again without a change; errors name the file."""
+"""Poses of OpenPose and COCO, and images of DensePose: imported, exported and imported again unchanged; errors name the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""y4m streams: the same pixels as ffmpeg reads and writes; what is no stream is refused, what is cut short keeps its whole frames."""
+"""y4m streams have the pixels that ffmpeg reads and writes. Other streams are refused; a truncated one gives its complete frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from stages.errors import InputError
 IMAGE = astronaut()[:240, 100:420]
 
 
-def written(*frames: np.ndarray, fps: Fraction = Fraction(30000, 1001)) -> bytes:
+def encoded(*frames: np.ndarray, fps: Fraction = Fraction(30000, 1001)) -> bytes:
+    """The stream that `Y4mWriter` makes of frames, uint8 RGB [H, W, 3]."""
     stream = io.BytesIO()
     writer = Y4mWriter(stream, frames[0].shape[1], frames[0].shape[0], fps)
     for frame in frames:
@@ -25,33 +26,35 @@ def written(*frames: np.ndarray, fps: Fraction = Fraction(30000, 1001)) -> bytes
     return stream.getvalue()
 
 
-def by_ffmpeg(data: bytes, *options: str) -> bytes:
+def run_ffmpeg(data: bytes, *options: str) -> bytes:
+    """What ffmpeg writes to stdout for `data` on stdin."""
     return subprocess.run([executable(), "-loglevel", "error", *options, "-"], input=data, capture_output=True, check=True).stdout
 
 
 def decoded_by_ffmpeg(data: bytes, height: int, width: int) -> np.ndarray:
+    """The frames of a y4m stream, uint8 RGB [T, height, width, 3]."""
     flags = "bicubic+accurate_rnd+full_chroma_int"
-    raw = by_ffmpeg(data, "-f", "yuv4mpegpipe", "-i", "-", "-vf", f"scale=flags={flags}", "-pix_fmt", "rgb24", "-f", "rawvideo")
+    raw = run_ffmpeg(data, "-f", "yuv4mpegpipe", "-i", "-", "-vf", f"scale=flags={flags}", "-pix_fmt", "rgb24", "-f", "rawvideo")
     return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean, in grey levels."""
+    """Mean absolute difference, in grey levels."""
     return float(np.abs(a.astype(float) - b).mean())
 
 
 @pytest.mark.parametrize("size", [(240, 320), (239, 319), (720, 1280)], ids=str)
 def test_a_stream_keeps_size_rate_and_pixels(size):
     frames = [np.resize(IMAGE, (*size, 3)) if size[0] > 240 else IMAGE[: size[0], : size[1]]] * 2
-    reader = Y4mReader(io.BytesIO(written(*frames)))
+    reader = Y4mReader(io.BytesIO(encoded(*frames)))
     found = list(reader)
     assert (reader.height, reader.width, reader.fps, reader.cut_short) == (*size, Fraction(30000, 1001), False)
     assert len(found) == 2 and found[0].dtype == np.uint8
-    assert difference(found[1], frames[1]) < 2  # what 4:2:0 leaves of the colours
+    assert difference(found[1], frames[1]) < 2  # 4:2:0 stores colours at half the resolution
 
 
 def test_ffmpeg_reads_the_same_pixels():
-    data = written(IMAGE)
+    data = encoded(IMAGE)
     (frame,) = Y4mReader(io.BytesIO(data))
     assert difference(frame, decoded_by_ffmpeg(data, 240, 320)[0]) < 0.7
 
@@ -59,7 +62,7 @@ def test_ffmpeg_reads_the_same_pixels():
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuv422p", "yuv444p", "gray", "yuvj420p"])
 def test_what_ffmpeg_writes_is_read(pixels):
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "320x240", "-r", "15", "-i", "-"]
-    data = by_ffmpeg(IMAGE.tobytes() * 3, *raw, "-pix_fmt", pixels, "-strict", "-1", "-f", "yuv4mpegpipe")
+    data = run_ffmpeg(IMAGE.tobytes() * 3, *raw, "-pix_fmt", pixels, "-strict", "-1", "-f", "yuv4mpegpipe")
     reader = Y4mReader(io.BytesIO(data))
     frames = list(reader)
     grey = np.repeat(np.dot(IMAGE, [0.299, 0.587, 0.114])[..., None], 3, -1)
@@ -67,8 +70,8 @@ def test_what_ffmpeg_writes_is_read(pixels):
     assert difference(frames[2], grey if pixels == "gray" else IMAGE) < 2.5
 
 
-def test_of_a_stream_that_is_cut_short_the_whole_frames_are_read():
-    reader = Y4mReader(io.BytesIO(written(IMAGE, IMAGE)[:-100]))
+def test_the_complete_frames_of_a_truncated_stream_are_read():
+    reader = Y4mReader(io.BytesIO(encoded(IMAGE, IMAGE)[:-100]))
     assert len(list(reader)) == 1 and reader.cut_short
 
 

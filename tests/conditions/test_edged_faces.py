@@ -30,7 +30,7 @@ FACE = (60, 100)
 
 @pytest.fixture
 def wall(make_painted_clip, tmp_path) -> Clip:
-    """A face in front of a wall with two vertical edges from dark to bright, each with one column of the grey between.
+    """A face in front of a wall with two vertical edges from dark to bright, each with one column of the grey level in between.
 
     The edge at column EDGE moves by one pixel per frame; the other, at column 80, stands still and crosses the face.
     """

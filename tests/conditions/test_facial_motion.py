@@ -19,7 +19,7 @@ from stages.errors import UsageError
 
 DRIVING = Path(__file__).resolve().parents[2] / "examples" / "driving.clip"
 LIPS, BROWS, EYES, IRISES = slice(48, 68), slice(17, 27), slice(36, 48), slice(68, 78)
-"""Of the 68 landmarks and the 10 points of the irises after them."""
+"""Slices of the 78 keypoints: 68 landmarks, then 10 points of the irises."""
 TEMPLES_AND_BRIDGE = [0, 16, 27, 28, 29, 30]
 """Landmarks that an expression does not move."""
 STILL = Motion(0, 0, 0, 0)
@@ -119,7 +119,9 @@ def test_relative_motion_is_scaled_to_the_size_of_the_example() -> None:
     assert np.abs(result[1, :68, :2] - project(lower_lips(0.2), place=(148, 118))[:, :2]).max() < 0.05
 
 
-def test_strengths_above_1_amplify_the_motion_and_not_the_difference_between_the_persons(driver: np.ndarray, example: np.ndarray) -> None:
+def test_strengths_above_1_amplify_the_motion_and_not_the_difference_between_the_two_people(
+    driver: np.ndarray, example: np.ndarray
+) -> None:
     fitted = normalise(driver, example)
     motion = FacialMotion(fitted, example)
     one, two = (motion.apply(Motion(mouth=strength, pose=0)) for strength in (1.0, 2.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.conditions.identities import REMEMBERED, InstanceTracker, require_stable_numbers
+from stages.conditions.identities import MAX_HIDDEN_FRAMES, InstanceTracker, require_stable_numbers
 from stages.conditions.labels import VOID
 from stages.conditions.regions import keys_of
 from stages.errors import InputError
@@ -42,9 +42,9 @@ def test_moving_cars_keep_their_identities_and_their_label():
 
 def test_a_car_that_was_hidden_for_some_frames_keeps_its_identity():
     visible, hidden = street((10, 10, 20, 10)), street()
-    frames = follow(visible, *[hidden] * REMEMBERED, visible)
+    frames = follow(visible, *[hidden] * MAX_HIDDEN_FRAMES, visible)
     assert identity_at(frames[-1], 15, 15) == identity_at(frames[0], 15, 15)
-    frames = follow(visible, *[hidden] * (REMEMBERED + 1), visible)
+    frames = follow(visible, *[hidden] * (MAX_HIDDEN_FRAMES + 1), visible)
     assert identity_at(frames[-1], 15, 15) != identity_at(frames[0], 15, 15)
 
 
@@ -87,7 +87,7 @@ def test_specks_belong_to_the_largest_piece_of_their_label_and_void_to_none():
     assert np.unique(empty).tolist() == [VOID]
 
 
-# instance ids of the clip
+# Instance ids of a clip
 
 
 def keys_of_cars(*cars: tuple[int, Box]) -> np.ndarray:

@@ -69,7 +69,7 @@ def test_a_new_kind_can_drive_a_model(register_sketch, sketch_clip, tmp_path):
     assert track.semantic(0, view).shape == (1, *config.size) and 0 < track.semantic(0, view).mean() < 0.2
 
     outcome = synthesize([sketch_clip], sketch_clip, model, tmp_path / "out.clip", SynthesizeOptions(device="cpu", compare=True))
-    assert (outcome.status, outcome.fitting.how, outcome.warnings) == ("done", "none", ())
+    assert (outcome.status, outcome.fitting.method, outcome.warnings) == ("done", "none", ())
     assert open_clip(tmp_path / "out.clip").frame(0).shape == (64, 192, 3)
 
 

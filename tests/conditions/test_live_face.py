@@ -1,4 +1,4 @@
-"""A live driver's face moves an example's as the same face in a clip does, and no frame waits for another."""
+"""A live driver's face is fitted to the example like a face in a clip, but each frame is made without later ones."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def driver() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def example(driver: np.ndarray) -> np.ndarray:
-    """[78, 3]: a rounder face elsewhere, in the expression of the driver's tenth frame."""
+    """[78, 3]: a rounder face at another position, with the expression of the driver in frame 10."""
     face = driver[10].copy()
     face[:68, :2] = (face[:68, :2] - face[:68, :2].mean(0)) * [0.6, 0.5] + [128, 120]
     return face
 
 
-def apart(a: np.ndarray, b: np.ndarray) -> float:
+def distance(a: np.ndarray, b: np.ndarray) -> float:
     """Mean distance of landmarks, in eye distances of `a`."""
     return float(np.linalg.norm(a[..., :68, :2] - b[..., :68, :2], axis=-1).mean() / eye_distance(a[0, :68]))
 
 
-def test_it_is_fitted_as_a_clip_is(driver, example):
+def test_a_live_face_is_fitted_like_a_face_in_a_clip(driver, example):
     live = LiveFace(example)
     made = np.stack([live(face) for face in driver])
-    assert apart(made[REFERENCE_FRAMES:], normalise(driver, example)[REFERENCE_FRAMES:]) < 0.03
-    assert apart(made[REFERENCE_FRAMES:], driver[REFERENCE_FRAMES:]) > 0.3
+    assert distance(made[REFERENCE_FRAMES:], normalise(driver, example)[REFERENCE_FRAMES:]) < 0.03
+    assert distance(made[REFERENCE_FRAMES:], driver[REFERENCE_FRAMES:]) > 0.3
 
 
 def test_a_frame_does_not_depend_on_later_ones(driver, example):
@@ -50,27 +50,27 @@ def test_a_frame_does_not_depend_on_later_ones(driver, example):
 
 
 def test_the_camera_may_be_anywhere(driver, example):
-    """Size and place of the driver's face in the image do not count."""
+    """The size and position of the driver's face in the image have no influence."""
     near, far = LiveFace(example), LiveFace(example)
     shifted = driver * [2, 2, 1] + [300, -40, 0]
     shifted[:, 68:] = 0
-    assert apart(np.stack([near(face) for face in driver[:30]]), np.stack([far(face) for face in shifted[:30]])) < 0.01
+    assert distance(np.stack([near(face) for face in driver[:30]]), np.stack([far(face) for face in shifted[:30]])) < 0.01
 
 
-def test_without_pose_the_head_stays_where_the_example_has_it(driver, example):
+def test_without_pose_the_head_keeps_its_position_in_the_example(driver, example):
     live = LiveFace(example, motion=Motion(pose=0))
     made = np.stack([live(face) for face in driver])
     temples = made[:, [0, 16], :2]
     assert np.ptp(temples, axis=0).max() < 0.02 * eye_distance(example[:68])
 
 
-def test_trembling_is_smoothed_and_fast_motion_does_not_lag(driver, example):
+def test_jitter_is_smoothed_and_fast_motion_does_not_lag(driver, example):
     size = np.ptp(driver[0, :68, :2], axis=0).max()
     still = np.repeat(driver[:1], 60, 0)
-    trembling = still.copy()
-    trembling[:, :68, :2] += np.random.default_rng(0).normal(0, 0.003 * size, (60, 68, 2))
-    live, plain = LiveFace(example), normalise(trembling, example)
-    smooth = np.stack([live(face) for face in trembling])
+    jittering = still.copy()
+    jittering[:, :68, :2] += np.random.default_rng(0).normal(0, 0.003 * size, (60, 68, 2))
+    live, plain = LiveFace(example), normalise(jittering, example)
+    smooth = np.stack([live(face) for face in jittering])
     assert np.diff(smooth[30:, :68, :2], axis=0).std() < 0.7 * np.diff(plain[30:, :68, :2], axis=0).std()
 
     moving = still.copy()
@@ -83,7 +83,7 @@ def test_trembling_is_smoothed_and_fast_motion_does_not_lag(driver, example):
     assert steps.mean() == pytest.approx(step, rel=0.2)
 
 
-def test_a_restart_looks_for_the_drivers_proportions_again(driver, example):
+def test_a_restart_measures_the_drivers_proportions_again(driver, example):
     live, fresh = LiveFace(example), LiveFace(example)
     wide = driver * [1.5, 1, 1]
     for face in driver[:30]:
@@ -91,4 +91,4 @@ def test_a_restart_looks_for_the_drivers_proportions_again(driver, example):
     before = live(wide[40])
     live.restart()
     assert np.array_equal(live(wide[41]), fresh(wide[41]))
-    assert apart(before[None], fresh(wide[41])[None]) > 0.02
+    assert distance(before[None], fresh(wide[41])[None]) > 0.02

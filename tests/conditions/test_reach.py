@@ -12,7 +12,7 @@ from tests.conditions.test_appearance import rotated_face
 
 
 def shift(points: np.ndarray, x: float, y: float) -> np.ndarray:
-    """Move the visible points [N, 3]."""
+    """Move the visible ones of the points [N, 3] by (x, y)."""
     return np.where(points[:, 2:] > 0, points + np.array([x, y, 0], np.float32), points)
 
 

@@ -71,7 +71,7 @@ def test_a_browser_draws_the_curves_plays_the_videos_and_steps_through_frames(pa
     assert "100.00" in browser.value("document.querySelector('table').innerText")
     assert browser.value("document.querySelector('output').textContent") == "frame 0 of 6"
 
-    browser.click("button[aria-label='one frame on']")
+    browser.click("button[aria-label='one frame forward']")
     assert browser.value("document.querySelector('output').textContent") == "frame 1 of 6"
     browser.wait("[...document.querySelectorAll('video')].every(video => Math.floor(video.currentTime * 25) === 1)")
     browser.click("svg")  # the middle of the plot

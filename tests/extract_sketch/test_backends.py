@@ -81,7 +81,7 @@ def test_mediapipe_detects_a_small_face_again_in_an_enlarged_crop_if_the_eyes_ar
     assert np.linalg.norm(face.points[:, :2] - closer.points[:, :2] - [350, 500], axis=1).max() < 0.03 * face.size
     assert (face.points[:, 2] > 0).all()
 
-    unsure = detect._look_closer(np.zeros_like(frame), face)
+    unsure = detect._redetect(np.zeros_like(frame), face)
     assert np.array_equal(unsure.points[:68], face.points[:68])
     assert not unsure.points[68:].any(), "without a second detection the irises are missing"
 

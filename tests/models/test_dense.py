@@ -35,7 +35,7 @@ def test_the_weights_of_squeezenet_initialise_the_encoder(shared: Path) -> None:
 
     network = DenseNet(TINY)
     weights = load_file(shared / "weights/squeezenet1_0_imagenet.safetensors")
-    network.start_from(weights)
+    network.initialise_from(weights)
     assert torch.equal(network.get_parameter("features.0.weight"), weights["features.0.weight"].float())
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from stages.networks import families
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Synthesis
-from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.inference import InferenceOptions, Renderer
 from stages.networks.vid2vid import PRESETS, Vid2Vid
 from stages.networks.vid2vid.appearance import AppearanceEncoder, region_means
 
@@ -115,11 +115,11 @@ def test_every_weight_of_the_encoder_gets_a_gradient_through_the_past():
 
 def test_the_encoder_is_frozen_with_the_coarsest_scale():
     network = make_network()
-    network.learn_finest(64)
+    network.set_trainable_scale(64)
     assert not any(p.requires_grad for p in network.encoder.parameters())
-    network.learn_finest(32)
+    network.set_trainable_scale(32)
     assert all(p.requires_grad for p in network.encoder.parameters())
-    network.learn_finest(None)
+    network.set_trainable_scale(None)
     assert all(p.requires_grad for p in network.parameters())
 
 
@@ -139,6 +139,6 @@ def test_the_renderer_makes_the_same_frames_also_in_half_precision():
             None, chosen, network.remember(past_frame, Synthesis(past_frame.required_image, past_frame.required_image), None)
         )[0]
     for precision, tolerance in (("fp32", 1e-4), ("bf16", 0.05)):
-        renderer = Renderer(network, Speed(precision))  # type: ignore[arg-type]
+        renderer = Renderer(network, InferenceOptions(precision))  # type: ignore[arg-type]
         past = renderer.remember(past_frame, Synthesis(past_frame.required_image, past_frame.required_image), None)
         assert (renderer.step(None, chosen, past)[0] - expected).abs().mean() < tolerance

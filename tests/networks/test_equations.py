@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from stages.flow.warp import warp
 from stages.networks.common import losses
-from stages.networks.common.discriminator_inputs import Past
+from stages.networks.common.discriminator_inputs import History
 from stages.networks.common.frame import Frame, Warped
 from stages.networks.common.generator import Synthesis
 from stages.networks.common.layers import UpConv
@@ -138,8 +138,8 @@ def test_the_label_guided_product_pairs_each_image_feature_with_each_label_featu
     features: list[Tensor] = []
     encoder.reduce_image[-1].register_forward_hook(lambda module, inputs, output: features.append(output))
     encoder.reduce_label[-1].register_forward_hook(lambda module, inputs, output: features.append(output))
-    values, _ = encoder.before(random_tensor(1, 3, 32, 32), random_tensor(1, 7, 32, 32))
-    product = encoder.after(values)[1][-2]
+    values, _ = encoder.before_attention(random_tensor(1, 3, 32, 32), random_tensor(1, 7, 32, 32))
+    product = encoder.after_attention(values)[1][-2]
 
     image, label = (F.leaky_relu(x, 0.2) for x in features)
     weight = label.softmax(1)
@@ -318,7 +318,7 @@ def test_the_warping_loss_warps_the_real_past_frame_and_not_the_synthesized_one(
         synthesis = Synthesis(grey, grey, None, None, Warped(grey, flow, grey[:, :1]), None, grey, torch.ones(2, 1), torch.zeros(2))
         frame = Frame(grey, no_keypoints, truth)
         target = Target(frame, frame.map(lambda x: x[:, None]), flow, torch.ones_like(flow[:, :1]))
-        return generator_losses(synthesis, target, LossWeights(warp=1.0), None, None, Past([real], [grey], []))["warp"]
+        return generator_losses(synthesis, target, LossWeights(warp=1.0), None, None, History([real], [grey], []))["warp"]
 
     inputs = [torch.randn(2, channels, 4, 3, generator=RNG, requires_grad=True) for channels in (3, 2, 3)]
     actual, expected = term(*inputs), slow(*inputs)
@@ -335,7 +335,7 @@ def test_the_example_flow_loss_uses_the_teachers_flow_to_the_warped_example():
     synthesis = Synthesis(image, image, Warped(image, flow, image[:, :1]), None, None, None, image, torch.ones(2, 1), best)
     frame = Frame(image, no_keypoints, image)
     target = Target(frame, frame.map(lambda x: torch.stack([x] * 3, 1)), example_flows=teacher, example_confidence=confidence)
-    terms = generator_losses(synthesis, target, LossWeights(example_flow=1.0), None, None, Past([], [], []))
+    terms = generator_losses(synthesis, target, LossWeights(example_flow=1.0), None, None, History([], [], []))
     assert terms["example_flow"] == pytest.approx((2.0 + 0.0) / 2 * 10 / 4)
 
 

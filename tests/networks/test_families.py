@@ -19,10 +19,10 @@ from stages.errors import UsageError
 from stages.finetune import FinetuneOptions, finetune
 from stages.models import load_model, save_model
 from stages.networks import families
-from stages.networks.common.discriminator_inputs import Past
+from stages.networks.common.discriminator_inputs import History
 from stages.networks.common.family import Family
 from stages.networks.common.frame import Frame
-from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.inference import InferenceOptions, Renderer
 from stages.networks.common.objective import Discriminators, Target
 from stages.networks.fewshot.config import PRESETS as FEW_SHOT
 from stages.networks.fewshot.config import FewShotConfig
@@ -162,17 +162,17 @@ def test_the_discriminators_of_pix2pixhd_see_no_example():
     target = Target(frame, frame.map(lambda x: x[:, None]))
     first = discriminators.get_submodule("image.scales.0.layers.0")
     assert first.in_channels == 3 + TINY.semantic_channels
-    assert discriminators.generator_terms(target, frame.required_image, past=Past([], [], [])).keys() == {"gan", "feature_matching"}
+    assert discriminators.generator_terms(target, frame.required_image, past=History([], [], [])).keys() == {"gan", "feature_matching"}
 
 
 def test_the_renderer_of_pix2pixhd_makes_the_same_frames():
     network, driving = make_network(), driving_frames(1)
-    renderer = Renderer(network, Speed("fp32"))
+    renderer = Renderer(network, InferenceOptions("fp32"))
     code = renderer.encode_examples(None)
     frame, past = renderer.step(code, driving)
     with torch.no_grad():
         assert torch.allclose(frame, network.step(None, driving)[0], atol=1e-5)
-    assert past.required_image is not None and renderer.choose(code, [0]) is code
+    assert past.required_image is not None and renderer.select_examples(code, [0]) is code
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from stages.networks import families
-from stages.networks.common.discriminator_inputs import Past as History
+from stages.networks.common.discriminator_inputs import History
 from stages.networks.common.frame import Frame, Warped
 from stages.networks.common.generator import Generator, Synthesis
-from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.inference import InferenceOptions, Renderer
 from stages.networks.common.objective import LossWeights, Target
 from stages.networks.future import PRESETS, Future, FutureConfig, label_losses
 from stages.networks.future.generator import Past, resize, to_one_hot
@@ -278,18 +278,18 @@ def test_instances_move_with_their_labels_and_disappear_with_them():
     instances = torch.where(ids == 1, 7, 0)[None]
     with torch.no_grad():
         output = network.synthesize(None, start, past)
-        moved = network.follow(instances, output, past)
+        moved = network.propagate_instances(instances, output, past)
     assert torch.equal(moved[0, 0] == 7, torch.roll(ids[0] == 1, 2, 1))
 
     other = output.frame.clone()
     other[:, :, 14] = torch.tensor([0.0, 0.0, 1.0])[None, :, None]  # row 14 gets another label
-    remaining = network.follow(instances, replace(output, frame=other), past)
+    remaining = network.propagate_instances(instances, replace(output, frame=other), past)
     assert (remaining[0, 0, 14] == 0).all() and (remaining[0, 0, 15] == moved[0, 0, 15]).all()
 
 
 def test_the_renderer_predicts_the_same_maps():
     network = make_network()
-    renderer = Renderer(network, Speed("fp32"))
+    renderer = Renderer(network, InferenceOptions("fp32"))
     start = random_label_map(seed=1)
     frames = [start, random_label_map(seed=2)]
     renderer_past: Any = remember_all(renderer, frames)

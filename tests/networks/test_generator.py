@@ -72,7 +72,7 @@ def test_the_example_with_the_most_attention_is_warped():
     keys = F.normalize(torch.randn(code.keys.shape, generator=torch.Generator().manual_seed(1)), dim=-1) * 10
     net.attention.query = lambda semantic: keys[:, 2]  # type: ignore[method-assign]  # the keys of the third example
     output = net.synthesize(replace(code, memory=net.attention.memorise(keys, code.values)), frame_at(examples, 2))
-    assert output.best is not None and output.best.tolist() == [2, 2]
+    assert output.chosen_example is not None and output.chosen_example.tolist() == [2, 2]
 
 
 @pytest.mark.parametrize(("attention", "norm"), [("pixel", "mean"), ("compact", "mean"), ("compact", "unit")])
@@ -127,7 +127,7 @@ def test_choosing_some_examples_equals_encoding_these_alone(attention):
     net, examples = make_generator(replace(TINY, attention=attention)), random_examples(4)
     code = net.encode_examples(examples)
     for chosen_indices in ([2], [3, 1]):
-        chosen, _ = net.step(net.choose(code, chosen_indices), frame_at(examples, 0))
+        chosen, _ = net.step(net.select_examples(code, chosen_indices), frame_at(examples, 0))
         alone, _ = net.step(net.encode_examples(examples.map(itemgetter((slice(None), chosen_indices)))), frame_at(examples, 0))
         assert torch.allclose(chosen, alone, atol=1e-5)
 
@@ -137,7 +137,7 @@ def test_choosing_examples_changes_nothing_if_the_network_ignores_them():
     net, examples = make_generator(replace(TINY, method="spade", warp_example=False)), random_examples(4)
     code = net.encode_examples(examples)
     with_all, _ = net.step(code, frame_at(examples, 0))
-    assert torch.equal(net.step(net.choose(code, [3, 1]), frame_at(examples, 0))[0], with_all)
+    assert torch.equal(net.step(net.select_examples(code, [3, 1]), frame_at(examples, 0))[0], with_all)
 
 
 @torch.no_grad()
@@ -279,7 +279,7 @@ def test_the_paper_preset_has_the_size_and_the_cost_of_the_public_code():
         with FlopCounterMode(display=False) as counter:
             net.step(code, frame_at(examples, 0), frame_at(examples, 0))
         with FlopCounterMode(display=False) as encoding:
-            net.example_encoder.after(net.example_encoder.before(examples.required_image[0], examples.semantic[0])[0])
+            net.example_encoder.after_attention(net.example_encoder.before_attention(examples.required_image[0], examples.semantic[0])[0])
     assert sum(p.numel() for p in net.parameters()) == pytest.approx(112.1e6, rel=0.01)
     assert counter.get_total_flops() / 2 == pytest.approx(72.4e9, rel=0.05)
     assert (counter.get_total_flops() + encoding.get_total_flops()) / 2 == pytest.approx(72.4e9, rel=0.01)

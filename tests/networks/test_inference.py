@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from stages.networks.common.frame import Frame
-from stages.networks.common.inference import Renderer, Speed, degenerate, prepare
+from stages.networks.common.inference import InferenceOptions, Renderer, degenerate, prepare
 from stages.networks.fewshot.config import PRESETS
 from stages.networks.fewshot.generator import FewShotGenerator
 
@@ -53,7 +53,7 @@ def synthesize(model: FewShotGenerator | Renderer, count: int) -> torch.Tensor:
 @torch.no_grad()
 def test_the_renderer_equals_the_generator(preset, count, attention):
     net = make_network(preset, attention=attention)
-    assert (synthesize(Renderer(net, Speed("fp32")), count) - synthesize(net, count)).abs().max() < 1e-4
+    assert (synthesize(Renderer(net, InferenceOptions("fp32")), count) - synthesize(net, count)).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("preset", ["tiny", "tiny-paper"])
@@ -61,14 +61,14 @@ def test_the_renderer_equals_the_generator(preset, count, attention):
 @torch.no_grad()
 def test_bf16_has_a_psnr_above_40_db(preset, count):
     net = make_network(preset)
-    exact, half = synthesize(net, count), synthesize(Renderer(net, Speed("bf16")), count)
+    exact, half = synthesize(net, count), synthesize(Renderer(net, InferenceOptions("bf16")), count)
     assert 10 * torch.log10(4 / (exact - half).square().mean()) > 40
 
 
 @torch.no_grad()
 def test_a_frame_that_fails_in_half_precision_is_made_again_in_fp32_and_counted():
     net = make_network("tiny")
-    renderer = Renderer(net, Speed("fp16"))
+    renderer = Renderer(net, InferenceOptions("fp16"))
     examples = random_frames(1)
     code = renderer.encode_examples(examples)
     expected, _ = renderer.step(code, frame_at(examples, 0))
@@ -82,7 +82,7 @@ def test_a_frame_that_fails_in_half_precision_is_made_again_in_fp32_and_counted(
 
 @torch.no_grad()
 def test_threads_that_share_a_renderer_take_turns_in_fp32(monkeypatch):
-    renderer = Renderer(make_network("tiny"), Speed("fp16"))
+    renderer = Renderer(make_network("tiny"), InferenceOptions("fp16"))
     examples = random_frames(1)
     codes = [renderer.encode_examples(examples) for _ in range(2)]
     renderer._fast.get_parameter("to_image.bias").fill_(float("inf"))
@@ -125,4 +125,4 @@ def test_spectral_norms_are_folded_into_plain_weights_and_the_generator_stays_un
 @torch.no_grad()
 def test_a_compiled_generator_makes_the_same_frames():
     net = make_network("tiny")
-    assert (synthesize(Renderer(net, Speed("fp32", compile=True)), 1) - synthesize(net, 1)).abs().max() < 1e-4
+    assert (synthesize(Renderer(net, InferenceOptions("fp32", compile=True)), 1) - synthesize(net, 1)).abs().max() < 1e-4

@@ -7,7 +7,7 @@ import torch
 from stages.flow.warp import warp
 from stages.networks.common import losses
 from stages.networks.common.discriminator import MultiScaleDiscriminator
-from stages.networks.common.discriminator_inputs import Past, crop_region, square_boxes, video_window, windows
+from stages.networks.common.discriminator_inputs import History, crop_region, square_boxes, video_window, windows
 
 
 def test_the_warp_reads_each_pixel_where_the_flow_points():
@@ -73,7 +73,7 @@ def test_the_attention_loss_prefers_the_example_of_the_same_shape_at_any_positio
 def test_video_windows_exist_at_each_frame_rate_for_which_the_past_is_long_enough():
     frames = [torch.full((1, 3, 4, 4), float(t)) for t in range(5)]
     flows = [torch.full((1, 2, 4, 4), float(t)) for t in range(1, 5)]
-    past = Past(frames[:-1], [-frame for frame in frames[:-1]], flows)
+    past = History(frames[:-1], [-frame for frame in frames[:-1]], flows)
     all_windows = windows(past, frames[-1], -frames[-1], frames=2, rates=4)
 
     assert [rate for rate, _, _ in all_windows] == [0, 1, 2]  # the past is too short for every 8th frame
@@ -89,7 +89,7 @@ def test_the_second_of_two_composed_flows_is_read_where_the_first_points():
     newer, older = torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 8, 8)
     newer[:, 0], older[:, 0, :, 4:] = 2, 1  # 2 to the right, then 1 more where x >= 4
     first = torch.zeros(1, 3, 8, 8)
-    (_, real, _) = windows(Past([first, first], [first, first], [older, newer]), first, first, frames=2, rates=2)[-1]
+    (_, real, _) = windows(History([first, first], [first, first], [older, newer]), first, first, frames=2, rates=2)[-1]
     composed = real[:, 6, 0] * 8 / 10
     assert composed.round().tolist()[0] == [2, 2, 3, 3, 3, 3, 3, 3]
 

@@ -338,6 +338,6 @@ def test_move_gives_the_same_warp_as_synthesize(warp_all: bool, count: int):
     torch.manual_seed(0)
     config = replace(FACE, warp_all=warp_all)
     net, examples, driving = FewShotGenerator(config).eval(), random_frame(config, 8, 2, count), random_frame(config, 9, 2)
-    moved, full = net.move(examples, driving), net.synthesize(net.encode_examples(examples), driving)
+    moved, full = net.warp_examples(examples, driving), net.synthesize(net.encode_examples(examples), driving)
     assert moved.example is not None and full.example is not None
     assert torch.equal(moved.frame, moved.example.image) and torch.allclose(moved.frame, full.example.image, atol=1e-5)

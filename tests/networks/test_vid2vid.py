@@ -15,8 +15,8 @@ from stages.models import load_model, save_model
 from stages.networks import families
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator, Synthesis
-from stages.networks.common.inference import Precision, Renderer, Speed
-from stages.networks.common.residual import WINOGRAD_FROM, Conv3x3, half_size
+from stages.networks.common.inference import InferenceOptions, Precision, Renderer
+from stages.networks.common.residual import MIN_WINOGRAD_CHANNELS, Conv3x3, half_size
 from stages.networks.vid2vid import PRESETS, Vid2Vid, Vid2VidConfig
 from stages.networks.vid2vid.generator import Past
 
@@ -83,12 +83,12 @@ def test_the_presets_have_the_size_and_cost_of_the_public_code(preset, foregroun
 @pytest.mark.parametrize("size", [(8, 12), (7, 9)])
 def test_winograds_algorithm_computes_the_same_convolution(size):
     torch.manual_seed(0)
-    layer, x = Conv3x3(WINOGRAD_FROM, WINOGRAD_FROM + 1), torch.randn(2, WINOGRAD_FROM, *size)
+    layer, x = Conv3x3(MIN_WINOGRAD_CHANNELS, MIN_WINOGRAD_CHANNELS + 1), torch.randn(2, MIN_WINOGRAD_CHANNELS, *size)
     with torch.no_grad():
         direct = layer(x)
         layer.fold()
         layer.fold()  # a second call changes nothing
-        assert layer.weight.shape == (16, WINOGRAD_FROM, WINOGRAD_FROM + 1)
+        assert layer.weight.shape == (16, MIN_WINOGRAD_CHANNELS, MIN_WINOGRAD_CHANNELS + 1)
         torch.testing.assert_close(layer(x), direct, rtol=0, atol=1e-5)
 
 
@@ -106,7 +106,7 @@ def test_the_renderer_skips_empty_label_maps_and_makes_the_same_frames(config):
     driving = random_frame(config)
     used_labels = driving.semantic[:, 2:4]
     driving = replace(driving, semantic=torch.cat([0 * driving.semantic[:, :2], used_labels, 0 * driving.semantic[:, 4:]], 1), image=None)
-    renderer, past = Renderer(network, Speed("fp32")), None
+    renderer, past = Renderer(network, InferenceOptions("fp32")), None
     with torch.no_grad():
         for _ in range(3):
             actual, _ = renderer.step(renderer.encode_examples(None), driving, past)
@@ -287,7 +287,7 @@ def test_the_renderer_makes_the_same_video():
     expected, _ = make_frames(network, 4)
     precisions: list[tuple[Precision, float]] = [("fp32", 1e-4), ("bf16", 0.03)]
     for precision, tolerance in precisions:
-        renderer = Renderer(network, Speed(precision))
+        renderer = Renderer(network, InferenceOptions(precision))
         actual, pasts = make_frames(renderer, 4)
         assert max((a - b).abs().mean() for a, b in zip(expected[:2], actual[:2], strict=True)) < tolerance
         assert len(list(pasts[3].frames())) == TINY.past_frames
@@ -302,7 +302,7 @@ def test_past_label_maps_take_a_quarter_of_the_memory_and_change_no_frame(degene
     for packed in (True, False):
         if not packed:
             monkeypatch.setattr(Frame, "packed", lambda self: self)
-        renderer, past = Renderer(network, Speed("bf16")), None
+        renderer, past = Renderer(network, InferenceOptions("bf16")), None
         videos.append([])
         for seed in range(3):
             frame, past = renderer.step(renderer.encode_examples(None), replace(random_frame(WITH_FOREGROUND, seed), image=None), past)

@@ -162,7 +162,7 @@ def test_unfamiliar_lengths_and_sizes_cause_warnings(model, tmp_path, capsys):
     clip = label_clip(tmp_path / "a.clip", [square_at(x, (32, 64)) for x in (2, 4, 6)])
     assert run(["predict", str(clip), "--frames", "8", "--model", str(model), "-o", str(tmp_path / "b.clip")]) == 0
     stderr = " ".join(capsys.readouterr().err.split())
-    assert "8 frames are predicted, but the model was trained on futures of up to 7" in stderr
+    assert "8 frames are predicted, but the model was trained to predict at most 7" in stderr
     assert "64x32 pixels, but the model was trained on the shape 32x32" in stderr
     assert run(["predict", str(clip), "--frames", "7", "--model", str(model), "-o", str(tmp_path / "c.clip")]) == 0
     assert "futures" not in capsys.readouterr().err
@@ -207,7 +207,7 @@ def absent(folder: Path) -> Path:
     ("make", "code", "sentence"),
     [
         (without_labels, 3, "has no layer 'segment'. Make it with `fsv2v segment"),
-        (one_frame, 3, "1 frame is observed, and a future needs at least 2"),
+        (one_frame, 3, "1 frame is observed, and a prediction needs at least 2"),
         (other_labels, 3, "has the labels square, ground, disc, and the model was trained on ground, square, disc"),
         (fewer_labels, 3, "has the labels ground, square, and the model was trained on"),
         (unknown_id, 5, "frame 1 of the segment layer has the label id 77, but its table ends at 2"),
@@ -226,7 +226,7 @@ def test_a_clip_that_cannot_be_observed_is_refused_in_a_sentence(make, code, sen
     ("arguments", "code", "sentence"),
     [
         (["--frames", "0"], 2, "--frames"),
-        (["--frames", "2", "--observed", "2:2"], 3, "0 frames are observed, and a future needs at least 2"),
+        (["--frames", "2", "--observed", "2:2"], 3, "0 frames are observed, and a prediction needs at least 2"),
         (["--frames", "2", "--observed", "-1:"], 3, "1 frame is observed"),
         (["--frames", "2", "--observed", "two"], 2, "'two' is not a range of frames"),
         (["--frames", "2", "-o", "future.mp4"], 2, "future.mp4 is not the name of a clip"),

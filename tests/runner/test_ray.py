@@ -19,7 +19,7 @@ ray = pytest.importorskip("ray")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def running_ray(stub_stages):
+def shared_ray_cluster(stub_stages):
     """A running Ray, which the engine uses and does not stop."""
     root = Path(__file__).resolve().parents[2]
     with pytest.MonkeyPatch.context() as patch:

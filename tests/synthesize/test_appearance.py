@@ -108,7 +108,7 @@ def test_another_sample_of_the_road_does_not_change_other_instances(model, drive
 def test_instances_can_have_the_features_of_an_image(model, drive, tmp_path):
     labels, cars = street_maps(4, step=3)
     image = make_street(tmp_path / "image.clip", seed=5, num_frames=1)
-    maps = maps_of(drive, model, "from:p", pictures={"p": image})
+    maps = maps_of(drive, model, "from:p", appearance_images={"p": image})
     track, view = open_track(image, "segment"), View.scaled(SIDE, SIDE, SIDE, SIDE)
     with torch.no_grad():
         sample = sample_of(track, 0, view, image.frame(0), regions=True)
@@ -125,13 +125,17 @@ def test_instances_can_have_the_features_of_an_image(model, drive, tmp_path):
 def test_a_label_that_the_image_lacks_has_the_mean_appearance_and_a_warning(model, drive, tmp_path):
     plain = create_clip(tmp_path / "sky.clip", iter(np.full((1, SIDE, SIDE, 3), 90, np.uint8)), storage="png")
     write_layers(plain, np.zeros((1, SIDE, SIDE), np.uint8), None)
-    pictures = {"sky.png": open_clip(plain.path)}
+    appearance_images = {"sky.png": open_clip(plain.path)}
     labels, _ = street_maps(4, step=3)
-    assert np.allclose(values_in(maps_of(drive, model, "from:sky.png", pictures=pictures), labels == CAR), [[0, 0.6, 0.1]], atol=1e-6)
-    rendering = Rendering([], drive, model, SynthesizeOptions(appearance="from:sky.png", device="cpu"), NOT_FITTED, pictures=pictures)
+    assert np.allclose(
+        values_in(maps_of(drive, model, "from:sky.png", appearance_images=appearance_images), labels == CAR), [[0, 0.6, 0.1]], atol=1e-6
+    )
+    rendering = Rendering(
+        [], drive, model, SynthesizeOptions(appearance="from:sky.png", device="cpu"), NOT_FITTED, appearance_images=appearance_images
+    )
     assert "sky.png shows no car: the mean appearance that the model has learnt is used" in rendering.warnings()
     with pytest.raises(InputError, match=r"sky\.png shows no car"):
-        maps_of(drive, model, "car=from:sky.png", pictures=pictures)
+        maps_of(drive, model, "car=from:sky.png", appearance_images=appearance_images)
 
 
 def test_frames_depend_on_the_appearance(model, drive):
@@ -197,7 +201,7 @@ def test_a_model_without_appearance_refuses_a_choice(model, drive, tmp_path):
 )
 def test_labels_that_are_unknown_or_not_learnt_are_refused(appearance, error, sentence, model, drive):
     with pytest.raises(error, match=sentence):
-        maps_of(drive, model, appearance, pictures={"p": drive})
+        maps_of(drive, model, appearance, appearance_images={"p": drive})
 
 
 def test_a_clip_with_a_label_that_was_not_learnt_or_unstable_instance_ids_is_refused(model, tmp_path):

@@ -147,9 +147,9 @@ def test_a_finished_film_is_skipped_and_other_options_are_refused(model, film, d
     [
         ({"part": "pose"}, "head pose is that of the film"),
         ({"strength": "pose=0.5"}, "head pose is that of the film"),
-        ({"paste": False}, "comes back whole"),
-        ({"compare": True}, "comes back whole"),
-        ({"show": "mask"}, "comes back whole"),
+        ({"paste": False}, "only the whole result"),
+        ({"compare": True}, "only the whole result"),
+        ({"show": "mask"}, "only the whole result"),
     ],
 )
 def test_options_that_do_not_apply_to_a_film_are_refused(options, reason):
@@ -160,7 +160,7 @@ def test_options_that_do_not_apply_to_a_film_are_refused(options, reason):
 def test_examples_that_are_not_one_film_are_refused(model, film, driver, tmp_path):
     photograph = clip_of(tmp_path / "photograph.clip", [film.frame(0)], landmarks_of(film)[:1])
     for examples, more in (([photograph], {}), ([film, film], {}), ([film], {"start": driver}), ([film], {"others": [(film, driver)]})):
-        with pytest.raises(UsageError, match="no film whose person|one person makes the expressions"):
+        with pytest.raises(UsageError, match="is not a film|one person with one driver"):
             synthesize(examples, driver, model, tmp_path / "out.mp4", OPTIONS, **more)
     assert not (tmp_path / "out.mp4").exists()
 

@@ -44,24 +44,24 @@ def save_frame(clip: Clip, index: int, path: Path, scale: float) -> Clip:
 @pytest.mark.parametrize("scale", [0.8, 1.0, 1.6])
 def test_a_saved_frame_of_the_driving_video_is_recognised(driver, tmp_path, scale):
     fitting = decide("auto", "landmarks", [save_frame(driver, 7, tmp_path / "saved.clip", scale)], driver)
-    assert fitting.how == "place" and "frame 7 of the driving video" in fitting.why
+    assert fitting.method == "place" and "frame 7 of the driving video" in fitting.reason
 
 
 def test_another_person_in_the_same_pose_is_not_recognised(driver, tmp_path, monkeypatch):
     monkeypatch.setattr(identity, "open_if_available", lambda: None)  # the network does not recognise painted faces
     points = driver.layer("landmarks").arrays()["points"][7, 0]
     inverted = with_landmarks(tmp_path / "other.clip", 255 - driver.frame(7), points)
-    assert decide("auto", "landmarks", [inverted], driver).how == "proportions"
+    assert decide("auto", "landmarks", [inverted], driver).method == "proportions"
 
 
 def test_the_driving_clip_as_its_own_example_is_not_fitted(driver):
-    assert decide("auto", "landmarks", [driver], driver).how == "none"
+    assert decide("auto", "landmarks", [driver], driver).method == "none"
 
 
 def test_on_and_off_override_the_automatic_choice(driver):
-    assert decide("on", "landmarks", [driver], driver).how == "proportions"
-    assert decide("off", "landmarks", [driver], driver).how == "none"
-    assert decide("auto", "segment", [driver], driver).how == "none"
+    assert decide("on", "landmarks", [driver], driver).method == "proportions"
+    assert decide("off", "landmarks", [driver], driver).method == "none"
+    assert decide("auto", "segment", [driver], driver).method == "none"
     with pytest.raises(UsageError, match="cannot be normalized"):
         decide("on", "segment", [driver], driver)
 

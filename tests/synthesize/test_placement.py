@@ -29,7 +29,7 @@ from stages.networks.pix2pixhd.config import Pix2PixHDConfig
 from stages.networks.pix2pixhd.generator import Pix2PixHD
 from stages.synthesize import Outcome, ReportRequest, SynthesizeOptions, placement, rendering, synthesize
 from stages.synthesize.canvas import Canvas, Plate
-from stages.synthesize.placement import fading
+from stages.synthesize.placement import soft_mask
 
 OPTIONS = SynthesizeOptions(device="cpu", crop="subject", precision="fp32")
 CROP = replace(OPTIONS, size="model")
@@ -164,7 +164,7 @@ def test_the_example_does_not_move_where_the_window_is_0():
 def test_the_window_fades_beside_the_subject_except_at_a_border_of_the_photograph():
     mask = np.zeros((40, 40), np.uint8)
     mask[15:40, 15:25] = 1
-    window = fading(mask, (False, False, False, True), edge=0.25)
+    window = soft_mask(mask, (False, False, False, True), edge=0.25)
     assert (window[mask.astype(bool)] == 1).all(), "the lower border of the photograph cuts the subject, which moves up to it"
     assert (window[:5] == 0).all() and (window[:, :5] == 0).all() and (window[:, 35:] == 0).all()
     assert (np.diff(window[20, :16]) >= 0).all() and window[20, 10] == pytest.approx(0.5)
@@ -173,7 +173,7 @@ def test_the_window_fades_beside_the_subject_except_at_a_border_of_the_photograp
 def test_the_window_fades_towards_a_border_of_the_crop_inside_the_photograph():
     mask = np.zeros((100, 100), np.uint8)
     mask[:, 40:] = 1
-    window = fading(mask, (False, True, False, True), edge=0.25)
+    window = soft_mask(mask, (False, True, False, True), edge=0.25)
     assert (window[:, -1] == 0).all() and (window[:, 97:] < 1).all() and (window[:, 45:90] == 1).all()
 
 
@@ -268,6 +268,17 @@ def test_a_photograph_that_is_too_large_for_video_players_is_reduced(model, phot
     small = cv2.resize(image, (180, 150), interpolation=cv2.INTER_AREA).astype(int)
     assert np.abs(frames[:, 130:] - small[130:]).max() <= 1, "below the head"
     assert np.abs(frames - small)[:, 30:90, 40:100].mean() > 5, "the head"
+
+
+def test_a_photograph_that_the_head_fills_keeps_its_resolution(model, make_photograph, driver, tmp_path, monkeypatch):
+    """Only the head is limited to MAX_SIDE. A smaller photograph is made as a crop."""
+    filled, options = make_photograph(300, 300, 200, "filled"), replace(OPTIONS, crop="none")
+    small = synthesize([filled], driver, model, tmp_path / "small.clip", options)
+    assert small.placement is not None and not small.placement.pasted
+    monkeypatch.setattr(placement, "MAX_SIDE", 150)
+    large = synthesize([filled], driver, model, tmp_path / "large.clip", options)
+    assert large.placement is not None and large.placement.pasted and large.placement.height == 150
+    assert frames_of(tmp_path / "large.clip").shape[1:] == (300, 300, 3)
 
 
 def test_several_photographs_are_not_pasted_unless_paste_is_true(model, photograph, make_photograph, driver, tmp_path):
@@ -381,10 +392,10 @@ def test_parts_and_comparisons_are_not_pasted():
             SynthesizeOptions(paste=True, **options)
 
 
-def test_a_model_without_examples_has_one_size(driver, tmp_path):
+def test_no_size_can_be_chosen_for_a_model_without_examples(driver, tmp_path):
     config = Pix2PixHDConfig(size=(64, 64), filters=4, downs=2, blocks=1)
     save_model(tmp_path / "model.safetensors", Pix2PixHD(config).state_dict(), config, {"step": 0})
-    with pytest.raises(UsageError, match="another size than the model's"):
+    with pytest.raises(UsageError, match="can be enlarged or pasted"):
         synthesize([], driver, load_model(tmp_path / "model.safetensors"), tmp_path / "out.mp4", SynthesizeOptions(size=128))
 
 

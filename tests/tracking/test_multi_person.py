@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.tracking.multi_person import TILES_PER_FRAME, Crowd, tiles
+from stages.tracking.multi_person import TILES_PER_FRAME, CrowdDetector, tiles
 from stages.tracking.tracker import Subject, box_of_points
 
 COLOURS = ((250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0))
@@ -40,14 +40,14 @@ def are_close(actual: list[tuple[int, int]], expected: list[tuple[int, int]]) ->
 
 
 def test_all_people_are_detected_in_the_first_frame_and_followed() -> None:
-    detect = Crowd(detect_largest, lambda: detect_largest)
+    detect = CrowdDetector(detect_largest, lambda: detect_largest)
     for t in range(12):
         positions = [(80 + 4 * t, 100), (300, 250 - 2 * t), (560 - 5 * t, 120)]
         assert are_close(centres(detect(scene(*positions))), positions), f"frame {t}"
 
 
 def test_a_person_who_appears_later_is_detected_within_one_round_of_tiles() -> None:
-    detect = Crowd(detect_largest, lambda: detect_largest)
+    detect = CrowdDetector(detect_largest, lambda: detect_largest)
     detect(scene((80, 100)))
     rounds = len(tiles(640, 360)) // TILES_PER_FRAME + 1
     counts = [len(detect(scene((80, 100), (500, 200)))) for _ in range(rounds)]
@@ -61,7 +61,7 @@ def test_the_estimator_of_a_person_who_leaves_is_reused() -> None:
         estimators.append(1)
         return detect_largest
 
-    detect = Crowd(detect_largest, open_estimator)
+    detect = CrowdDetector(detect_largest, open_estimator)
     detect(scene((80, 100), (500, 200)))
     assert [len(detect(scene((80, 100)))) for _ in range(20)] == [1] * 20
     for _ in range(20):
@@ -70,7 +70,7 @@ def test_the_estimator_of_a_person_who_leaves_is_reused() -> None:
 
 
 def test_an_empty_scene_has_no_detections() -> None:
-    detect = Crowd(detect_largest, lambda: detect_largest)
+    detect = CrowdDetector(detect_largest, lambda: detect_largest)
     assert [detect(scene()) for _ in range(3)] == [[], [], []]
 
 
@@ -83,7 +83,7 @@ def test_tiles_cover_the_image_with_overlap() -> None:
 
 
 def test_all_people_are_detected_at_once_after_a_cut() -> None:
-    detect = Crowd(detect_largest, lambda: detect_largest)
+    detect = CrowdDetector(detect_largest, lambda: detect_largest)
     for _ in range(3):
         detect(255 - scene((80, 100)))
     positions = [(100, 120), (300, 200), (560, 140)]

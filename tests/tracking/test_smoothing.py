@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.tracking.smoothing import Tracked, smooth_tracks
+from stages.tracking.smoothing import TrackedFrame, smooth_tracks
 
 SIZE = 100.0
 
@@ -15,7 +15,7 @@ def smooth(x: np.ndarray, identity: np.ndarray | None = None, strength: float = 
     frames = []
     for value, track_id in zip(x, identities, strict=True):
         points = np.array([[[value, 0, 1], [0, 0, 1], [SIZE, SIZE, 1]]], np.float32) * (track_id >= 0)
-        frames.append(Tracked(points, np.array([track_id]), None))
+        frames.append(TrackedFrame(points, np.array([track_id]), None))
     return np.array([frame.points[0, 0, 0] for frame in smooth_tracks(iter(frames), fps, strength)])
 
 

@@ -39,29 +39,29 @@ class TestTheGuard:
 
     def test_does_not_stop_a_run_that_learns(self):
         guard = Guard()
-        assert not any(guard.watch(0.2 + 0.6 / (1 + step), 0.0, True) for step in range(300))
+        assert not any(guard.check_step(0.2 + 0.6 / (1 + step), 0.0, True) for step in range(300))
 
     def test_notices_frames_that_become_much_worse(self):
         guard = Guard()
-        reasons = [guard.watch(0.2 if step < 100 else 0.9, 0.0, True) for step in range(130)]
+        reasons = [guard.check_step(0.2 if step < 100 else 0.9, 0.0, True) for step in range(130)]
         first = next(step for step, reason in enumerate(reasons) if reason)
         assert 100 < first < 120 and "times as wrong as before" in reasons[first]
 
     def test_notices_frames_that_are_worse_than_a_grey_image_from_the_start(self):
         guard = Guard()
-        assert "as a grey picture" in [guard.watch(2.0, 0.0, True) for _ in range(10)][-1]
+        assert "as a grey picture" in [guard.check_step(2.0, 0.0, True) for _ in range(10)][-1]
 
     def test_notices_saturated_frames(self):
         guard = Guard()
-        assert "black or white" in [guard.watch(0.5, 0.97, True) for _ in range(10)][-1]
+        assert "black or white" in [guard.check_step(0.5, 0.97, True) for _ in range(10)][-1]
 
     def test_ignores_a_single_bad_batch(self):
         guard = Guard()
-        assert not any(guard.watch(3.0 if step == 50 else 0.2, 0.0, step != 70) for step in range(100))
+        assert not any(guard.check_step(3.0 if step == 50 else 0.2, 0.0, step != 70) for step in range(100))
 
     def test_notices_gradients_that_are_not_finite_for_many_steps(self):
         guard = Guard()
-        reasons = [guard.watch(float("nan"), 0.0, False) for _ in range(MAX_BAD_STEPS + 1)]
+        reasons = [guard.check_step(float("nan"), 0.0, False) for _ in range(MAX_BAD_STEPS + 1)]
         assert reasons[-1].startswith("gradients were not finite") and not any(reasons[:-1])
 
     def test_lowers_the_learning_rate_each_time_and_gives_up_in_the_end(self):
@@ -209,7 +209,7 @@ class TestStartingFromAModel:
     def test_of_another_kind_loads_the_tensors_that_fit(self):
         face = Trainer(TINY, torch.device("cpu"), None)
         body = Trainer(replace(TINY, generator=replace(TINY.generator, kind="poses", semantic_channels=3)), torch.device("cpu"), None)
-        loaded, total = body.start_from(face.generator.state_dict())
+        loaded, total = body.initialise_from(face.generator.state_dict())
         assert 0.8 * total < loaded < total
         expected, actual = (trainer.generator.get_parameter("to_image.weight") for trainer in (face, body))
         assert torch.equal(actual, expected)

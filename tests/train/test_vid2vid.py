@@ -23,7 +23,7 @@ from stages.errors import InvalidClip, UsageError
 from stages.flow.warp import warp
 from stages.models import load_model
 from stages.networks.common import losses
-from stages.networks.common.discriminator_inputs import Past
+from stages.networks.common.discriminator_inputs import History
 from stages.networks.common.generator import Synthesis
 from stages.networks.common.images import image_array
 from stages.networks.common.objective import Discriminators, LossWeights, generator_losses
@@ -182,8 +182,8 @@ def test_the_image_discriminator_can_also_score_h_t(painted_dataset):
     discriminators = Discriminators(RECIPE.generator, RECIPE.discriminators).eval()  # spectral norms stay as they are
     real, fake, fake_raw = (discriminators.image(discriminators._condition(target, image)) for image in (target.image, frame, raw))
     expected = (losses.discriminator_loss(real, fake, "lsgan") + losses.discriminator_loss(real, fake_raw, "lsgan")) / 2
-    assert torch.allclose(discriminators.loss(target, frame, Past([], [], []), raw), expected)
-    term = discriminators.generator_terms(target, frame, Past([], [], []), raw)["gan"]
+    assert torch.allclose(discriminators.loss(target, frame, History([], [], []), raw), expected)
+    term = discriminators.generator_terms(target, frame, History([], [], []), raw)["gan"]
     assert torch.allclose(term, (losses.generator_loss(fake, "lsgan") + losses.generator_loss(fake_raw, "lsgan")) / 2)
 
 
@@ -192,7 +192,7 @@ def test_the_temporal_loss_compares_with_the_warped_past_frame_where_the_flow_is
     target: Any = batch.target(1)
     frame, before = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
     weights = LossWeights(l1=0, raw=0, warp=0, flow=0, mask=0, keypoint=0, temporal=3)
-    past = Past([batch.target(0).image], [before], [])
+    past = History([batch.target(0).image], [before], [])
     terms = generator_losses(Synthesis(frame, frame), target, weights, None, None, past)
     expected = 3 * F.l1_loss(frame * target.flow_confidence, warp(before, target.flow) * target.flow_confidence)
     assert terms.keys() == {"temporal"} and torch.allclose(terms["temporal"], expected, rtol=1e-4)
@@ -325,7 +325,7 @@ def test_a_block_that_recomputes_stores_only_its_input():
 def test_discriminators_that_recompute_store_no_activations(painted_dataset):
     batch = Dataset(painted_dataset, "landmarks", "train").batch(RECIPE, 6, RECIPE.phase_at(6))
     discriminators, target = Discriminators(RECIPE.generator).requires_grad_(False).eval(), batch.target(1)
-    fake, past = torch.rand_like(target.image, requires_grad=True), Past([batch.target(0).image], [batch.target(0).image], [])
+    fake, past = torch.rand_like(target.image, requires_grad=True), History([batch.target(0).image], [batch.target(0).image], [])
 
     def sum_of_terms() -> torch.Tensor:
         return torch.stack(list(discriminators.generator_terms(target, fake, past).values())).sum()

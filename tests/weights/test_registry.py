@@ -45,7 +45,7 @@ def test_a_hash_in_a_file_name_is_the_beginning_of_the_sha256():
 def test_shipped_files_are_those_of_the_manifest_and_have_a_card(name):
     weight = registry.entry(name)
     weight_file = registry.find(name)
-    assert weight_file is not None and weight_file.place == "shipped"
+    assert weight_file is not None and weight_file.location == "shipped"
     assert registry.problem(name) == ""
     assert weight_file.path.stat().st_size == weight.bytes
     assert (registry.SHIPPED / weight.card).is_file()

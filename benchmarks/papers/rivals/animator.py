@@ -1,4 +1,4 @@
-"""The base of PoseWarp and MonkeyNet, which animate one image and make each frame independently."""
+"""The base class of PoseWarp and MonkeyNet, which animate one image and make each frame independently."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .joints import joints_of
 
 
 class Animator(Generator):
-    """A generator that calls `move_image` for each frame. Of several examples it uses the first."""
+    """A generator that makes each frame by `move_image` from the first example; it ignores the others."""
 
     config: FewShotConfig
 
@@ -38,7 +38,7 @@ class Animator(Generator):
         assert examples is not None
         return ExampleCode(examples, [], examples.required_image.new_zeros(*examples.required_image.shape[:2], 0, 1, 1), None, None, None)
 
-    def choose(self, code: ExampleCode, indices: Sequence[int]) -> ExampleCode:
+    def select_examples(self, code: ExampleCode, indices: Sequence[int]) -> ExampleCode:
         kept = list(indices)
         return replace(code, examples=code.examples.map(lambda x: x[:, kept]), values=code.values[:, kept])
 

@@ -6,8 +6,8 @@ present frame and predicts where they replace these; the decoder makes the frame
 
     F_t = E(s_t),  F'_t = w_t(Fo_{t-1}),  M = m(|F_t - F'_t|),  Fo_t = (1 - M) F_t + M F'_t,  O_t = D(Fo_t);  Fo_1 = F_1
 
-Only m is trained, with the two terms of section 3.3: where the flow is reliable, the frame must look like the warped previous frame, and
-elsewhere like the stylizer's own frame. There is no discriminator. Different from the original: the flow is given instead of learned, as in
+Only m is trained, with the two terms of section 3.3: where the flow is reliable, the frame should equal the warped previous frame, and
+elsewhere the stylizer's own frame. There is no discriminator. Different from the original: the flow is given instead of learned, as in
 vid2vid's comparison.
 """
 
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.flow.warp import warp
-from stages.networks.common.discriminator_inputs import Past as History
+from stages.networks.common.discriminator_inputs import History
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Synthesis
 from stages.networks.common.objective import Discriminators, LossWeights, PerceptualDistance, Target

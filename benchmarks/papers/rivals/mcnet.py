@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.networks.common.discriminator_inputs import Past as History
+from stages.networks.common.discriminator_inputs import History
 from stages.networks.common.generator import Synthesis
 from stages.networks.common.objective import Discriminators, LossWeights, PerceptualDistance, Target
 

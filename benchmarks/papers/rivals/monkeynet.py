@@ -1,4 +1,4 @@
-"""The idea of MonkeyNet (Siarohin et al., "Animating arbitrary objects via deep motion transfer", CVPR 2019).
+"""MonkeyNet, reimplemented (Siarohin et al., "Animating arbitrary objects via deep motion transfer", CVPR 2019).
 
 From the difference of the joints' heat maps a network predicts with which joints each pixel moves. The resulting dense flow deforms the
 features of the source image at every level of an encoder, and a decoder makes the frame (sections 3.2 and 3.3).

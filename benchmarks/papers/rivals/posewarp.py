@@ -1,4 +1,4 @@
-"""The idea of PoseWarp (Balakrishnan et al., "Synthesizing images of humans in unseen poses", CVPR 2018).
+"""PoseWarp, reimplemented (Balakrishnan et al., "Synthesizing images of humans in unseen poses", CVPR 2018).
 
 Soft masks cut the example into limbs, and each limb is moved by the similarity transform of its joints from the example to the frame.
 Networks paint the foreground from the moved limbs, fill the background where the person was, and blend the two (section 3).
@@ -123,8 +123,8 @@ def move_limbs(image: Tensor, masks: Tensor, source: tuple[Tensor, Tensor], driv
     for number, limb in enumerate(LIMBS):
         joints = list(limb.joints)
         present = (from_present & to_present)[:, joints]
-        turn, shift = similarity(to_points[:, joints], from_points[:, joints], present, MIN_LIMB * height)
-        origin = turn[:, None, None] * pixels + shift[:, None, None]
+        factor, shift = similarity(to_points[:, joints], from_points[:, joints], present, MIN_LIMB * height)
+        origin = factor[:, None, None] * pixels + shift[:, None, None]
         grid = torch.stack([origin.real * (2 / max(width - 1, 1)) - 1, origin.imag * (2 / max(height - 1, 1)) - 1], -1)
         mask = masks[:, number, None]
         cut = torch.cat([image * mask, mask], 1)
@@ -143,18 +143,18 @@ def compose_limbs(moved: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def similarity(points: Tensor, targets: Tensor, present: Tensor, short: float) -> tuple[Tensor, Tensor]:
-    """The similarity transform from points to targets with the least squared error: target = turn * point + shift in complex numbers.
+    """The similarity transform from points to targets with the least squared error: target = factor * point + shift in complex numbers.
 
-    points, targets [B, N, 2], read as x + iy; present bool [B, N]: which pairs count. turn (rotation and scale) and shift are complex [B].
-    A prior of weight `short`^2 pulls turn towards 1; it decides if all points coincide.
+    points, targets [B, N, 2], read as x + iy; present bool [B, N]: which pairs count. Returns factor (rotation and scale) and shift,
+    complex [B]. A prior of weight `short`^2 pulls the factor towards 1. Without it, points that coincide would not determine the factor.
     """
     a, b = torch.view_as_complex(points.contiguous()), torch.view_as_complex(targets.contiguous())
     weight = present / present.sum(1, keepdim=True).clamp(min=1)
     mean_a, mean_b = (weight * a).sum(1), (weight * b).sum(1)
     from_a, from_b = a - mean_a[:, None], b - mean_b[:, None]
     prior = short**2
-    turn = ((weight * from_a.conj() * from_b).sum(1) + prior) / ((weight * from_a.abs().square()).sum(1) + prior)
-    return turn, mean_b - turn * mean_a
+    factor = ((weight * from_a.conj() * from_b).sum(1) + prior) / ((weight * from_a.abs().square()).sum(1) + prior)
+    return factor, mean_b - factor * mean_a
 
 
 def _pixels(height: int, width: int, device: torch.device) -> Tensor:

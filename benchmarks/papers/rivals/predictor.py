@@ -1,4 +1,4 @@
-"""The base of PredNet and MCNet, generators that predict frames from previous frames and use no label maps.
+"""The base class of PredNet and MCNet, generators that predict frames from previous frames and use no label maps.
 
 The first `config.past_frames` frames of a video are real if they are known, from `synthesize --start` or from a training window. After
 them, a predictor sees its own frames.
@@ -61,7 +61,7 @@ class Predictor(Generator):
     def encode_examples(self, examples: Frame | None) -> Code:
         return Code(examples)
 
-    def choose(self, code: Code, indices: Sequence[int]) -> Code:
+    def select_examples(self, code: Code, indices: Sequence[int]) -> Code:
         return code
 
     def synthesize(self, code: Code, driving: Frame, past: Frame | None = None) -> Synthesis:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.networks.common.discriminator_inputs import Past as History
+from stages.networks.common.discriminator_inputs import History
 from stages.networks.common.generator import Synthesis
 from stages.networks.common.layers import upsample
 from stages.networks.common.objective import Discriminators, LossWeights, PerceptualDistance, Target
@@ -31,6 +31,7 @@ from stages.networks.common.objective import Discriminators, LossWeights, Percep
 from .predictor import ConvLSTM, Predictor, PredictorConfig, State, conv3x3
 
 GREY = 0.5
+"""Initial bias of the predicted image, in [0, 1]."""
 
 
 @dataclass(frozen=True)

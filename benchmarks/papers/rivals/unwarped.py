@@ -7,7 +7,7 @@ import torch
 from stages.networks.common.frame import Frame, Warped
 from stages.networks.fewshot.generator import Appearance, ExampleCode, FewShotGenerator
 
-NO_TRUST = 20.0
+UNUSED_LOGIT = 20.0
 """A mask logit with which no warped pixel is used."""
 
 
@@ -19,4 +19,4 @@ class Unwarped(FewShotGenerator):
         if past is None:
             return example, None
         no_flow = torch.zeros_like(past.required_image[:, :2])
-        return example, Warped(past.required_image, no_flow, torch.full_like(no_flow[:, :1], NO_TRUST))
+        return example, Warped(past.required_image, no_flow, torch.full_like(no_flow[:, :1], UNUSED_LOGIT))

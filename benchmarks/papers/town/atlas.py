@@ -64,15 +64,15 @@ def sample(image: NDArray[np.uint8] | Array, x: Array, y: Array) -> Array:
     """Bilinear samples [N, C] of an image [H, W, C] at x, y [N] in pixels; the image repeats beyond its border."""
     count, across = len(x), 1024
     padded = max(-(-count // across), 1) * across
-    places = np.zeros((2, padded), np.float32)
-    places[0, :count], places[1, :count] = x, y
-    column, row = places.reshape(2, -1, across)
+    coordinates = np.zeros((2, padded), np.float32)
+    coordinates[0, :count], coordinates[1, :count] = x, y
+    column, row = coordinates.reshape(2, -1, across)
     samples = cv2.remap(image, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     return np.asarray(samples, np.float32).reshape(padded, -1)[:count]
 
 
-def draw_atlas(draw: np.random.Generator) -> Atlas:
-    painter = Painter(draw)
+def draw_atlas(rng: np.random.Generator) -> Atlas:
+    painter = Painter(rng)
     tiles = [np.clip(paint(painter) * 255 + 0.5, 0, 255).astype(np.uint8) for paint in TILES.values()]
     colours, others = [], []
     for level in range(_LEVELS):

@@ -17,7 +17,7 @@ _COLOURS = (
     (0.02, 0.02, 0.024), (0.3, 0.31, 0.32), (0.55, 0.56, 0.57), (0.8, 0.8, 0.79), (0.1, 0.11, 0.12), (0.03, 0.06, 0.2), (0.35, 0.02, 0.02),
     (0.08, 0.16, 0.3), (0.02, 0.1, 0.06), (0.5, 0.42, 0.3), (0.8, 0.8, 0.79), (0.2, 0.2, 0.21), (0.55, 0.06, 0.03), (0.7, 0.5, 0.06),
 )  # fmt: skip
-_ODDS = np.array([3, 3, 3, 3, 2, 2, 2, 1.5, 0.7, 0.8, 2, 2, 0.8, 0.4])
+_COLOUR_WEIGHTS = np.array([3, 3, 3, 3, 2, 2, 2, 1.5, 0.7, 0.8, 2, 2, 0.8, 0.4])
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ class Car:
         return join([self.body, *wheels])
 
 
-def draw_car(draw: np.random.Generator, atlas: Atlas) -> Car:
-    odds = np.array([outline.weight for outline in _OUTLINES])
-    outline = _OUTLINES[int(draw.choice(len(_OUTLINES), p=odds / odds.sum()))]
-    colour = _COLOURS[int(draw.choice(len(_COLOURS), p=_ODDS / _ODDS.sum()))]
-    if outline.name == "van" and draw.random() < 0.6:
+def draw_car(rng: np.random.Generator, atlas: Atlas) -> Car:
+    weights = np.array([outline.weight for outline in _OUTLINES])
+    outline = _OUTLINES[int(rng.choice(len(_OUTLINES), p=weights / weights.sum()))]
+    colour = _COLOURS[int(rng.choice(len(_COLOURS), p=_COLOUR_WEIGHTS / _COLOUR_WEIGHTS.sum()))]
+    if outline.name == "van" and rng.random() < 0.6:
         colour = (0.78, 0.78, 0.76)
-    paint = Paint(atlas["glossy"], CAR).with_tint(*(np.array(colour) * draw.uniform(0.9, 1.1)).tolist())
-    scale = draw.uniform(0.96, 1.05)
+    paint = Paint(atlas["glossy"], CAR).with_tint(*(np.array(colour) * rng.uniform(0.9, 1.1)).tolist())
+    scale = rng.uniform(0.96, 1.05)
     body = join([_hull(outline, atlas, paint), *_greenhouse(outline, atlas, paint), *_arches_and_mirrors(outline, atlas)])
     half = (outline.width / 2 * scale, outline.length / 2 * scale)
     body = body.transform(np.diag([scale, 1, scale, 1.0])[:3])
@@ -93,11 +93,11 @@ def draw_car(draw: np.random.Generator, atlas: Atlas) -> Car:
 def _hull(outline: Outline, atlas: Atlas, paint: Paint) -> Mesh:
     """A loft through rings of ten points, closed at rear and front."""
     rings = []
-    for share, high, wide in outline.stations:
-        half, z = outline.width / 2 * wide, (share - 0.5) * outline.length
+    for share, top, half_width in outline.stations:
+        half, z = outline.width / 2 * half_width, (share - 0.5) * outline.length
         low = outline.sill if 0.02 < share < 0.98 else outline.sill + 0.08
-        mid = low + 0.55 * (high - low)
-        right = [(0.86 * half, low), (half, low + 0.18), (half, mid), (0.93 * half, high - 0.03), (0.8 * half, high)]
+        mid = low + 0.55 * (top - low)
+        right = [(0.86 * half, low), (half, low + 0.18), (half, mid), (0.93 * half, top - 0.03), (0.8 * half, top)]
         rings.append([(x, y, z) for x, y in right] + [(-x, y, z) for x, y in right[::-1]])
     middle = np.array(rings)
     rear, front = (np.broadcast_to(ring.mean(0), (1, *ring.shape)) for ring in (middle[0], middle[-1]))
@@ -109,10 +109,10 @@ def _assign_tiles(shell: Mesh, outline: Outline, atlas: Atlas, paint: Paint) -> 
     """Give the sides, the front and the rear of the hull their tiles, by the place and direction of each triangle."""
     middle = shell.corners.mean(1)
     facing = shell.normals.mean(1)
-    tall = outline.stations[3][1]
-    share = (shell.corners + [outline.width / 2, -outline.sill, outline.length / 2]) / [outline.width, tall - outline.sill, outline.length]
+    top = outline.stations[3][1]
+    share = (shell.corners + [outline.width / 2, -outline.sill, outline.length / 2]) / [outline.width, top - outline.sill, outline.length]
     ends = np.abs(middle[:, 2]) > 0.465 * outline.length
-    side = (np.abs(facing[:, 0]) > 0.55) & ~ends & (middle[:, 1] < tall)
+    side = (np.abs(facing[:, 0]) > 0.55) & ~ends & (middle[:, 1] < top)
     tile = np.where(side, atlas["car side"], np.where(ends, np.where(middle[:, 2] > 0, atlas["car front"], atlas["car rear"]), paint.tile))
     sideways = np.stack([share[..., 2], np.clip(share[..., 1], 0, 0.995)], -1)
     across = np.stack([share[..., 0], np.clip(share[..., 1], 0, 0.995)], -1)
@@ -121,28 +121,28 @@ def _assign_tiles(shell: Mesh, outline: Outline, atlas: Atlas, paint: Paint) -> 
 
 
 def _greenhouse(outline: Outline, atlas: Atlas, paint: Paint) -> list[Mesh]:
-    """Windows and roof."""
+    """The upper part of a car: windows and roof."""
     foot = np.interp([outline.glass[0], outline.glass[3]], *np.array(outline.stations).T[:2]) - 0.03
     rear, roof_rear, roof_front, front = (np.array(outline.glass) - 0.5) * outline.length
-    low, high = 0.86 * outline.width / 2, (0.68 if outline.roof < 2 else 0.8) * outline.width / 2
+    half_base, half_top = 0.86 * outline.width / 2, (0.68 if outline.roof < 2 else 0.8) * outline.width / 2
     top, lower = outline.roof, float(np.mean(foot))
     glass, screen = Paint(atlas["car glass"], CAR, paint.tint), Paint(atlas["car screen"], CAR, paint.tint)
     corners = {
-        "right": [(low, lower, rear), (low, lower, front), (high, top, roof_front), (high, top, roof_rear)],
-        "left": [(-low, lower, front), (-low, lower, rear), (-high, top, roof_rear), (-high, top, roof_front)],
-        "back": [(-low, lower, rear), (low, lower, rear), (high, top, roof_rear), (-high, top, roof_rear)],
-        "screen": [(low, lower, front), (-low, lower, front), (-high, top, roof_front), (high, top, roof_front)],
+        "right": [(half_base, lower, rear), (half_base, lower, front), (half_top, top, roof_front), (half_top, top, roof_rear)],
+        "left": [(-half_base, lower, front), (-half_base, lower, rear), (-half_top, top, roof_rear), (-half_top, top, roof_front)],
+        "back": [(-half_base, lower, rear), (half_base, lower, rear), (half_top, top, roof_rear), (-half_top, top, roof_rear)],
+        "screen": [(half_base, lower, front), (-half_base, lower, front), (-half_top, top, roof_front), (half_top, top, roof_front)],
     }
     uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * 0.99 + 0.005
     parts = [_pane(corners[side], glass if side in ("right", "left") else screen) for side in corners]
     if outline.roof > 2:
         parts = [_pane(corners[side], paint if side in ("right", "left") else screen) for side in corners]
         parts += _door_windows(corners, glass)
-    inner = 0.86 * high
+    inner = 0.86 * half_top
     rise = top + 0.06
     length = np.linspace(roof_rear, roof_front, 4)
     arch = np.array([0, 1, 1, 0]) * 0.5 + 0.5
-    rings = np.array([[(high, top, z), (inner, top + (rise - top) * up, z), (-inner, top + (rise - top) * up, z), (-high, top, z)]
+    rings = np.array([[(half_top, top, z), (inner, top + (rise - top) * up, z), (-inner, top + (rise - top) * up, z), (-half_top, top, z)]
                       for z, up in zip(length, arch, strict=True)])  # fmt: skip
     strips = np.stack([rings[:-1, :-1], rings[:-1, 1:], rings[1:, 1:], rings[1:, :-1]], 2).reshape(-1, 4, 3)
     normals = np.array([(0.5, 0.85, 0.0), (0.12, 0.99, 0.0), (-0.12, 0.99, 0.0), (-0.5, 0.85, 0.0)])
@@ -186,10 +186,10 @@ def _arches_and_mirrors(outline: Outline, atlas: Atlas) -> list[Mesh]:
         for side in (-1, 1):
             parts.append(disc((side * (half + 0.005), outline.wheel + 0.02, z), (side, 0, 0), outline.wheel * 1.2, dark, 14))
     z = (outline.glass[3] - 0.56) * outline.length
-    high = outline.stations[4][1]
+    top = outline.stations[4][1]
     for side in (-1, 1):
         near, far = sorted((side * 0.84 * half, side * (half + 0.13)))
-        parts.append(box((near, high - 0.02, z), (far, high + 0.1, z + 0.08), dark))
+        parts.append(box((near, top - 0.02, z), (far, top + 0.1, z + 0.08), dark))
     return parts
 
 

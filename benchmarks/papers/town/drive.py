@@ -18,13 +18,13 @@ Array = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Camera:
-    """eye [3] in metres; turn [3, 3]: its rows are the directions right, down and ahead; focal length in pixels.
+    """A pinhole camera, whose optical axis meets the centre of the image. `focal` and `centre` are in pixels.
 
-    The optical axis meets the centre of the image.
+    eye [3]: position in metres. rotation [3, 3]: its rows are the directions right, down and ahead of the camera in the world.
     """
 
     eye: Array
-    turn: Array
+    rotation: Array
     focal: float
     width: int
     height: int
@@ -35,12 +35,12 @@ class Camera:
 
     def project(self, points: Array) -> tuple[Array, Array]:
         """points [..., 3] in the world -> pixels [..., 2] (centres at integers), depth [...] along the axis."""
-        seen = (points - self.eye) @ self.turn.T
+        seen = (points - self.eye) @ self.rotation.T
         return self.focal * seen[..., :2] / seen[..., 2:] + self.centre, seen[..., 2]
 
     def rays(self, x: Array, y: Array) -> Array:
         """Directions [N, 3] in the world through the pixels x, y [N]; their depth is 1."""
-        right, down, ahead = self.turn.astype(np.float32)
+        right, down, ahead = self.rotation.astype(np.float32)
         across, low = ((axis - middle) / self.focal for axis, middle in zip((x, y), self.centre.tolist(), strict=True))
         return np.asarray(across[:, None] * right + low[:, None] * down + ahead, np.float32)
 
@@ -49,7 +49,7 @@ class Camera:
 class BlobShadow:
     """A dark spot on the ground below an object that blocks the light of the sky.
 
-    The object is an upright box around (x, z) with the half sizes `half`, in metres, rotated by yaw. strength in [0, 1].
+    The object is an upright box around (x, z) with the half sizes `half`, in metres, rotated by yaw (radians). strength in [0, 1].
     """
 
     x: float
@@ -81,7 +81,7 @@ class Drive:
     ground_labels: tuple[int, int, int] = (ROAD, PAVEMENT, TREE)
 
     def motions(self, time: int) -> Array:
-        """The rigid motions of the parts in frame `time`, [P, 3, 4]."""
+        """The rigid motions of the parts in frame `time`, [P, 3, 4]. Times begin at 0; -1 and T are allowed."""
         return np.asarray(self.poses[time + 1])
 
     def camera(self, time: int) -> Camera:

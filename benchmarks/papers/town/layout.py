@@ -18,7 +18,7 @@ from .roads import KERB, Crossing, Roads
 Array = NDArray[np.floating]
 
 STYLES = {"town": 0.45, "suburb": 0.3, "boulevard": 0.25}
-"""Style -> probability. town: rows of high houses with shops; suburb: houses in gardens; boulevard: high houses behind rows of trees."""
+"""Style -> probability. town: rows of tall houses with shops; suburb: houses in gardens; boulevard: tall houses behind rows of trees."""
 METRES_AHEAD = 200.0
 """The street is built this far ahead of the last position of the camera."""
 METRES_BEHIND = 25.0
@@ -31,13 +31,13 @@ _SIDE_STREET = 75.0
 class TownBuilder:
     """A town while it is built.
 
-    style: one of STYLES. floors: lowest and highest number (exclusive) of floors. length of the drive in metres. trees: meshes to choose
-    from. parked_cars: each with x, z and yaw.
+    style: one of STYLES. floors: range of the number of floors, without its end. length: of the drive in metres. trees: meshes to choose
+    from. parked_cars: each with its x, z and yaw.
     """
 
     roads: Roads
     atlas: Atlas
-    draw: np.random.Generator
+    rng: np.random.Generator
     style: str
     autumn: bool
     shops: bool
@@ -53,27 +53,27 @@ class TownBuilder:
         motion = rigid_motion(yaw, (x, height, z))
         self.meshes.append(replace(mesh, corners=mesh.corners * scale).transform(motion))
 
-    def place_beside(self, z: float, offset: float, side: int) -> tuple[float, float, float]:
-        """x, z and yaw of a place `offset` metres to the left (side = -1) or right (1) of the main street's middle.
+    def position_beside(self, z: float, offset: float, side: int) -> tuple[float, float, float]:
+        """x, z and yaw of a position `offset` metres to the left (side = -1) or right (1) of the main street's middle.
 
-        The z axis of an object at this place points away from the street.
+        The z axis of an object with this yaw points away from the street.
         """
         angle = float(np.arctan(self.roads.slope(np.array([z]))[0]))
         x = float(self.roads.centre(np.array([z]))[0])
         return x + side * offset * np.cos(angle), z - side * offset * np.sin(angle), angle + side * np.pi / 2
 
     def add_tree(self, x: float, z: float, scale: float = 1.0) -> None:
-        mesh = self.trees[int(self.draw.integers(len(self.trees)))]
-        self.add(mesh, x, z, self.draw.uniform(0, 6.28), scale=scale * float(self.draw.uniform(0.8, 1.15)))
+        mesh = self.trees[int(self.rng.integers(len(self.trees)))]
+        self.add(mesh, x, z, self.rng.uniform(0, 6.28), scale=scale * float(self.rng.uniform(0.8, 1.15)))
         self.blob_shadows.append(BlobShadow(x, z, 0.0, (0.5 * scale, 0.5 * scale), 0.5))
 
 
-def build_town(draw: np.random.Generator, atlas: Atlas, roads: Roads, length: float, style: str) -> TownBuilder:
+def build_town(rng: np.random.Generator, atlas: Atlas, roads: Roads, length: float, style: str) -> TownBuilder:
     """The static part of a town for a drive of `length` metres. style: one of STYLES."""
-    autumn, shops = bool(draw.random() < 0.2), bool(draw.random() < 0.7 and style != "suburb")
+    autumn, shops = bool(rng.random() < 0.2), bool(rng.random() < 0.7 and style != "suburb")
     floors = {"town": (3, 6), "suburb": (2, 3), "boulevard": (4, 7)}[style]
-    town = TownBuilder(roads, atlas, draw, style, autumn, shops, floors, length)
-    town.trees = [plants.draw_tree(draw, atlas, float(draw.uniform(6.5, 11)), autumn) for _ in range(6)]
+    town = TownBuilder(roads, atlas, rng, style, autumn, shops, floors, length)
+    town.trees = [plants.draw_tree(rng, atlas, float(rng.uniform(6.5, 11)), autumn) for _ in range(6)]
     edges = [-METRES_BEHIND, *(edge for crossing in roads.crossings for edge in _crossing_range(crossing, roads)), length + METRES_AHEAD]
     for start, end in zip(edges[::2], edges[1::2], strict=True):
         if end > length + METRES_AHEAD:
@@ -108,137 +108,138 @@ def _setback(town: TownBuilder) -> float:
 
 def _block(town: TownBuilder, start: float, end: float, side: int) -> None:
     """One side of the main street between two crossings."""
-    draw, roads = town.draw, town.roads
-    if draw.random() < (0.2 if town.style == "suburb" else 0.1):
-        _park(town, start, end, side)
+    rng, roads = town.rng, town.roads
+    if rng.random() < (0.2 if town.style == "suburb" else 0.1):
+        _build_park(town, start, end, side)
     elif town.style == "suburb":
         _houses_with_gardens(town, start, end, side)
     else:
         _house_row(town, start, end, side, _setback(town))
-    if town.style == "boulevard" or draw.random() < 0.4:
-        gap = draw.uniform(7, 13)
+    if town.style == "boulevard" or rng.random() < 0.4:
+        gap = rng.uniform(7, 13)
         for z in np.arange(start + 6, end - 4, gap):
-            x, z, _ = town.place_beside(float(z), roads.half + 0.8, side)
+            x, z, _ = town.position_beside(float(z), roads.half + 0.8, side)
             town.add_tree(x, z, 0.85)
-    old, gap = bool(draw.random() < 0.3), draw.uniform(22, 32)
+    old, gap = bool(rng.random() < 0.3), rng.uniform(22, 32)
     for z in np.arange(start + 3 + (gap / 2 if side < 0 else 0), end, gap):
-        x, z, yaw = town.place_beside(float(z), roads.half + 0.45, side)
+        x, z, yaw = town.position_beside(float(z), roads.half + 0.45, side)
         town.add(furniture.lamp_post(town.atlas, 3.6 if old else 7.5, 1.4, old), x, z, yaw)
-    if draw.random() < 0.3 and end - start > 12:
-        low = draw.uniform(start, end - 10)
+    if rng.random() < 0.3 and end - start > 12:
+        low = rng.uniform(start, end - 10)
         for z in np.arange(low, low + 8, 1.6):
-            x, z, yaw = town.place_beside(float(z), roads.half + 0.35, side)
+            x, z, yaw = town.position_beside(float(z), roads.half + 0.35, side)
             town.add(furniture.bollard(town.atlas), x, z, yaw)
 
 
 def _house_row(town: TownBuilder, start: float, end: float, side: int, offset: float) -> None:
     """A row of adjacent houses, `offset` metres from the middle of the street."""
-    draw, low = town.draw, start
+    rng, low = town.rng, start
     while low < end - 3:
-        width = min(float(draw.uniform(7, 16)), end - low)
+        width = min(float(rng.uniform(7, 16)), end - low)
         if end - low - width < 5:
             width = end - low
-        shops, gabled = town.shops and bool(draw.random() < 0.85), bool(draw.random() < 0.55)
-        house = draw_house(draw, town.atlas, width, 11.0, int(draw.integers(*town.floors)), shops, gabled)
-        x, z, yaw = town.place_beside(low + width / 2, offset + float(draw.choice([0, 0, 0.3])), side)
+        shops, gabled = town.shops and bool(rng.random() < 0.85), bool(rng.random() < 0.55)
+        house = draw_house(rng, town.atlas, width, 11.0, int(rng.integers(*town.floors)), shops, gabled)
+        x, z, yaw = town.position_beside(low + width / 2, offset + float(rng.choice([0, 0, 0.3])), side)
         along = np.array([np.cos(yaw), -np.sin(yaw)]) * width / 2
         town.add(house, x - along[0], z - along[1], yaw, 0.0)
         low += width
-        if draw.random() < 0.08:
+        if rng.random() < 0.08:
             low += 2.5
-    if draw.random() < 0.5:
+    if rng.random() < 0.5:
         middle = (start + end) / 2
-        x, z, yaw = town.place_beside(middle, offset + draw.uniform(18, 35), side)
-        tower = draw_house(draw, town.atlas, float(draw.uniform(14, 24)), 14.0, int(draw.integers(7, 13)), False, False)
+        x, z, yaw = town.position_beside(middle, offset + rng.uniform(18, 35), side)
+        tower = draw_house(rng, town.atlas, float(rng.uniform(14, 24)), 14.0, int(rng.integers(7, 13)), False, False)
         town.add(tower, x, z, yaw, 0.0)
 
 
 def _houses_with_gardens(town: TownBuilder, start: float, end: float, side: int) -> None:
     """Detached houses, each in a garden behind a hedge, a fence or a wall."""
-    draw, offset, low = town.draw, town.roads.half + town.roads.pavement, start + 1
+    rng, offset, low = town.rng, town.roads.half + town.roads.pavement, start + 1
     while low < end - 9:
-        plot = min(float(draw.uniform(12, 19)), end - low)
-        width = min(plot - 2.5, float(draw.uniform(8, 12)))
-        house = draw_house(draw, town.atlas, width, 8.5, int(draw.integers(*town.floors)), False, bool(draw.random() < 0.9))
-        x, z, yaw = town.place_beside(low + plot / 2, offset + float(draw.uniform(4, 6.5)), side)
+        plot = min(float(rng.uniform(12, 19)), end - low)
+        width = min(plot - 2.5, float(rng.uniform(8, 12)))
+        house = draw_house(rng, town.atlas, width, 8.5, int(rng.integers(*town.floors)), False, bool(rng.random() < 0.9))
+        x, z, yaw = town.position_beside(low + plot / 2, offset + float(rng.uniform(4, 6.5)), side)
         along = np.array([np.cos(yaw), -np.sin(yaw)])
         town.add(house, x - along[0] * width / 2, z - along[1] * width / 2, yaw, 0.0)
-        _garden_border(town, low + 0.3, low + plot - 3.0 if draw.random() < 0.6 else low + plot - 0.3, side, offset + 0.2)
-        for _ in range(int(draw.integers(1, 4))):
-            at = town.place_beside(float(draw.uniform(low, low + plot)), offset + float(draw.uniform(1.4, 3.2)), side)
-            if draw.random() < 0.3:
+        _garden_border(town, low + 0.3, low + plot - 3.0 if rng.random() < 0.6 else low + plot - 0.3, side, offset + 0.2)
+        for _ in range(int(rng.integers(1, 4))):
+            at = town.position_beside(float(rng.uniform(low, low + plot)), offset + float(rng.uniform(1.4, 3.2)), side)
+            if rng.random() < 0.3:
                 town.add_tree(at[0], at[1], 0.55)
             else:
-                bush = plants.draw_bush(draw, town.atlas, float(draw.uniform(0.8, 1.6)), town.autumn)
-                town.add(bush, at[0], at[1], draw.uniform(0, 6))
+                bush = plants.draw_bush(rng, town.atlas, float(rng.uniform(0.8, 1.6)), town.autumn)
+                town.add(bush, at[0], at[1], rng.uniform(0, 6))
         low += plot
     for z in np.arange(start, end, 7.0):
-        x, z, _ = town.place_beside(float(z + draw.uniform(0, 4)), offset + float(draw.uniform(17, 26)), side)
+        x, z, _ = town.position_beside(float(z + rng.uniform(0, 4)), offset + float(rng.uniform(17, 26)), side)
         town.add_tree(x, z, 1.15)
 
 
 def _garden_border(town: TownBuilder, start: float, end: float, side: int, offset: float) -> None:
-    draw, length = town.draw, end - start
-    kind = str(draw.choice(["hedge", "fence", "wall", "none"], p=[0.4, 0.3, 0.2, 0.1]))
-    x, z, yaw = town.place_beside((start + end) / 2, offset, side)
+    rng, length = town.rng, end - start
+    kind = str(rng.choice(["hedge", "fence", "wall", "none"], p=[0.4, 0.3, 0.2, 0.1]))
+    x, z, yaw = town.position_beside((start + end) / 2, offset, side)
     x, z = x - np.cos(yaw) * length / 2, z + np.sin(yaw) * length / 2
     if kind == "hedge":
-        town.add(plants.draw_hedge(draw, town.atlas, length, float(draw.uniform(0.9, 1.9)), town.autumn), x, z, yaw)
+        town.add(plants.draw_hedge(rng, town.atlas, length, float(rng.uniform(0.9, 1.9)), town.autumn), x, z, yaw)
     elif kind == "fence":
-        town.add(furniture.fence(draw, town.atlas, length), x, z, yaw)
+        town.add(furniture.fence(rng, town.atlas, length), x, z, yaw)
     elif kind == "wall":
-        town.add(furniture.garden_wall(draw, town.atlas, length), x, z, yaw)
+        town.add(furniture.garden_wall(rng, town.atlas, length), x, z, yaw)
 
 
-def _park(town: TownBuilder, start: float, end: float, side: int) -> None:
-    draw, offset = town.draw, town.roads.half + town.roads.pavement
+def _build_park(town: TownBuilder, start: float, end: float, side: int) -> None:
+    """A park with rows of trees behind a hedge, a fence or a wall, beside the main street from z = start to end."""
+    rng, offset = town.rng, town.roads.half + town.roads.pavement
     _garden_border(town, start + 1, end - 1, side, offset + 0.2)
     for row in range(5):
         for z in np.arange(start + 2, end - 2, 6.5 + row):
-            x, z, _ = town.place_beside(float(z + draw.uniform(-2, 2)), offset + 3 + 6.5 * row + float(draw.uniform(-2, 2)), side)
+            x, z, _ = town.position_beside(float(z + rng.uniform(-2, 2)), offset + 3 + 6.5 * row + float(rng.uniform(-2, 2)), side)
             town.add_tree(x, z, 1.0 + 0.1 * row)
 
 
 def _side_street(town: TownBuilder, crossing: Crossing, side: int) -> None:
     """Houses and trees along a side street, and a house that closes it."""
-    draw, roads = town.draw, town.roads
+    rng, roads = town.rng, town.roads
     middle = float(roads.centre(np.array([crossing.z]))[0])
     first = roads.half + roads.pavement + {"town": 12.0, "suburb": 16.0, "boulevard": 14.5}[town.style]
     for up in (-1, 1):
         reach = first
         while reach < _SIDE_STREET:
-            width = float(draw.uniform(8, 14))
-            house = draw_house(draw, town.atlas, width, 10.0, int(draw.integers(*town.floors)), False, bool(draw.random() < 0.6))
+            width = float(rng.uniform(8, 14))
+            house = draw_house(rng, town.atlas, width, 10.0, int(rng.integers(*town.floors)), False, bool(rng.random() < 0.6))
             z = crossing.z + up * (crossing.half + roads.pavement + (0 if town.style != "suburb" else 4))
             end = middle + side * reach if (side > 0) == (up > 0) else middle + side * (reach + width)
             town.add(house, end, z, 0.0 if up > 0 else np.pi, 0.0)
-            if town.style != "town" and draw.random() < 0.6:
+            if town.style != "town" and rng.random() < 0.6:
                 town.add_tree(middle + side * (reach + width / 2), crossing.z + up * (crossing.half + 0.8), 0.7)
             reach += width + (0.0 if town.style != "suburb" else 3.0)
     for z in np.arange(-14, 15, 7.0):
-        town.add_tree(middle + side * (_SIDE_STREET + 14 + draw.uniform(-2, 2)), crossing.z + float(z), 1.3)
+        town.add_tree(middle + side * (_SIDE_STREET + 14 + rng.uniform(-2, 2)), crossing.z + float(z), 1.3)
     x = middle + side * (_SIDE_STREET + 24)
-    house = draw_house(draw, town.atlas, 40.0, 10.0, town.floors[1], False, False)
+    house = draw_house(rng, town.atlas, 40.0, 10.0, town.floors[1], False, False)
     town.add(house, x, crossing.z + side * 20, side * np.pi / 2, 0.0)
 
 
 def _furnish_crossing(town: TownBuilder, crossing: Crossing) -> None:
     """Traffic lights and signs."""
-    draw, roads = town.draw, town.roads
-    lights = draw.random() < 0.5
+    rng, roads = town.rng, town.roads
+    lights = rng.random() < 0.5
     for ahead in (-1, 1):
         z = crossing.z + ahead * (crossing.half + roads.pavement + 3.5)
         side = -ahead * roads.traffic
-        x, z, yaw = town.place_beside(z, roads.half + 0.5, side)
+        x, z, yaw = town.position_beside(z, roads.half + 0.5, side)
         facing = 0.0 if ahead < 0 else np.pi
         if lights:
             town.add(furniture.traffic_light(town.atlas), x, z, facing)
     for _ in range(2):
-        z = crossing.z + draw.uniform(-30, 30)
+        z = crossing.z + rng.uniform(-30, 30)
         if abs(z - crossing.z) > crossing.half + roads.pavement + 4:
-            side = int(draw.choice([-1, 1]))
-            x, z, _ = town.place_beside(float(z), roads.half + 0.4, side)
-            town.add(furniture.road_sign(draw, town.atlas), x, z, 0.0 if side == roads.traffic else np.pi)
+            side = int(rng.choice([-1, 1]))
+            x, z, _ = town.position_beside(float(z), roads.half + 0.4, side)
+            town.add(furniture.road_sign(rng, town.atlas), x, z, 0.0 if side == roads.traffic else np.pi)
 
 
 def _close_street(town: TownBuilder) -> None:
@@ -246,33 +247,34 @@ def _close_street(town: TownBuilder) -> None:
     z = town.length + METRES_AHEAD
     x = float(town.roads.centre(np.array([z]))[0])
     for offset in (-45.0, -15.0, 15.0):
-        house = draw_house(town.draw, town.atlas, 30.0, 12.0, int(town.draw.integers(3, 8)), False, False)
+        house = draw_house(town.rng, town.atlas, 30.0, 12.0, int(town.rng.integers(3, 8)), False, False)
         town.add(house, x + offset, z + 8, 0.0, 0.0)
     for offset in np.arange(-50, 51, 9.0):
-        town.add_tree(x + offset, z + town.draw.uniform(0, 5), 1.1)
+        town.add_tree(x + offset, z + town.rng.uniform(0, 5), 1.1)
 
 
 def _park_cars(town: TownBuilder) -> None:
     """Park cars in the strips beside the lanes of the main street, and some in the side streets."""
-    draw, roads = town.draw, town.roads
-    occupancy = draw.uniform(0.35, 0.9)
+    rng, roads = town.rng, town.roads
+    occupancy = rng.uniform(0.35, 0.9)
     for side in (-1, 1):
         z = -METRES_BEHIND
         while roads.parking and z < town.length + 110:
-            z += float(draw.uniform(5.4, 7.0))
+            z += float(rng.uniform(5.4, 7.0))
             clear = min((abs(z - crossing.z) - crossing.half for crossing in roads.crossings), default=99)
-            if clear > 9.5 and draw.random() < occupancy:
-                x, at, yaw = town.place_beside(z, roads.half - 1.05 + float(draw.normal(0, 0.06)), side)
-                faces_traffic = side * roads.traffic < 0 and draw.random() < 0.85
-                _park_car(town, x, at, yaw - side * np.pi / 2 + (np.pi if faces_traffic else 0) + float(draw.normal(0, 0.015)))
+            if clear > 9.5 and rng.random() < occupancy:
+                x, at, yaw = town.position_beside(z, roads.half - 1.05 + float(rng.normal(0, 0.06)), side)
+                faces_traffic = side * roads.traffic < 0 and rng.random() < 0.85
+                _park_car(town, x, at, yaw - side * np.pi / 2 + (np.pi if faces_traffic else 0) + float(rng.normal(0, 0.015)))
     for crossing in roads.crossings:
         for side in crossing.sides:
             for reach in np.arange(roads.half + 12, 55, 6.5):
-                if draw.random() < 0.3 and crossing.z < town.length + 60:
+                if rng.random() < 0.3 and crossing.z < town.length + 60:
                     x = float(roads.centre(np.array([crossing.z]))[0]) + side * float(reach)
-                    _park_car(town, x, crossing.z + crossing.half - 1.0, np.pi / 2 * float(draw.choice([-1, 1])))
+                    _park_car(town, x, crossing.z + crossing.half - 1.0, np.pi / 2 * float(rng.choice([-1, 1])))
 
 
 def _park_car(town: TownBuilder, x: float, z: float, yaw: float) -> None:
-    car = draw_car(town.draw, town.atlas)
+    """Add a random parked car."""
+    car = draw_car(town.rng, town.atlas)
     town.parked_cars.append((car, np.array([x, z, yaw])))

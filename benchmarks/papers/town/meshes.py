@@ -132,9 +132,9 @@ def box(
     """A box without a bottom from corner `low` to corner `high`; a tile covers `metres`."""
     first = np.array(low, np.float64)
     corners = first + np.array([_FACES[face] for face in faces]) * (np.array(high, np.float64) - first)
-    wide = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1) / metres
-    tall = np.linalg.norm(corners[:, 3] - corners[:, 0], axis=1) / metres
-    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * np.stack([wide, tall], -1)[:, None]
+    width = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1) / metres
+    height = np.linalg.norm(corners[:, 3] - corners[:, 0], axis=1) / metres
+    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * np.stack([width, height], -1)[:, None]
     return quads(corners, uv, paint)
 
 
@@ -191,10 +191,10 @@ def disc(centre: Sequence[float], normal: Sequence[float], radius: float, paint:
     return triangles(corners, uv, paint, np.broadcast_to(axis, corners.shape))
 
 
-def rigid_motion(yaw: float, place: Sequence[float] = (0, 0, 0)) -> Array:
-    """The motion [3, 4] that rotates about y by `yaw` radians (z towards x), then moves to `place`."""
+def rigid_motion(yaw: float, position: Sequence[float] = (0, 0, 0)) -> Array:
+    """The motion [3, 4] that rotates about y by `yaw` radians (z towards x), then translates by `position`."""
     cosine, sine = np.cos(yaw), np.sin(yaw)
-    return np.array([[cosine, 0, sine, place[0]], [0, 1, 0, place[1]], [-sine, 0, cosine, place[2]]])
+    return np.array([[cosine, 0, sine, position[0]], [0, 1, 0, position[1]], [-sine, 0, cosine, position[2]]])
 
 
 def affine_functions(corners: Array, values: Array) -> Array:

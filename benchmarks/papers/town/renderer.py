@@ -28,7 +28,7 @@ FAR = 320.0
 _BAND = 1 << 17
 """Number of samples that are shaded at once; limits the memory."""
 _FRAGMENTS = 1 << 21
-"""About the number of samples covered by the triangles that are scanned at once; limits the memory."""
+"""Approximate number of samples that the triangles scanned at once cover; limits the memory."""
 
 
 class Renderer:
@@ -47,14 +47,14 @@ class Renderer:
         self.centres = mesh.corners.mean(1)
         self.radii = np.linalg.norm(mesh.corners - self.centres[:, None], axis=-1).max(1)
         self.tint = mesh.tint.astype(np.float32)
-        self.towards = scene.weather.towards
+        self.sun_direction = scene.weather.sun_direction
         self.static_shadows: ShadowMap | None = None
 
     def prepare(self, low: Array, high: Array) -> None:
         """Make the shadow map of the static part, within the box of the world between the corners low [3] and high [3]."""
         if self.scene.weather.shadows:
             static = self.scene.mesh.select(self.scene.mesh.part == 0)
-            self.static_shadows = ShadowMap(static, self.scene.atlas, self.towards, low, high, 0.1, 5000)
+            self.static_shadows = ShadowMap(static, self.scene.atlas, self.sun_direction, low, high, 0.1, 5000)
 
     def render(self, time: int) -> Snapshot:
         """Frame `time` with its ground truth."""
@@ -68,20 +68,21 @@ class Renderer:
 class _SampleGrid:
     """The samples of one frame, a grid of 2 W + 1 by 2 H + 1.
 
-    candidates: indices of the triangles that may be visible. The number of a triangle among them is its `candidate`.
+    candidates: indices of the triangles that may be visible. candidate: for each sample an index in `candidates`, or -1.
+    z_buffer: for each sample 1 / depth as float32 in the upper 32 bits, and 1 + the candidate in the lower ones; 0 if there is none.
     """
 
     def __init__(self, renderer: Renderer, camera: Camera, motions: Array, corners: Array, time: int) -> None:
         self.renderer, self.scene, self.camera, self.motions = renderer, renderer.scene, camera, motions
         self.corners, self.time = corners, time
         self.columns, self.rows = 2 * camera.width + 1, 2 * camera.height + 1
-        self.keys = np.zeros(self.columns * self.rows, np.uint64)
+        self.z_buffer = np.zeros(self.columns * self.rows, np.uint64)
         self.candidates = self._visible_candidates()
         self.planes = self._planes(self.candidates)
         self.surface_functions = self._surface_functions(self.candidates)
         self._raster()
-        self.inverse_depth = (self.keys >> np.uint64(32)).astype(np.uint32).view(np.float32)
-        self.candidate = (self.keys & np.uint64(0xFFFFFFFF)).astype(np.int64) - 1
+        self.inverse_depth = (self.z_buffer >> np.uint64(32)).astype(np.uint32).view(np.float32)
+        self.candidate = (self.z_buffer & np.uint64(0xFFFFFFFF)).astype(np.int64) - 1
         known = self.candidates[np.maximum(self.candidate, 0)] if len(self.candidates) else SKY
         self.triangles = np.where(self.candidate >= 0, known, SKY)
         self.shadows = self._moving_shadows()
@@ -91,12 +92,12 @@ class _SampleGrid:
         renderer, camera, mesh = self.renderer, self.camera, self.scene.mesh
         centres = renderer.centres.copy()
         centres[renderer.moving] = self.corners[renderer.moving].mean(1)
-        seen, radius = (centres - camera.eye) @ camera.turn.T, renderer.radii
-        wide, tall = ((side + 2) / 2 / camera.focal for side in (camera.width, camera.height))
+        seen, radius = (centres - camera.eye) @ camera.rotation.T, renderer.radii
+        slope_x, slope_y = ((side + 2) / 2 / camera.focal for side in (camera.width, camera.height))
         depth = seen[:, 2] + radius
         kept = (depth > NEAREST) & (seen[:, 2] - radius < FAR)
-        kept &= np.abs(seen[:, 0]) < depth * wide + radius * (1 + wide)
-        kept &= np.abs(seen[:, 1]) < depth * tall + radius * (1 + tall)
+        kept &= np.abs(seen[:, 0]) < depth * slope_x + radius * (1 + slope_x)
+        kept &= np.abs(seen[:, 1]) < depth * slope_y + radius * (1 + slope_y)
         chosen = np.flatnonzero(kept)
         relative = self.corners[chosen] - camera.eye
         facing = np.einsum("ni,ni->n", area_vectors(relative), relative[:, 0])
@@ -104,10 +105,10 @@ class _SampleGrid:
         return chosen[(facing < -1e-7 * size**2) | (mesh.cutout[chosen] & (np.abs(facing) > 1e-7 * size**2))]
 
     def _planes(self, chosen: Index) -> Array:
-        """Planes [N, 3] of triangles: 1 / depth at the sample (i, j) is plane[0] * i + plane[1] * j + plane[2]."""
+        """Planes [N, 3] of triangles: 1 / depth at the sample in column i and row j is plane[0] * i + plane[1] * j + plane[2]."""
         relative = self.corners[chosen] - self.camera.eye
         normal = area_vectors(relative)
-        slope = normal @ self.camera.turn.T / np.einsum("ni,ni->n", normal, relative[:, 0])[:, None]
+        slope = normal @ self.camera.rotation.T / np.einsum("ni,ni->n", normal, relative[:, 0])[:, None]
         step = 0.5 / self.camera.focal
         first = (-0.5 - self.camera.centre) / self.camera.focal
         return np.stack([slope[:, 0] * step, slope[:, 1] * step, slope[:, 2] + slope[:, :2] @ first], -1)
@@ -117,58 +118,59 @@ class _SampleGrid:
         part = self.scene.mesh.part[chosen]
         tables = self.renderer.surface_functions[chosen].copy()
         moving = np.flatnonzero(part > 0)
-        turn, shift = self.motions[part[moving], :, :3], self.motions[part[moving], :, 3]
-        slopes = tables[moving, :, :3] @ turn.swapaxes(1, 2)
+        rotation, shift = self.motions[part[moving], :, :3], self.motions[part[moving], :, 3]
+        slopes = tables[moving, :, :3] @ rotation.swapaxes(1, 2)
         tables[moving, :, 3] -= np.einsum("nij,nj->ni", slopes, shift)
         tables[moving, :, :3] = slopes
-        tables[moving, 2:] = turn @ tables[moving, 2:]
+        tables[moving, 2:] = rotation @ tables[moving, 2:]
         tables[:, :, 3] += tables[:, :, :3] @ self.camera.eye
         return np.ascontiguousarray(tables.transpose(2, 0, 1), np.float32)
 
     def _raster(self) -> None:
-        """Find the surface that each sample meets first. Upper 32 bits of its key: 1 / depth as float32; lower: 1 + the candidate."""
-        seen = (self.corners[self.candidates] - self.camera.eye) @ self.camera.turn.T
+        """Fill the z-buffer with the nearest triangle at each sample."""
+        seen = (self.corners[self.candidates] - self.camera.eye) @ self.camera.rotation.T
         pieces, owner = _clipped(seen, NEAREST)
         flat = 2 * (self.camera.focal * pieces[..., :2] / pieces[..., 2:] + self.camera.centre) + 1
         cutout = self.scene.mesh.cutout[self.candidates][owner]
         for kind in (False, True):
             chosen = np.flatnonzero(cutout == kind)
             for group in _groups(flat[chosen], self.columns, self.rows):
-                self._draw_scan(Scan(flat[chosen[group]], self.columns, self.rows), owner[chosen[group]], kind)
+                self._depth_test(Scan(flat[chosen[group]], self.columns, self.rows), owner[chosen[group]], kind)
 
-    def _draw_scan(self, scan: Scan, owner: Index, cutout: bool) -> None:
-        """Keep the nearest surface at each sample. owner: the candidate of each triangle of the scan."""
-        places, triangle = scan.places(), np.repeat(owner[scan.run_triangles], scan.count)
+    def _depth_test(self, scan: Scan, owner: Index, cutout: bool) -> None:
+        """Update the z-buffer where the triangles of a scan are nearer. owner: the candidate of each of these triangles."""
+        indices, triangle = scan.indices(), np.repeat(owner[scan.run_triangles], scan.count)
         inverse_depth = np.maximum(scan.values(self.planes[owner]), 1e-9).astype(np.float32)
         if cutout:
-            nearer = np.flatnonzero(inverse_depth > (self.keys[places] >> np.uint64(32)).astype(np.uint32).view(np.float32))
-            places, triangle, inverse_depth = places[nearer], triangle[nearer], inverse_depth[nearer]
-            x, y = (places % self.columns).astype(np.float32), (places // self.columns).astype(np.float32)
+            nearer = np.flatnonzero(inverse_depth > (self.z_buffer[indices] >> np.uint64(32)).astype(np.uint32).view(np.float32))
+            indices, triangle, inverse_depth = indices[nearer], triangle[nearer], inverse_depth[nearer]
+            x, y = (indices % self.columns).astype(np.float32), (indices // self.columns).astype(np.float32)
             uv = self._uv_planes(owner)
             number = np.repeat(scan.run_triangles, scan.count)[nearer]
             uv = np.stack([(uv[axis][number] * np.stack([x, y, np.ones_like(x)], -1)).sum(-1) / inverse_depth for axis in (0, 1)], -1)
             texels = self.renderer.texels[self.candidates[triangle]] * np.float32(0.5 / self.camera.focal) / inverse_depth
             covered = self.scene.atlas.is_covered(self.scene.mesh.tile[self.candidates[triangle]], uv, texels)
-            places, triangle, inverse_depth = places[covered], triangle[covered], inverse_depth[covered]
-        key = inverse_depth.view(np.uint32).astype(np.uint64) << np.uint64(32) | (triangle + 1).astype(np.uint64)
-        np.maximum.at(self.keys, places, key)
+            indices, triangle, inverse_depth = indices[covered], triangle[covered], inverse_depth[covered]
+        entry = inverse_depth.view(np.uint32).astype(np.uint64) << np.uint64(32) | (triangle + 1).astype(np.uint64)
+        np.maximum.at(self.z_buffer, indices, entry)
 
-    def _uv_planes(self, triangle: Index) -> Array:
+    def _uv_planes(self, candidate: Index) -> Array:
         """u / depth and v / depth of candidates [N] as affine functions [2, N, 3] of the sample: factors of column, row, constant."""
         step, first = 0.5 / self.camera.focal, (-0.5 - self.camera.centre) / self.camera.focal
-        table = self.surface_functions[:3, triangle, :2].astype(np.float64).transpose(2, 1, 0) @ self.camera.turn.T
-        constant = self.surface_functions[3, triangle, :2].T.astype(np.float64)
+        table = self.surface_functions[:3, candidate, :2].astype(np.float64).transpose(2, 1, 0) @ self.camera.rotation.T
+        constant = self.surface_functions[3, candidate, :2].T.astype(np.float64)
         planes = np.stack([table[..., 0] * step, table[..., 1] * step, table[..., 2] + table[..., :2] @ first], -1)
-        return np.asarray(planes + constant[..., None] * self.planes[triangle], np.float32)
+        return np.asarray(planes + constant[..., None] * self.planes[candidate], np.float32)
 
     def _rays(self, x: Index, y: Index) -> Array:
+        """Directions [N, 3] of the rays through the samples in columns x and rows y."""
         return self.camera.rays(*(np.float32(0.5) * (axis - 1).astype(np.float32) for axis in (x, y)))
 
-    def _values(self, triangle: Index, points: Array) -> Array:
+    def _values(self, candidate: Index, points: Array) -> Array:
         """u, v and normals (lengths as in `Mesh`), [N, 5], of candidates [N] at points [N, 3] relative to the eye."""
-        total = self.surface_functions[3].take(triangle, 0)
+        total = self.surface_functions[3].take(candidate, 0)
         for axis in range(3):
-            total += self.surface_functions[axis].take(triangle, 0) * points[:, axis : axis + 1]
+            total += self.surface_functions[axis].take(candidate, 0) * points[:, axis : axis + 1]
         return total
 
     def _moving_shadows(self) -> ShadowMap | None:
@@ -176,16 +178,17 @@ class _SampleGrid:
         renderer = self.renderer
         if not self.scene.weather.shadows or not len(renderer.moving):
             return None
-        ahead = self.camera.turn[2]
+        ahead = self.camera.rotation[2]
         middle = self.camera.eye + 28 * ahead / np.linalg.norm(ahead[[0, 2]])
         close = renderer.moving[np.linalg.norm((self.corners[renderer.moving, 0] - middle)[:, [0, 2]], axis=1) < 36]
         if not len(close):
             return None
         mesh = replace(self.scene.mesh.select(close), corners=self.corners[close])
         low, high = mesh.corners.min((0, 1)), mesh.corners.max((0, 1))
-        return ShadowMap(mesh, self.scene.atlas, renderer.towards, low - 0.2, high + 0.2, 0.06, 1200)
+        return ShadowMap(mesh, self.scene.atlas, renderer.sun_direction, low - 0.2, high + 0.2, 0.06, 1200)
 
     def snapshot(self) -> Snapshot:
+        """The frame, and the truth at the centres of its pixels."""
         width, height = self.camera.width, self.camera.height
         linear = np.empty((self.rows * self.columns, 3), np.float32)
         label = np.zeros(len(linear), np.uint8)
@@ -216,8 +219,9 @@ class _SampleGrid:
         rays = self._rays(samples % self.columns, samples // self.columns)
         length = np.linalg.norm(rays, axis=1)
         weather = self.scene.weather
-        high = -rays[:, 1] / float(self.camera.eye[1] - KERB)
-        free = np.flatnonzero((rays[:, 1] < -1e-4) & (self.inverse_depth[samples] < high) & (high > 1 / (2 * FAR)))
+        kerb_inverse_depth = -rays[:, 1] / float(self.camera.eye[1] - KERB)
+        nearer = (self.inverse_depth[samples] < kerb_inverse_depth) & (kerb_inverse_depth > 1 / (2 * FAR))
+        free = np.flatnonzero((rays[:, 1] < -1e-4) & nearer)
         if len(free):
             t, edge = self.scene.roads.intersect(self.camera.eye.astype(np.float32), rays[free])
             ground = 1 / t > self.inverse_depth[samples[free]]
@@ -243,7 +247,7 @@ class _SampleGrid:
         x, z = points[:, 0], points[:, 2]
         side = 0.5 / camera.focal * t
         long = np.minimum(side * length * t / eye[1], 30)
-        right, _, ahead = np.abs(camera.turn.astype(np.float32))
+        right, _, ahead = np.abs(camera.rotation.astype(np.float32))
         ahead = ahead / np.hypot(ahead[0], ahead[2])
         footprint = (side * right[0] + long * ahead[0], side * right[2] + long * ahead[2])
         kerb = edge == 0
@@ -253,7 +257,7 @@ class _SampleGrid:
         kind = np.where(kerb, PAVEMENT, kind)
         albedo[kerb] *= 0.7
         light = self._light(points, normal, 1 - self._ambient_occlusion(x, z))
-        return scene.weather.through_air(albedo * light, rays / length[:, None], t * length), kind
+        return scene.weather.add_haze(albedo * light, rays / length[:, None], t * length), kind
 
     def _ambient_occlusion(self, x: Array, z: Array) -> Array:
         """The share [N] of the sky's light that objects keep from the ground at x, z."""
@@ -277,9 +281,9 @@ class _SampleGrid:
         """
         weather = self.scene.weather
         sky = 0.5 + 0.5 * normals[:, 1]
-        bounce = 0.2 * (weather.ambient + weather.sun * weather.towards[1] * 0.7)
+        bounce = 0.2 * (weather.ambient + weather.sun * weather.sun_direction[1] * 0.7)
         total = (weather.ambient * sky[:, None] + bounce * (1 - sky)[:, None]) * openness[:, None]
-        facing = np.clip(normals @ weather.towards, 0, 1)
+        facing = np.clip(normals @ weather.sun_direction, 0, 1)
         if weather.shadows:
             facing *= self._lit(points, normals, facing)
         return np.asarray(total + weather.sun * facing[:, None], np.float32)
@@ -288,7 +292,7 @@ class _SampleGrid:
         """1 where the sun reaches the points [N, 3], 0 in shadow. facing [N]: cosine of the angle to the sun."""
         lit = (facing > 0).astype(np.float32)
         bright = np.flatnonzero(facing > 0)
-        raised = points[bright] + np.float32(0.06) * normals[bright] + np.float32(0.12) * self.scene.weather.towards
+        raised = points[bright] + np.float32(0.06) * normals[bright] + np.float32(0.12) * self.scene.weather.sun_direction
         for shadows in (self.renderer.static_shadows, self.shadows):
             if shadows is not None:
                 lit[bright] *= shadows.lit(raised)
@@ -297,14 +301,14 @@ class _SampleGrid:
     def _surface(self, samples: Index, rays: Array, length: Array) -> Array:
         """Colours [N, 3] of samples that meet triangles."""
         scene, weather = self.scene, self.scene.weather
-        triangle, local = self.triangles[samples], self.candidate[samples]
+        triangle, candidate = self.triangles[samples], self.candidate[samples]
         depth = 1 / self.inverse_depth[samples]
         relative = rays * depth[:, None]
-        values = self._values(local, relative)
+        values = self._values(candidate, relative)
         openness = np.linalg.norm(values[:, 2:], axis=1)
         normal = values[:, 2:] / np.maximum(openness, 1e-6)[:, None]
-        towards = rays / length[:, None]
-        cosine = np.abs(np.einsum("ni,ni->n", normal, towards))
+        view = rays / length[:, None]
+        cosine = np.abs(np.einsum("ni,ni->n", normal, view))
         texels = self.renderer.texels[triangle] * depth * (0.5 / self.camera.focal) / np.sqrt(np.maximum(cosine, 0.08))
         texture = scene.atlas.look_up(scene.mesh.tile[triangle], values[:, :2], texels)
         albedo = texture[:, :3] * (1 + (self.renderer.tint[triangle] - 1) * texture[:, 3:4])
@@ -317,21 +321,21 @@ class _SampleGrid:
         colour = albedo * light
         glossy = np.flatnonzero((texture[:, 4] > 0.08) & ~cutout)
         if len(glossy):
-            self._add_reflections(colour, glossy, texture[glossy, 4], normal[glossy], towards[glossy], openness[glossy])
+            self._add_reflections(colour, glossy, texture[glossy, 4], normal[glossy], view[glossy], openness[glossy])
         glow = texture[:, 5:6]
         warm = np.array([1.0, 0.72, 0.4], np.float32)
         colour += glow * (0.3 * albedo + weather.glow * (0.5 * albedo + 0.22 * warm))
-        return weather.through_air(colour, towards, depth * length)
+        return weather.add_haze(colour, view, depth * length)
 
-    def _add_reflections(self, colour: Array, chosen: Index, gloss: Array, normal: Array, towards: Array, openness: Array) -> None:
+    def _add_reflections(self, colour: Array, chosen: Index, gloss: Array, normal: Array, view: Array, openness: Array) -> None:
         """Add the reflections of glossy surfaces to `colour` in place; they are stronger at grazing angles."""
         weather = self.scene.weather
-        cosine = np.einsum("ni,ni->n", normal, towards)
-        mirror = towards - 2 * cosine[:, None] * normal
+        cosine = np.einsum("ni,ni->n", normal, view)
+        mirror = view - 2 * cosine[:, None] * normal
         share = gloss * (0.07 + 0.4 * gloss * gloss * 0.5 + 0.7 * np.square(np.square(1 - np.abs(cosine))))
         share = np.minimum(share, 0.9)[:, None]
         seen = weather.reflection(mirror) * openness[:, None]
-        shine = np.clip(mirror @ weather.towards, 0, 1) ** 120 * gloss
+        shine = np.clip(mirror @ weather.sun_direction, 0, 1) ** 120 * gloss
         colour[chosen] += (seen - colour[chosen]) * share + 1.5 * weather.sun * shine[:, None] * weather.shadows
 
     def _expose(self, linear: Array) -> NDArray[np.uint8]:
@@ -345,7 +349,7 @@ class _SampleGrid:
         exposed = small * (weather.exposure * (1 - 0.11 * (x * x + y * y)))[..., None]
         toned = np.clip(exposed * (1 + exposed / 6) / (1 + exposed) * 1.12, 0, 1) ** (1 / 2.2)
         toned = toned * toned * (3 - 2 * toned) * 0.35 + toned * 0.65
-        toned += self.scene.sensor_noise(self.time, toned.shape) * weather.grain
+        toned += self.scene.sensor_noise(self.time, toned.shape) * weather.noise_level
         return np.clip(toned * 255 + 0.5, 0, 255).astype(np.uint8)
 
 

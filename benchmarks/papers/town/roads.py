@@ -34,8 +34,8 @@ class Crossing:
 class Roads:
     """The streets of a town.
 
-    half: half the width of the main street. lane: distance of the middle of a lane from the middle of the road. pavement: its width.
-    parking: width of the strips for parked cars, 0 without. traffic: 1 if cars drive on the right, -1 on the left. bend: amplitude,
+    half: half the width of the main street. lane: distance of the middle of a lane from the middle of the road. pavement: width of a
+    pavement. parking: width of each strip for parked cars, or 0. traffic: 1 if cars drive on the right, -1 on the left. bend: amplitude,
     wavelength / 2 pi and phase of the sine that the main street follows. dashes: length of a dash of the centre line, and period.
     centre_line: dashed, double or none. paint, dark: brightness of the markings and of the asphalt.
     """
@@ -192,43 +192,43 @@ def _cracks(noise: Array, x: Array, z: Array, sample_size: Array) -> Array:
     return np.asarray(1 - 0.3 * line * np.clip(patch + 0.6, 0, 1) - 0.16 * np.clip((patch - 1.3) / (0.03 + sample_size), 0, 1))
 
 
-def _stripe(place: Array, low: float, high: float, sample_size: Array) -> Array:
-    """The share of the interval of width `sample_size` around `place` that lies between low and high."""
-    return np.clip((np.minimum(high, place + sample_size / 2) - np.maximum(low, place - sample_size / 2)) / sample_size, 0, 1)
+def _stripe(position: Array, low: float, high: float, sample_size: Array) -> Array:
+    """The share of the interval of width `sample_size` around `position` that lies between low and high."""
+    return np.clip((np.minimum(high, position + sample_size / 2) - np.maximum(low, position - sample_size / 2)) / sample_size, 0, 1)
 
 
-def _dashes(place: Array, on: float, period: float, sample_size: Array) -> Array:
+def _dashes(position: Array, on: float, period: float, sample_size: Array) -> Array:
     """As `_stripe`, for stripes of width `on` that begin at each multiple of `period`."""
 
     def filled(end: Array) -> Array:
         return np.floor(end / period) * on + np.minimum(end % period, on)
 
-    return np.asarray((filled(place + sample_size / 2) - filled(place - sample_size / 2)) / sample_size)
+    return np.asarray((filled(position + sample_size / 2) - filled(position - sample_size / 2)) / sample_size)
 
 
-def draw_roads(draw: np.random.Generator, length: float, style: str) -> Roads:
+def draw_roads(rng: np.random.Generator, length: float, style: str) -> Roads:
     """Streets for a drive of `length` metres that begins at z = 0."""
-    lane = draw.uniform(1.6, 1.95)
-    parking = 2.2 if draw.random() < 0.65 else 0.0
+    lane = rng.uniform(1.6, 1.95)
+    parking = 2.2 if rng.random() < 0.65 else 0.0
     half = 2 * lane + parking
-    z, crossings = draw.uniform(18, 75), []
+    z, crossings = rng.uniform(18, 75), []
     while z < length + 220:
-        sides = ((-1, 1), (-1,), (1,))[int(draw.choice(3, p=[0.6, 0.2, 0.2]))]
-        crossings.append(Crossing(float(z), float(draw.uniform(3.2, 4.2)), sides, bool(draw.random() < 0.6)))
-        z += draw.uniform(55, 110)
-    bend = (draw.choice([0, 1]) * draw.uniform(3, 10), draw.uniform(45, 80), draw.uniform(0, 6.28))
+        sides = ((-1, 1), (-1,), (1,))[int(rng.choice(3, p=[0.6, 0.2, 0.2]))]
+        crossings.append(Crossing(float(z), float(rng.uniform(3.2, 4.2)), sides, bool(rng.random() < 0.6)))
+        z += rng.uniform(55, 110)
+    bend = (rng.choice([0, 1]) * rng.uniform(3, 10), rng.uniform(45, 80), rng.uniform(0, 6.28))
     return Roads(
         half=float(half),
         lane=float(lane),
-        pavement=float(draw.uniform(2.2, 4.0)),
+        pavement=float(rng.uniform(2.2, 4.0)),
         parking=parking,
-        traffic=int(draw.choice([-1, 1])),
+        traffic=int(rng.choice([-1, 1])),
         bend=(float(bend[0]), float(bend[1]), float(bend[2])),
         crossings=tuple(crossings),
-        dashes=((2.0, 6.0), (3.0, 9.0), (1.5, 4.5))[int(draw.integers(3))],
-        centre_line=str(draw.choice(["dashed", "dashed", "double", "none"])),
-        edge_lines=bool(draw.random() < 0.35),
+        dashes=((2.0, 6.0), (3.0, 9.0), (1.5, 4.5))[int(rng.integers(3))],
+        centre_line=str(rng.choice(["dashed", "dashed", "double", "none"])),
+        edge_lines=bool(rng.random() < 0.35),
         lawn=style != "town",
-        paint=float(draw.uniform(0.55, 0.75)),
-        dark=float(draw.uniform(0.75, 1.15)),
+        paint=float(rng.uniform(0.55, 0.75)),
+        dark=float(rng.uniform(0.75, 1.15)),
     )

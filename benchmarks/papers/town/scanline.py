@@ -30,7 +30,7 @@ class Scan:
         self.run_triangles, self.row = triangle[filled], row[filled]  # one entry for each run
         self.left, self.count = left[filled], (right - left)[filled]
 
-    def places(self) -> Index:
+    def indices(self) -> Index:
         """Indices [M] of the points in the flattened grid [height, width]."""
         first = self.row * self.width + self.left
         return np.arange(int(self.count.sum())) + np.repeat(first - np.cumsum(self.count) + self.count, self.count)

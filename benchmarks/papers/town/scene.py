@@ -25,36 +25,36 @@ MAX_INSTANCES = 255
 _STILL = np.concatenate([np.eye(3), np.zeros((3, 1))], 1)
 
 
-def draw_drive(draw: np.random.Generator, atlas: Atlas, frames: int, rate: float, width: int, height: int, seed: tuple[int, ...]) -> Drive:
+def draw_drive(rng: np.random.Generator, atlas: Atlas, frames: int, rate: float, width: int, height: int, seed: tuple[int, ...]) -> Drive:
     """A drive of `frames` frames at `rate` frames per second. The scene does not depend on width and height. seed: of the sensor noise."""
-    weather = draw_weather(draw)
-    style = str(draw.choice(list(STYLES), p=list(STYLES.values())))
+    weather = draw_weather(rng)
+    style = str(rng.choice(list(STYLES), p=list(STYLES.values())))
     count = frames + 2
-    roads = draw_roads(draw, 13.0 * count / rate, style)
-    path, trajectory = draw_camera_trajectory(draw, roads, count, rate)
-    length = max(float(trajectory.places[:, 1].max()), 0.0)
-    town = build_town(draw, atlas, roads, length, style)
+    roads = draw_roads(rng, 13.0 * count / rate, style)
+    path, trajectory = draw_camera_trajectory(rng, roads, count, rate)
+    length = max(float(trajectory.positions[:, 1].max()), 0.0)
+    town = build_town(rng, atlas, roads, length, style)
     obstacles = Obstacles()
-    obstacles.add(trajectory.places, 2.2, 1.2)
-    for car, place in town.parked_cars:
-        obstacles.add(np.broadcast_to(place, (count, 3)), car.half[1], 1.0)
-    moving = _add_cars(draw, atlas, roads, obstacles, propose_cars(draw, roads, path, trajectory, count, rate))
-    busyness = float(draw.uniform(0.3, 1.3)) * {"town": 1.2, "suburb": 0.5, "boulevard": 1.2}[style]
-    people = _add_people(draw, atlas, obstacles, propose_people(draw, roads, trajectory, count, rate, busyness))
+    obstacles.add(trajectory.positions, 2.2, 1.2)
+    for car, position in town.parked_cars:
+        obstacles.add(np.broadcast_to(position, (count, 3)), car.half[1], 1.0)
+    moving = _add_cars(rng, atlas, roads, obstacles, propose_cars(rng, roads, path, trajectory, count, rate))
+    busyness = float(rng.uniform(0.3, 1.3)) * {"town": 1.2, "suburb": 0.5, "boulevard": 1.2}[style]
+    people = _add_people(rng, atlas, obstacles, propose_people(rng, roads, trajectory, count, rate, busyness))
     parked = town.parked_cars[: max(0, MAX_INSTANCES - len(moving) - len(people))]
-    meshes, poses = _parts(roads, parked, moving, people[: MAX_INSTANCES - len(moving)], count, draw)
+    meshes, poses = _parts(roads, parked, moving, people[: MAX_INSTANCES - len(moving)], count, rng)
     return Drive(
         mesh=join([*town.meshes, *meshes]),
         roads=roads,
         weather=weather,
         atlas=atlas,
-        grime=np.repeat(noise(draw, 512, 6, 5)[..., None], 3, -1),
+        grime=np.repeat(noise(rng, 512, 6, 5)[..., None], 3, -1),
         poses=poses,
-        cameras=_cameras(draw, trajectory, rate, width, height),
-        static_shadows=[*town.blob_shadows, *(_blob_shadow(place, car.half) for car, place in parked)],
+        cameras=_cameras(rng, trajectory, rate, width, height),
+        static_shadows=[*town.blob_shadows, *(_blob_shadow(position, car.half) for car, position in parked)],
         moving_shadows=[
-            [*(_blob_shadow(trajectory.places[time], car.half) for car, trajectory in moving),
-             *(_blob_shadow(walk.places[time], (0.12, 0.12), 0.7) for _, walk, _ in people)]
+            [*(_blob_shadow(trajectory.positions[time], car.half) for car, trajectory in moving),
+             *(_blob_shadow(walk.positions[time], (0.12, 0.12), 0.7) for _, walk, _ in people)]
             for time in range(count)
         ],
         seed=seed,
@@ -62,28 +62,28 @@ def draw_drive(draw: np.random.Generator, atlas: Atlas, frames: int, rate: float
     )  # fmt: skip
 
 
-def _blob_shadow(place: Array, half: tuple[float, float], strength: float = 1.0) -> BlobShadow:
-    return BlobShadow(float(place[0]), float(place[1]), float(place[2]), half, strength)
+def _blob_shadow(position: Array, half: tuple[float, float], strength: float = 1.0) -> BlobShadow:
+    return BlobShadow(float(position[0]), float(position[1]), float(position[2]), half, strength)
 
 
 def _add_cars(
-    draw: np.random.Generator, atlas: Atlas, roads: Roads, obstacles: Obstacles, trajectories: Sequence[Trajectory]
+    rng: np.random.Generator, atlas: Atlas, roads: Roads, obstacles: Obstacles, trajectories: Sequence[Trajectory]
 ) -> list[tuple[Car, Trajectory]]:
     cars: list[tuple[Car, Trajectory]] = []
     for trajectory in trajectories:
-        car = draw_car(draw, atlas)
-        if len(cars) < 40 and obstacles.try_add(trajectory.places, car.half[1], 1.0, 0.5):
+        car = draw_car(rng, atlas)
+        if len(cars) < 40 and obstacles.try_add(trajectory.positions, car.half[1], 1.0, 0.5):
             cars.append((car, trajectory))
     return cars
 
 
 def _add_people(
-    draw: np.random.Generator, atlas: Atlas, obstacles: Obstacles, proposals: Sequence[tuple[Trajectory, float]]
+    rng: np.random.Generator, atlas: Atlas, obstacles: Obstacles, proposals: Sequence[tuple[Trajectory, float]]
 ) -> list[tuple[Person, Trajectory, float]]:
     people: list[tuple[Person, Trajectory, float]] = []
     for trajectory, walking in proposals:
-        if len(people) < 120 and obstacles.try_add(trajectory.places, 0.0, 0.25, 0.02):
-            people.append((draw_person(draw, atlas), trajectory, walking))
+        if len(people) < 120 and obstacles.try_add(trajectory.positions, 0.0, 0.25, 0.02):
+            people.append((draw_person(rng, atlas), trajectory, walking))
     return people
 
 
@@ -93,12 +93,12 @@ def _parts(
     moving: list[tuple[Car, Trajectory]],
     people: list[tuple[Person, Trajectory, float]],
     count: int,
-    draw: np.random.Generator,
+    rng: np.random.Generator,
 ) -> tuple[list[Mesh], Array]:
     """Meshes with their instances and parts, and the rigid motions of the P parts in each frame, [count, P, 3, 4]."""
     meshes = [
-        car.at_rest().transform(rigid_motion(place[2], (place[0], 0, place[1]))).with_instance(number)
-        for number, (car, place) in enumerate(parked, 1)
+        car.at_rest().transform(rigid_motion(position[2], (position[0], 0, position[1]))).with_instance(number)
+        for number, (car, position) in enumerate(parked, 1)
     ]
     poses, instance = [np.broadcast_to(_STILL, (count, 1, 3, 4))], len(parked)
     part = 1
@@ -106,24 +106,24 @@ def _parts(
         instance += 1
         for offset, mesh in enumerate((car.body, *car.wheels)):
             meshes.append(mesh.with_instance(instance, part + offset))
-        poses.append(np.stack([_car_pose(car, *moment) for moment in zip(trajectory.places, trajectory.distance, strict=True)]))
+        poses.append(np.stack([_car_pose(car, *moment) for moment in zip(trajectory.positions, trajectory.distance, strict=True)]))
         part += 5
     for person, trajectory, walking in people:
         instance += 1
         for offset, mesh in enumerate(person.parts):
             meshes.append(mesh.with_instance(instance, part + offset))
-        start = float(draw.uniform(0, 6.28))
-        high = KERB * np.clip(roads.edge_distance(*trajectory.places[:, :2].T.copy()) / 0.3 + 0.5, 0, 1)
-        places = np.stack([trajectory.places[:, 0], high, trajectory.places[:, 1]], -1)
+        start = float(rng.uniform(0, 6.28))
+        height = KERB * np.clip(roads.edge_distance(*trajectory.positions[:, :2].T.copy()) / 0.3 + 0.5, 0, 1)
+        positions = np.stack([trajectory.positions[:, 0], height, trajectory.positions[:, 1]], -1)
         phase = start + trajectory.distance * 2 * np.pi / person.stride
-        poses.append(np.stack([person.pose(*moment, walking) for moment in zip(places, trajectory.places[:, 2], phase, strict=True)]))
+        poses.append(np.stack([person.pose(*moment, walking) for moment in zip(positions, trajectory.positions[:, 2], phase, strict=True)]))
         part += PARTS
     return meshes, np.concatenate(poses, 1)
 
 
-def _car_pose(car: Car, place: Array, distance: float) -> Array:
+def _car_pose(car: Car, position: Array, distance: float) -> Array:
     """Rigid motions of body and wheels, [5, 3, 4]."""
-    body = rigid_motion(float(place[2]), (place[0], 0, place[1]))
+    body = rigid_motion(float(position[2]), (position[0], 0, position[1]))
     angle = distance / car.radius
     cosine, sine = np.cos(angle), np.sin(angle)
     rolled = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
@@ -131,23 +131,23 @@ def _car_pose(car: Car, place: Array, distance: float) -> Array:
     return np.stack([body, *wheels])
 
 
-def _cameras(draw: np.random.Generator, trajectory: Trajectory, rate: float, width: int, height: int) -> list[Camera]:
+def _cameras(rng: np.random.Generator, trajectory: Trajectory, rate: float, width: int, height: int) -> list[Camera]:
     """Cameras behind the windscreen that look ahead and slightly down, with shake."""
-    count = len(trajectory.places)
-    tall, angle, tilt = draw.uniform(1.2, 1.75), np.radians(draw.uniform(52, 68)), np.radians(draw.uniform(1, 5))
+    count = len(trajectory.positions)
+    eye_height, angle, tilt = rng.uniform(1.2, 1.75), np.radians(rng.uniform(52, 68)), np.radians(rng.uniform(1, 5))
     focal = max(width, 1.6 * height) / 2 / np.tan(angle / 2)
-    yaw_offset, shakiness = np.radians(draw.normal(0, 1.5)), draw.uniform(0.3, 1.0)
+    yaw_offset, shakiness = np.radians(rng.normal(0, 1.5)), rng.uniform(0.3, 1.0)
     speed = np.clip(np.gradient(trajectory.distance) * rate / 8, 0, 1.5)
     time = np.arange(count) / rate
     shake = np.zeros((4, count))
     for wave in range(5):
-        beat = draw.uniform(0.6, 5.0, 4)[:, None] * 2 * np.pi
-        shake += np.sin(beat * time + draw.uniform(0, 6.28, (4, 1))) / (1 + 0.7 * wave)
+        beat = rng.uniform(0.6, 5.0, 4)[:, None] * 2 * np.pi
+        shake += np.sin(beat * time + rng.uniform(0, 6.28, (4, 1))) / (1 + 0.7 * wave)
     shake *= np.array([0.0016, 0.0009, 0.0012, 0.006])[:, None] * shakiness * speed
     cameras = []
-    for index, (x, z, yaw) in enumerate(trajectory.places):
-        turn = _camera_rotation(yaw + yaw_offset + shake[1, index], tilt + shake[0, index], shake[2, index])
-        cameras.append(Camera(np.array([x, tall + shake[3, index], z]), turn, float(focal), width, height))
+    for index, (x, z, yaw) in enumerate(trajectory.positions):
+        rotation = _camera_rotation(yaw + yaw_offset + shake[1, index], tilt + shake[0, index], shake[2, index])
+        cameras.append(Camera(np.array([x, eye_height + shake[3, index], z]), rotation, float(focal), width, height))
     return cameras
 
 

@@ -18,7 +18,7 @@ class WeatherKind:
     """A kind of weather, from which `Weather` is drawn. Colours are linear RGB.
 
     weight: how often it is drawn relative to the others. elevation of the sun in degrees; clouds: share of the sky that they cover;
-    visibility: metres at which haze makes up two thirds of a colour (each as lowest and highest value). glow: of lamps and windows.
+    visibility: metres at which haze makes up two thirds of a colour; these three are ranges (lowest, highest). glow: of lamps and windows.
     """
 
     name: str
@@ -45,13 +45,15 @@ _WEATHER_KINDS = (
 
 @dataclass(frozen=True)
 class Weather:
-    """towards [3]: direction of the sun. sun, zenith, horizon: linear RGB. cover: share of the sky that clouds cover.
+    """The weather of one drive, and the settings of the camera's sensor.
 
-    visibility: metres at which haze makes up two thirds of a colour. clouds [S, S, 4]: noise.
+    sun_direction [3]: unit vector to the sun. sun, zenith, horizon: linear RGB. cover: share of the sky that clouds cover. visibility:
+    metres at which haze makes up two thirds of a colour. glow: of lamps and windows. clouds [S, S, 4]: noise. exposure: factor of the
+    linear RGB.    noise_level: standard deviation of the sensor noise, for values in [0, 1]. blur: standard deviation in pixels.
     """
 
     name: str
-    towards: Array
+    sun_direction: Array
     sun: Array
     zenith: Array
     horizon: Array
@@ -60,7 +62,7 @@ class Weather:
     exposure: float
     glow: float
     clouds: Array
-    grain: float
+    noise_level: float
     blur: float
 
     @property
@@ -87,7 +89,7 @@ class Weather:
         shade = (1 - 0.35 * np.clip(cloud * 0.5, 0, 1))[:, None]
         white = light * shade * 0.75
         colour += (white - colour) * (thick * (0.9 if self.cover < 1 else 0.45))[:, None]
-        near = np.clip(rays @ self.towards, 0, 1)
+        near = np.clip(rays @ self.sun_direction, 0, 1)
         veil = 1 - 0.8 * thick
         away = np.log(np.maximum(near, 1e-6))
         glow = 0.16 * np.exp(6 * away) + 0.5 * np.exp(60 * away) + (6 * np.exp(2500 * away) if self.shadows else 0)
@@ -100,9 +102,9 @@ class Weather:
         low = 0.14 * self.ambient + 0.04 * self.sun
         return np.asarray(low + (high - low) * np.clip(up * 5 - 0.6, 0, 1), np.float32)
 
-    def through_air(self, colour: Array, rays: Array, distance: Array) -> Array:
-        """Linear RGB [N, 3] of surfaces of this colour seen through `distance` [N] metres of hazy air."""
-        near = np.maximum(rays @ self.towards, 0)
+    def add_haze(self, colour: Array, rays: Array, distance: Array) -> Array:
+        """Linear RGB [N, 3] of surfaces of a colour [N, 3], seen in the directions `rays` [N, 3] through `distance` [N] metres of haze."""
+        near = np.maximum(rays @ self.sun_direction, 0)
         near *= near
         air = self.horizon * 0.92 + self.sun * (0.12 * near * near)[:, None]
         return np.asarray(air + (colour - air) * np.exp(-distance / self.visibility)[:, None], np.float32)
@@ -112,28 +114,28 @@ def _ambient(sun: Array, zenith: Array, horizon: Array) -> Array:
     return np.asarray((0.72 * zenith + 0.28 * horizon) * 0.95 + 0.04 * sun, np.float32)
 
 
-def draw_weather(draw: np.random.Generator) -> Weather:
-    odds = np.array([kind.weight for kind in _WEATHER_KINDS])
-    kind = _WEATHER_KINDS[int(draw.choice(len(_WEATHER_KINDS), p=odds / odds.sum()))]
-    azimuth, elevation = draw.uniform(0, 2 * np.pi), np.radians(draw.uniform(*kind.elevation))
-    towards = np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)], np.float32)
-    strength = float(draw.uniform(0.85, 1.15))
+def draw_weather(rng: np.random.Generator) -> Weather:
+    weights = np.array([kind.weight for kind in _WEATHER_KINDS])
+    kind = _WEATHER_KINDS[int(rng.choice(len(_WEATHER_KINDS), p=weights / weights.sum()))]
+    azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(*kind.elevation))
+    sun_direction = np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)], np.float32)
+    strength = float(rng.uniform(0.85, 1.15))
     sun, zenith, horizon = (
-        np.array(colour, np.float32) * strength * draw.uniform(0.95, 1.05, 3).astype(np.float32)
+        np.array(colour, np.float32) * strength * rng.uniform(0.95, 1.05, 3).astype(np.float32)
         for colour in (kind.sun, kind.zenith, kind.horizon)
     )
-    brightness = float((_ambient(sun, zenith, horizon) + 0.8 * sun * towards[1]).mean())
+    brightness = float((_ambient(sun, zenith, horizon) + 0.8 * sun * sun_direction[1]).mean())
     return Weather(
         name=kind.name,
-        towards=towards,
+        sun_direction=sun_direction,
         sun=sun,
         zenith=zenith,
         horizon=horizon,
-        cover=float(draw.uniform(*kind.clouds)),
-        visibility=float(draw.uniform(*kind.visibility)),
-        exposure=kind.brightness * float(draw.uniform(0.9, 1.15)) * 1.35 / brightness**0.75,
+        cover=float(rng.uniform(*kind.clouds)),
+        visibility=float(rng.uniform(*kind.visibility)),
+        exposure=kind.brightness * float(rng.uniform(0.9, 1.15)) * 1.35 / brightness**0.75,
         glow=kind.glow,
-        clouds=np.repeat(noise(draw, 512, 3, 6)[..., None], 4, -1),
-        grain=float(draw.uniform(0.003, 0.01)),
-        blur=float(draw.choice([0.0, 0.0, 0.35, 0.5])),
+        clouds=np.repeat(noise(rng, 512, 3, 6)[..., None], 4, -1),
+        noise_level=float(rng.uniform(0.003, 0.01)),
+        blur=float(rng.choice([0.0, 0.0, 0.35, 0.5])),
     )

@@ -59,7 +59,7 @@ def flow_between(one: Snapshot, other: Snapshot) -> Flow:
     y, x = (axis.ravel() for axis in np.mgrid[:height, :width].astype(np.float64))
     inverse_depth, part = one.inverse_depth.ravel(), one.part.ravel()
     rays = np.stack([(x - one.camera.centre[0]) / one.camera.focal, (y - one.camera.centre[1]) / one.camera.focal, np.ones_like(x)], -1)
-    rays = rays @ one.camera.turn
+    rays = rays @ one.camera.rotation
     projections = np.stack([_projection(one, other, number) for number in range(len(one.motions))])
     still = np.asarray(part == 0)
     seen = rays @ projections[0, :, :3].T + inverse_depth[:, None] * projections[0, :, 3]
@@ -76,9 +76,9 @@ def flow_between(one: Snapshot, other: Snapshot) -> Flow:
 def _projection(one: Snapshot, other: Snapshot, part: int) -> Array:
     """The matrix [3, 4] from (ray, inverse depth) of a point in `one` to its position in the other camera, times the same inverse depth."""
     before, after = one.motions[part], other.motions[part]
-    turn = after[:, :3] @ before[:, :3].T
-    shift = turn @ (one.camera.eye - before[:, 3]) + after[:, 3] - other.camera.eye
-    return other.camera.turn @ np.concatenate([turn, shift[:, None]], 1)
+    rotation = after[:, :3] @ before[:, :3].T
+    shift = rotation @ (one.camera.eye - before[:, 3]) + after[:, 3] - other.camera.eye
+    return other.camera.rotation @ np.concatenate([rotation, shift[:, None]], 1)
 
 
 def _seen(one: Snapshot, other: Snapshot, there: Array, inverse_depth_there: Array) -> NDArray[np.bool_]:
@@ -88,13 +88,13 @@ def _seen(one: Snapshot, other: Snapshot, there: Array, inverse_depth_there: Arr
     """
     height, width = other.label.shape
     inside = np.all((there > -0.5) & (there < np.array([width, height]) - 0.5), axis=1)
-    place = there * inside[:, None]
-    x, y = (np.clip(np.rint(place[:, axis]), 0, size - 1).astype(np.int64) for axis, size in ((0, width), (1, height)))
+    position = there * inside[:, None]
+    x, y = (np.clip(np.rint(position[:, axis]), 0, size - 1).astype(np.int64) for axis, size in ((0, width), (1, height)))
     same_object = (other.label[y, x] == one.label.ravel()) & (other.instance[y, x] == one.instance.ravel())
     same_triangle = (other.triangle[y, x] == one.triangle.ravel()) & (one.triangle.ravel() >= 0)
-    left, top = (np.clip(np.floor(place[:, axis]), 0, max(size - 2, 0)).astype(np.int64) for axis, size in ((0, width), (1, height)))
+    left, top = (np.clip(np.floor(position[:, axis]), 0, max(size - 2, 0)).astype(np.int64) for axis, size in ((0, width), (1, height)))
     right, low = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
-    across, down = place[:, 0] - left, place[:, 1] - top
+    across, down = position[:, 0] - left, position[:, 1] - top
     inverse_depth = other.inverse_depth
     upper = inverse_depth[top, left] * (1 - across) + inverse_depth[top, right] * across
     lower = inverse_depth[low, left] * (1 - across) + inverse_depth[low, right] * across

@@ -28,7 +28,7 @@ def _paving(painter: Painter) -> Array:
             x, y = (column + 0.5 * (row % 2)) / 4, row / 6
             for left in (x, x - 1):
                 if left < 1 and left + 0.25 > 0:
-                    area(tile, (left, left + 0.25), (y, y + 1 / 6))[..., :3] *= painter.draw.uniform(0.96, 1.03)
+                    area(tile, (left, left + 0.25), (y, y + 1 / 6))[..., :3] *= painter.rng.uniform(0.96, 1.03)
                     area(tile, (left, left + 0.008), (y, y + 1 / 6))[..., :3] *= 0.75
         area(tile, (0, 1), (row / 6, row / 6 + 0.008))[..., :3] *= 0.75
     return tile
@@ -44,15 +44,15 @@ def _shingles(painter: Painter) -> Array:
     tile = painter.plain(grey(0.6), painter.rough(0.06, 0.05, 0.02, 0.03))
     rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32) / SIDE
     row = (rows * 16).astype(int)
-    shade = painter.draw.uniform(0.88, 1.1, (16, 24)).astype(np.float32)
-    place = columns * 24 + 0.5 * (row % 2)
+    shade = painter.rng.uniform(0.88, 1.1, (16, 24)).astype(np.float32)
+    position = columns * 24 + 0.5 * (row % 2)
     wave = 0.8 + 0.25 * ((rows * 16) % 1)
-    tile[..., :3] *= (shade[row, place.astype(int) % 24] * wave * np.where(place % 1 < 0.08, 0.8, 1))[..., None]
+    tile[..., :3] *= (shade[row, position.astype(int) % 24] * wave * np.where(position % 1 < 0.08, 0.8, 1))[..., None]
     return tile
 
 
 def _bark(painter: Painter) -> Array:
-    streaks = noise(painter.draw, SIDE, 6, 4, (1, 5))
+    streaks = noise(painter.rng, SIDE, 6, 4, (1, 5))
     return painter.plain((0.42, 0.36, 0.3), 1 + 0.22 * streaks)
 
 
@@ -63,19 +63,19 @@ def _leaves(dense: float, size: tuple[int, int]) -> Callable[[Painter], Array]:
     """
 
     def paint(painter: Painter) -> Array:
-        draw = painter.draw
+        rng = painter.rng
         rough = painter.rough(0.1, 0.1, 0, 0)
         canvas, cover = np.full((SIDE, SIDE, 3), 0.45, np.float32), np.zeros((SIDE, SIDE), np.float32)
         count = 1100
-        radius = np.sqrt(draw.uniform(0, 1, count)) * 0.47 * SIDE
-        angle = draw.uniform(0, 2 * np.pi, count)
-        lobes = 1 + 0.16 * np.sin(3 * angle + draw.uniform(0, 6)) + 0.12 * np.sin(7 * angle + draw.uniform(0, 6))
+        radius = np.sqrt(rng.uniform(0, 1, count)) * 0.47 * SIDE
+        angle = rng.uniform(0, 2 * np.pi, count)
+        lobes = 1 + 0.16 * np.sin(3 * angle + rng.uniform(0, 6)) + 0.12 * np.sin(7 * angle + rng.uniform(0, 6))
         x, y = (SIDE / 2 + 0.86 * radius * lobes * way(angle) for way in (np.cos, np.sin))
-        for index in np.flatnonzero(draw.uniform(0, 1, count) < dense):
-            light = float(0.34 + 0.32 * index / count + draw.normal(0, 0.05))
-            axes = (int(draw.integers(*size)), int(draw.integers(size[0] // 2 + 1, size[1] // 2 + 2)))
-            where = ((int(x[index]), int(y[index])), axes, float(draw.uniform(0, 360)), 0, 360)
-            cv2.ellipse(canvas, *where, (light, light * 1.02, light * draw.uniform(0.75, 1.0)), cv2.FILLED)
+        for index in np.flatnonzero(rng.uniform(0, 1, count) < dense):
+            light = float(0.34 + 0.32 * index / count + rng.normal(0, 0.05))
+            axes = (int(rng.integers(*size)), int(rng.integers(size[0] // 2 + 1, size[1] // 2 + 2)))
+            where = ((int(x[index]), int(y[index])), axes, float(rng.uniform(0, 360)), 0, 360)
+            cv2.ellipse(canvas, *where, (light, light * 1.02, light * rng.uniform(0.75, 1.0)), cv2.FILLED)
             cv2.ellipse(cover, *where, 1.0, cv2.FILLED)
         tile = painter.plain(grey(1.0), rough, gloss=0.04)
         tile[..., :3] *= canvas
@@ -101,7 +101,7 @@ def _face(painter: Painter) -> Array:
 
 
 def _cloth(painter: Painter) -> Array:
-    folds = noise(painter.draw, SIDE, 3, 3, (3, 1))
+    folds = noise(painter.rng, SIDE, 3, 3, (3, 1))
     return painter.plain(grey(0.92), painter.rough(0.02, 0.02, 0.02, 0.02) + 0.07 * folds)
 
 
@@ -116,7 +116,7 @@ def _fence(painter: Painter) -> Array:
     tile = painter.plain(grey(0.75), painter.rough(0.05, 0.04, 0.04, 0.03))
     for plank in range(8):
         area(tile, (plank / 8, plank / 8 + 0.012), (0, 1))[..., :3] *= 0.35
-        area(tile, (plank / 8, (plank + 1) / 8), (0, 1))[..., :3] *= painter.draw.uniform(0.85, 1.1)
+        area(tile, (plank / 8, (plank + 1) / 8), (0, 1))[..., :3] *= painter.rng.uniform(0.85, 1.1)
     return tile
 
 
@@ -138,8 +138,8 @@ def _sign(rim: Colour, inner: Colour, ink: float, word: str = "") -> Callable[[P
         if not word:
             cv2.rectangle(canvas, (120, 220), (SIDE - 120, SIDE - 220), grey(ink), cv2.FILLED)
         scale = 7.0 if len(word) < 3 else 4.5
-        (wide, tall), _ = cv2.getTextSize(word, cv2.FONT_HERSHEY_DUPLEX, scale, 16)
-        write_text(canvas, word, ((SIDE - wide) // 2, (SIDE + tall) // 2), scale, grey(ink), 16)
+        (width, height), _ = cv2.getTextSize(word, cv2.FONT_HERSHEY_DUPLEX, scale, 16)
+        write_text(canvas, word, ((SIDE - width) // 2, (SIDE + height) // 2), scale, grey(ink), 16)
         tile[..., :3] = canvas
         return tile
 
@@ -151,7 +151,7 @@ def _direction(painter: Painter) -> Array:
     canvas = np.ascontiguousarray(tile[..., :3])
     cv2.rectangle(canvas, (14, 14), (SIDE - 14, SIDE - 14), grey(0.95), 10)
     for row in range(2):
-        word = "".join(chr(65 + letter) for letter in painter.draw.integers(0, 26, 6))
+        word = "".join(chr(65 + letter) for letter in painter.rng.integers(0, 26, 6))
         write_text(canvas, word, (70, 210 + 190 * row), 3.4, grey(0.95), 12)
     tile[..., :3] = canvas
     return tile
@@ -161,7 +161,7 @@ def _signals(painter: Painter) -> Array:
     """A traffic light with one lit lamp: red above, then amber and green."""
     tile = painter.plain(grey(0.1), painter.rough(0.02, 0, 0, 0), tint=0, gloss=0.1)
     canvas, glow = np.ascontiguousarray(tile[..., :3]), np.zeros((SIDE, SIDE), np.float32)
-    lit = int(painter.draw.integers(3))
+    lit = int(painter.rng.integers(3))
     for lamp, colour in enumerate(((0.95, 0.12, 0.08), (0.95, 0.6, 0.1), (0.1, 0.85, 0.4))):
         at = (SIDE // 2, int(SIDE * (lamp + 0.5) / 3))
         shown = colour if lamp == lit else tuple(0.25 * value for value in colour)

@@ -18,7 +18,7 @@ Array = NDArray[np.floating]
 
 
 class Path:
-    """A polyline through points [N, 2] (x, z)."""
+    """A polyline through points [N, 2] (x, z), in metres."""
 
     def __init__(self, points: Array) -> None:
         steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
@@ -29,9 +29,9 @@ class Path:
 
     def at(self, distance: Array) -> Array:
         """x, z and yaw [T, 3] after `distance` [T] metres; beyond its ends the path continues straight."""
-        places = np.stack([np.interp(distance, self.along, values) for values in (*self.points.T, self.yaw)], -1)
+        positions = np.stack([np.interp(distance, self.along, values) for values in (*self.points.T, self.yaw)], -1)
         over = distance - np.clip(distance, 0, self.along[-1])
-        return places + np.stack([over * np.sin(places[:, 2]), over * np.cos(places[:, 2]), 0 * over], -1)
+        return positions + np.stack([over * np.sin(positions[:, 2]), over * np.cos(positions[:, 2]), 0 * over], -1)
 
     def nearest(self, x: float, z: float) -> float:
         """The distance along the path of its point nearest to (x, z)."""
@@ -106,105 +106,105 @@ class Obstacles:
     centres: list[Array] = field(default_factory=list)
     radii: list[float] = field(default_factory=list)
 
-    def try_add(self, places: Array, half: float, radius: float, gap: float) -> bool:
+    def try_add(self, positions: Array, half: float, radius: float, gap: float) -> bool:
         """Add an object of half length `half` whose circles have this radius, if it keeps `gap` metres from all others.
 
         Returns whether it was added.
         """
-        circles = _circles(places, half)
+        circles = _circles(positions, half)
         for centre, other in zip(self.centres, self.radii, strict=True):
             for circle in circles:
                 if (np.hypot(*(circle - centre).T) < radius + other + gap).any():
                     return False
-        self.add(places, half, radius)
+        self.add(positions, half, radius)
         return True
 
-    def add(self, places: Array, half: float, radius: float) -> None:
-        self.centres += _circles(places, half)
-        self.radii += [radius] * len(_circles(places, half))
+    def add(self, positions: Array, half: float, radius: float) -> None:
+        self.centres += _circles(positions, half)
+        self.radii += [radius] * len(_circles(positions, half))
 
 
-def _circles(places: Array, half: float) -> list[Array]:
-    """Centres [T, 2] of the circles that cover an object at places [T, 3]: three along a car, one for a person (half = 0)."""
+def _circles(positions: Array, half: float) -> list[Array]:
+    """Centres [T, 2] of the circles that cover an object at positions [T, 3]: three along a car, one for a person (half = 0)."""
     if half <= 0:
-        return [places[:, :2]]
-    ahead = np.stack([np.sin(places[:, 2]), np.cos(places[:, 2])], -1)
-    return [places[:, :2] + share * half * ahead for share in (-0.62, 0.0, 0.62)]
+        return [positions[:, :2]]
+    ahead = np.stack([np.sin(positions[:, 2]), np.cos(positions[:, 2])], -1)
+    return [positions[:, :2] + share * half * ahead for share in (-0.62, 0.0, 0.62)]
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """places [T, 3] (x, z, yaw) of a car or person, and the distances [T] that it has travelled, in metres."""
+    """positions [T, 3] (x and z in metres, yaw in radians) of the camera, a car or a person; distance [T] travelled, in metres."""
 
-    places: Array
+    positions: Array
     distance: Array
 
 
-def draw_speed(draw: np.random.Generator, count: int, rate: float, base: float) -> Array:
-    """A slowly varying speed [count] in metres per second; some start from rest, and some stop."""
+def draw_speed(rng: np.random.Generator, count: int, rate: float, base: float) -> Array:
+    """A slowly varying speed [count] around `base`, in metres per second; it may start from rest or end in a stop."""
     time = np.arange(count) / rate
-    speed = base * (1 + 0.12 * np.sin(time * draw.uniform(0.3, 0.8) + draw.uniform(0, 6)))
-    kind = draw.random()
+    speed = base * (1 + 0.12 * np.sin(time * rng.uniform(0.3, 0.8) + rng.uniform(0, 6)))
+    kind = rng.random()
     if kind < 0.1:
-        speed *= np.clip((time - draw.uniform(0, 0.8)) / 3.0, 0, 1)
+        speed *= np.clip((time - rng.uniform(0, 0.8)) / 3.0, 0, 1)
     elif kind < 0.2:
-        speed *= np.clip(1 - (time - draw.uniform(0, 1)) / 4.0, 0, 1)
+        speed *= np.clip(1 - (time - rng.uniform(0, 1)) / 4.0, 0, 1)
     return np.asarray(speed)
 
 
-def draw_camera_trajectory(draw: np.random.Generator, roads: Roads, count: int, rate: float) -> tuple[Path, Trajectory]:
+def draw_camera_trajectory(rng: np.random.Generator, roads: Roads, count: int, rate: float) -> tuple[Path, Trajectory]:
     """The camera's path, and its trajectory of `count` frames, which begins one frame before the first."""
-    base, total = float(draw.uniform(4, 13)), count / rate
-    if draw.random() < 0.22:
+    base, total = float(rng.uniform(4, 13)), count / rate
+    if rng.random() < 0.22:
         crossing = roads.crossings[0]
-        side = int(draw.choice(crossing.sides))
+        side = int(rng.choice(crossing.sides))
         base = min(base, 7.0)
         path = turn_into_side_street(roads, crossing, 1, side, -60.0)
         corner = path.nearest(float(roads.centre(np.array([crossing.z]))[0]), crossing.z)
-        start = max(corner - draw.uniform(0.15, 0.75) * base * total - 4, 45.0)
-        speed = draw_speed(draw, count, rate, base)
+        start = max(corner - rng.uniform(0.15, 0.75) * base * total - 4, 45.0)
+        speed = draw_speed(rng, count, rate, base)
         distance = integrate_speed(speed, start, rate)
         slow = 1 - 0.45 * np.exp(-(((distance - corner) / 9) ** 2))
         distance = integrate_speed(speed * slow, start, rate)
     else:
         path = Path(lane(roads, 1, -60.0, base * total * 1.2 + 260))
-        distance = integrate_speed(draw_speed(draw, count, rate, base), 60.0, rate)
+        distance = integrate_speed(draw_speed(rng, count, rate, base), 60.0, rate)
     return path, Trajectory(path.at(distance), distance)
 
 
 def propose_cars(
-    draw: np.random.Generator, roads: Roads, path: Path, trajectory: Trajectory, count: int, rate: float
+    rng: np.random.Generator, roads: Roads, path: Path, trajectory: Trajectory, count: int, rate: float
 ) -> Sequence[Trajectory]:
     """Trajectories for moving cars, the most visible ones first. path, trajectory: those of the camera."""
-    trajectories, reach = [], float(trajectory.places[:, 1].max())
+    trajectories, reach = [], float(trajectory.positions[:, 1].max())
     speed = np.gradient(trajectory.distance) * rate
-    if draw.random() < 0.6:
-        ahead = float(draw.uniform(9, 24))
-        trajectories.append(_follow(path, integrate_speed(speed * draw.uniform(0.97, 1.06), float(trajectory.distance[0]) + ahead, rate)))
+    if rng.random() < 0.6:
+        ahead = float(rng.uniform(9, 24))
+        trajectories.append(_follow(path, integrate_speed(speed * rng.uniform(0.97, 1.06), float(trajectory.distance[0]) + ahead, rate)))
     beside = [crossing for crossing in roads.crossings if crossing.z < reach + 60]
     for crossing in beside[:3]:
         for _ in range(2):
-            trajectories.append(_at_crossing(draw, roads, crossing, count, rate))
-    if roads.parking and draw.random() < 0.5:
-        heading = int(draw.choice([-1, 1]))
-        z = float(draw.uniform(trajectory.places[0, 1] + 12, reach + 40))
-        pace = draw_speed(draw, count, rate, 4.0) * np.clip((np.arange(count) / rate - draw.uniform(0, 0.8)) / 2.0, 0, 1)
+            trajectories.append(_at_crossing(rng, roads, crossing, count, rate))
+    if roads.parking and rng.random() < 0.5:
+        heading = int(rng.choice([-1, 1]))
+        z = float(rng.uniform(trajectory.positions[0, 1] + 12, reach + 40))
+        pace = draw_speed(rng, count, rate, 4.0) * np.clip((np.arange(count) / rate - rng.uniform(0, 0.8)) / 2.0, 0, 1)
         trajectories.append(_follow(parking_path(roads, heading, z, z + heading * 120, True), integrate_speed(pace, 0.0, rate)))
-    if roads.parking and draw.random() < 0.35:
-        heading = int(draw.choice([-1, 1]))
-        way_in = parking_path(roads, heading, float(draw.uniform(trajectory.places[0, 1] + 12, reach + 40)), 0.0, False)
-        left = np.clip(integrate_speed(np.full(count, 5.0), float(draw.uniform(38, 60)), rate), 0, 74.0)
+    if roads.parking and rng.random() < 0.35:
+        heading = int(rng.choice([-1, 1]))
+        way_in = parking_path(roads, heading, float(rng.uniform(trajectory.positions[0, 1] + 12, reach + 40)), 0.0, False)
+        left = np.clip(integrate_speed(np.full(count, 5.0), float(rng.uniform(38, 60)), rate), 0, 74.0)
         trajectories.append(_follow(way_in, 76.0 - 20.0 * np.exp(-(left - 38) / 14)))
     oncoming = Path(lane(roads, -1, reach + 170, -120))
-    place = oncoming.nearest(0.0, reach + 120)
-    while place < oncoming.along[-1] - 90:
-        trajectories.append(_follow(oncoming, integrate_speed(draw_speed(draw, count, rate, float(draw.uniform(6, 11))), place, rate)))
-        place += float(draw.uniform(9, 45))
+    position = oncoming.nearest(0.0, reach + 120)
+    while position < oncoming.along[-1] - 90:
+        trajectories.append(_follow(oncoming, integrate_speed(draw_speed(rng, count, rate, float(rng.uniform(6, 11))), position, rate)))
+        position += float(rng.uniform(9, 45))
     same_way = Path(lane(roads, 1, -60.0, reach + 200))
-    place = same_way.nearest(*trajectory.places[0, :2]) + draw.uniform(25, 50)
-    while place < same_way.along[-1] - 60:
-        trajectories.append(_follow(same_way, integrate_speed(draw_speed(draw, count, rate, float(draw.uniform(6, 12))), place, rate)))
-        place += float(draw.uniform(12, 50))
+    position = same_way.nearest(*trajectory.positions[0, :2]) + rng.uniform(25, 50)
+    while position < same_way.along[-1] - 60:
+        trajectories.append(_follow(same_way, integrate_speed(draw_speed(rng, count, rate, float(rng.uniform(6, 12))), position, rate)))
+        position += float(rng.uniform(12, 50))
     return trajectories
 
 
@@ -212,11 +212,11 @@ def _follow(path: Path, distance: Array) -> Trajectory:
     return Trajectory(path.at(distance), distance)
 
 
-def _at_crossing(draw: np.random.Generator, roads: Roads, crossing: Crossing, count: int, rate: float) -> Trajectory:
+def _at_crossing(rng: np.random.Generator, roads: Roads, crossing: Crossing, count: int, rate: float) -> Trajectory:
     """A car that turns into a side street, comes out of it, crosses the main street, or waits."""
-    side, heading = int(draw.choice(crossing.sides)), int(draw.choice([-1, 1]))
-    total, base = count / rate, float(draw.uniform(3.5, 6))
-    kind = str(draw.choice(["in", "out", "through", "waits"]))
+    side, heading = int(rng.choice(crossing.sides)), int(rng.choice([-1, 1]))
+    total, base = count / rate, float(rng.uniform(3.5, 6))
+    kind = str(rng.choice(["in", "out", "through", "waits"]))
     if kind == "in":
         path = turn_into_side_street(roads, crossing, heading, side, crossing.z - heading * 90)
     elif kind == "through" and len(crossing.sides) == 2:
@@ -226,50 +226,50 @@ def _at_crossing(draw: np.random.Generator, roads: Roads, crossing: Crossing, co
     corner = path.nearest(float(roads.centre(np.array([crossing.z]))[0]), crossing.z)
     if kind == "waits":
         return _follow(path, np.full(count, 80 - roads.half - 4.6))
-    start = corner - base * total * draw.uniform(-0.1, 1.0)
+    start = corner - base * total * rng.uniform(-0.1, 1.0)
     return _follow(path, integrate_speed(np.full(count, base), max(float(start), 0.0), rate))
 
 
 def propose_people(
-    draw: np.random.Generator, roads: Roads, trajectory: Trajectory, count: int, rate: float, busyness: float
+    rng: np.random.Generator, roads: Roads, trajectory: Trajectory, count: int, rate: float, busyness: float
 ) -> list[tuple[Trajectory, float]]:
     """Trajectories for people, each with 1 for a person who walks or 0 for one who stands. trajectory: that of the camera."""
     trajectories = []
-    low, high = float(trajectory.places[:, 1].min()) - 8, float(trajectory.places[:, 1].max()) + 85
+    low, high = float(trajectory.positions[:, 1].min()) - 8, float(trajectory.positions[:, 1].max()) + 85
     for _ in range(int(busyness * (high - low) / 9)):
-        side, heading, z = int(draw.choice([-1, 1])), int(draw.choice([-1, 1])), float(draw.uniform(low, high))
-        offset = side * heading * (roads.half + float(draw.uniform(0.5, max(0.8, roads.pavement - 0.6))))
+        side, heading, z = int(rng.choice([-1, 1])), int(rng.choice([-1, 1])), float(rng.uniform(low, high))
+        offset = side * heading * (roads.half + float(rng.uniform(0.5, max(0.8, roads.pavement - 0.6))))
         path = Path(lane(roads, heading, z, z + heading * 60, offset))
-        kind = draw.random()
+        kind = rng.random()
         if kind < 0.75:
-            pace = float(draw.uniform(0.9, 1.6))
+            pace = float(rng.uniform(0.9, 1.6))
             walk = _follow(path, integrate_speed(np.full(count, pace), 0.0, rate))
             trajectories.append((walk, 1.0))
-            if draw.random() < 0.3:
+            if rng.random() < 0.3:
                 beside = Path(lane(roads, heading, z, z + heading * 60, offset + 0.62))
                 trajectories.append((_follow(beside, integrate_speed(np.full(count, pace), 0.0, rate)), 1.0))
         else:
-            place = path.at(np.zeros(count))
-            place[:, 2] += float(draw.uniform(0, 6.28))
-            trajectories.append((Trajectory(place, np.zeros(count)), 0.0))
-            if draw.random() < 0.6:
-                ahead = np.stack([np.sin(place[:, 2]), np.cos(place[:, 2])], -1)
+            position = path.at(np.zeros(count))
+            position[:, 2] += float(rng.uniform(0, 6.28))
+            trajectories.append((Trajectory(position, np.zeros(count)), 0.0))
+            if rng.random() < 0.6:
+                ahead = np.stack([np.sin(position[:, 2]), np.cos(position[:, 2])], -1)
                 trajectories.append(
-                    (Trajectory(np.concatenate([place[:, :2] + 0.8 * ahead, place[:, 2:] + np.pi], 1), np.zeros(count)), 0.0)
+                    (Trajectory(np.concatenate([position[:, :2] + 0.8 * ahead, position[:, 2:] + np.pi], 1), np.zeros(count)), 0.0)
                 )
     for crossing in roads.crossings:
         for _ in range(3):
-            if low < crossing.z < high and draw.random() < 0.7 * busyness:
-                trajectories.append((_cross_street(draw, roads, crossing, count, rate), 1.0))
+            if low < crossing.z < high and rng.random() < 0.7 * busyness:
+                trajectories.append((_cross_street(rng, roads, crossing, count, rate), 1.0))
     return trajectories
 
 
-def _cross_street(draw: np.random.Generator, roads: Roads, crossing: Crossing, count: int, rate: float) -> Trajectory:
+def _cross_street(rng: np.random.Generator, roads: Roads, crossing: Crossing, count: int, rate: float) -> Trajectory:
     """A person who crosses the main street near a side street."""
-    side, ahead = int(draw.choice([-1, 1])), int(draw.choice([-1, 1]))
-    z = crossing.z + ahead * (crossing.half + float(draw.uniform(3, 5.2)))
+    side, ahead = int(rng.choice([-1, 1])), int(rng.choice([-1, 1]))
+    z = crossing.z + ahead * (crossing.half + float(rng.uniform(3, 5.2)))
     middle = float(roads.centre(np.array([z]))[0])
     reach = roads.half + 6.0
     path = Path(np.array([[middle + side * reach, z], [middle, z + 0.01], [middle - side * reach, z]]))
-    start = float(draw.uniform(0, 1.7 * roads.half))
-    return _follow(path, integrate_speed(np.full(count, float(draw.uniform(1.1, 1.7))), start, rate))
+    start = float(rng.uniform(0, 1.7 * roads.half))
+    return _follow(path, integrate_speed(np.full(count, float(rng.uniform(1.1, 1.7))), start, rate))

@@ -9,7 +9,7 @@
 
 The name of an image is its date and time, to the millisecond. Frames are unevenly spaced, so clips store their times, and the frame rate is
 the mean. A clip has successive frames of one record and camera, all of them labelled or none, with gaps of at most two seconds, and the
-name road01_ins-Record001-FIRSTFRAME. Label ids become indices to the table `apolloscape`, others become void.
+name road01_ins-Record001-FIRSTFRAME. Label ids become indices of the table `apolloscape`; ids that it does not have become void.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from stages.clip.images import add_frame
 from stages.errors import InputError
 
 RATE = 30
-"""Steps of the frame number per second."""
+"""By how much the frame number grows per second."""
 _SPLITS = ("train", "val", "test")
 _NAME = re.compile(r"(.+)_f?(\d+)")
 

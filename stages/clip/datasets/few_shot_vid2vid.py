@@ -1,4 +1,4 @@
-"""The layout of few-shot vid2vid's public code: folders with the prefix train_ or test_, or with none, as its data/preprocess writes.
+"""The layout of few-shot vid2vid's public code: folders with the prefix train_, test_ or none, as its scripts in data/preprocess write.
 
     ROOT/
       train_images/SEQ/00000.jpg              also test_images/, or images/VIDEO/frame000000.jpg
@@ -10,7 +10,7 @@
       all_subsequences.json                   positions of people; not read, since fsv2v tracks people itself
 
 Files are matched by the name of the frame, without _keypoints, _IUV and _INDS. If no name matches and the numbers of files are equal, files
-are matched in order, as in the public code. If its cleaning has removed frames, a sequence is split into several clips at the gaps in the
+are matched in order, as in the public code. If those scripts have removed frames, a sequence is split into several clips at the gaps in the
 frame numbers. Images have no rate: the default is 25 frames per second.
 """
 
@@ -51,7 +51,7 @@ def _recordings_of_sequence(folder: Path, name: str, layer_folders: dict[Path, s
     ascending = len(numbers) == len(images) and all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
     runs = consecutive_runs(numbers) if ascending else [slice(None)]
     files = {
-        kind: _match_or_order(images, layer_folder / folder.name, _NAME_ENDINGS.get(kind, ""))
+        kind: _match_by_name_or_order(images, layer_folder / folder.name, _NAME_ENDINGS.get(kind, ""))
         for layer_folder, kind in layer_folders.items()
     }
     for run in runs:
@@ -60,7 +60,7 @@ def _recordings_of_sequence(folder: Path, name: str, layer_folders: dict[Path, s
         yield Recording(name if len(runs) == 1 else f"{name}-{run_images[0].stem}", run_images, layers, labels="cityscapes-ids")
 
 
-def _match_or_order(images: tuple[Path, ...], folder: Path, ending: str) -> tuple[Path, ...]:
+def _match_by_name_or_order(images: tuple[Path, ...], folder: Path, ending: str) -> tuple[Path, ...]:
     files = files_in(folder)
     no_common_names = not {path.stem.removesuffix(ending) for path in files} & {image.stem for image in images}
     return tuple(files) if no_common_names and len(files) == len(images) else matching_files(images, folder, ending)

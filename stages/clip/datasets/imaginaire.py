@@ -1,4 +1,4 @@
-"""The layout of imaginaire: a folder for each kind of file, with the same file names in all.
+"""The layout of NVIDIA's library Imaginaire: a folder for each kind of file, with the same file names in all.
 
     ROOT/
       images/SEQ/FRAME.jpg

@@ -160,7 +160,7 @@ def common_step(numbers: Sequence[int]) -> int:
 def timing(numbers: Sequence[int], rate: int, single_step: int = 1) -> tuple[Fraction, Timestamps | None]:
     """The mean frame rate of frames with these numbers, and their times if the rate is variable.
 
-    rate: steps of the number per second. single_step: the step that is assumed for a single frame.
+    rate: by how much the number grows per second. single_step: the step that is assumed for a single frame.
     """
     if len(numbers) == 1:
         return Fraction(rate, single_step), None

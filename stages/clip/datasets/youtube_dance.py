@@ -3,8 +3,8 @@
     ROOT/
       NAME.mp4 ...                            or in ROOT/videos/; clips refer to the videos
       openpose/NAME/*_keypoints.json          optional: one file for each frame, in order        -> poses
-      densepose/NAME/*_IUV.png                optional: one image for each frame, in order     -> densepose
-      densemask/NAME/*_INDS.png               optional: a number for each person                 -> instances
+      densepose/NAME/*_IUV.png                optional: one image for each frame, in order       -> densepose
+      densemask/NAME/*_INDS.png               optional: the same, with a number for each person  -> instances
 
 Clips have the rate and sound of the videos. For the frames that the public code has extracted to images/, use the layout few-shot-vid2vid.
 """

@@ -32,7 +32,7 @@ class EdgedFaceTrack(LandmarkTrack):
         self.channels += 1
         self._frames, self._driver = frames, face
         self._views: Sequence[View] | None = None
-        """Only in a fitted track: the view of each driving frame, in whose pixels the fitted landmarks are."""
+        """Only in a fitted track: the view of each driving frame. The fitted landmarks are in pixels of that view."""
 
     def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
         frame_view = view if self._views is None else self._views[index].then(view)

@@ -164,12 +164,12 @@ def _cover(keypoints: Keypoints, mask: NDArray[np.uint8]) -> None:
     """Draws an ellipse that contains the face and its hair into the mask."""
     x, y, side = crop.head_boxes(keypoints[None, :LANDMARKS])[0]
     if np.isfinite(side):
-        half_width, half_height = np.round(np.array(HEAD_IN_FACES) / 2 * side / crop.HEAD_IN_FACES).astype(int).tolist()
+        half_width, half_height = np.round(np.array(HEAD_IN_FACES) / 2 * side / crop.HEAD_CROP_IN_FACES).astype(int).tolist()
         cv2.ellipse(mask, (round(x), round(y)), (half_width, half_height), 0, 0, 360, 1, cv2.FILLED)
 
 
 def _cover_features(keypoints: Keypoints, mask: NDArray[np.uint8]) -> None:
-    """What expressions move: the face with its forehead."""
+    """Draws the part that expressions move, the face with its forehead, into the mask."""
     contour = keypoints[:17, :2]
     if keypoints[:17, 2].all():
         outline = np.concatenate([contour, landmarks.forehead(contour)[::-1]])

@@ -47,12 +47,12 @@ class Identity:
 
     def __init__(self, open_detector: Callable[[], Detect], embed: Embed, compare: Compare) -> None:
         self._open_detector, self._embed, self._compare = open_detector, embed, compare
-        self._reference, self._detectors = open_detector(), list[Detect]()
+        self._reference_detector, self._detectors = open_detector(), list[Detect]()
 
     def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float | None] | None:
         while len(self._detectors) < len(candidates):
             self._detectors.append(self._open_detector())
-        target = largest(self._reference(reference))
+        target = largest(self._reference_detector(reference))
         if target is None:
             return None
         expected = self._embed(reference, target)
@@ -130,7 +130,7 @@ def _open_dlib_same(context: EvaluationContext) -> Scorer:
 
     def same(reference: Image, candidates: Sequence[Image]) -> list[float | None] | None:
         values = distances(reference, candidates)
-        return None if values is None else [None if value is None else float(value < identity.DLIBS_LIMIT) for value in values]
+        return None if values is None else [None if value is None else float(value < identity.DLIB_MAX_DISTANCE) for value in values]
 
     return same
 
@@ -157,7 +157,7 @@ DLIB = Metric(
 DLIB_SAME = replace(
     DLIB,
     name="identity-dlib-same",
-    summary=f"share of the frames in which that distance is below {identity.DLIBS_LIMIT}, dlib's limit for the same person",
+    summary=f"share of the frames in which that distance is below {identity.DLIB_MAX_DISTANCE}, dlib's limit for the same person",
     better="higher",
     open=_open_dlib_same,
     aliases=("identity-dlib",),

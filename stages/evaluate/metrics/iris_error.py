@@ -26,17 +26,20 @@ _EYES = ((RIGHT_EYE, 0), (LEFT_EYE, 5))
 
 
 class IrisError:
-    """targets: for each driving frame, the positions [2, 2] of both irises or None if they are not seen. Without targets the irises of the
-    reference are used."""
+    """Compares the irises of candidates with those that drove the result. Each candidate has its own detector.
+
+    targets: for each driving frame, the positions [2, 2] of both irises or None if they are not seen. Without targets the irises of the
+    reference are used.
+    """
 
     def __init__(self, targets: Iterator[NDArray[np.float64] | None] | None, open_detector: Callable[[], Detect]) -> None:
         self._targets, self._open_detector = targets, open_detector
-        self._reference, self._detectors = open_detector(), list[Detect]()
+        self._reference_detector, self._detectors = open_detector(), list[Detect]()
 
     def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float | None] | None:
         while len(self._detectors) < len(candidates):
             self._detectors.append(self._open_detector())
-        face = largest(self._reference(reference))
+        face = largest(self._reference_detector(reference))
         target = next(self._targets) if self._targets else iris_positions(face)
         detected = [detect(frame) for detect, frame in zip(self._detectors, candidates, strict=True)]
         if target is None or face is None:

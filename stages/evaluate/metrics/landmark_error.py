@@ -28,17 +28,17 @@ class LandmarkError:
     def __init__(self, targets: Iterator[Points] | None, open_detector: Callable[[], Detect]) -> None:
         self._targets = targets
         self._open_detector = open_detector
-        self._reference = _CachedDetector(open_detector())
+        self._reference_detector = _CachedDetector(open_detector())
         self._candidates: list[_CachedDetector] = []
 
     def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float | None] | None:
         while len(self._candidates) < len(candidates):
             self._candidates.append(_CachedDetector(self._open_detector()))
-        target = next(self._targets) if self._targets else largest(self._reference.faces(reference))
+        target = next(self._targets) if self._targets else largest(self._reference_detector.faces(reference))
         if target is None or not (target[RIGHT_EYE, 2].all() and target[LEFT_EYE, 2].all()):
             return None
         detected = [
-            self._reference.faces(frame) if frame is reference else detector.faces(frame)
+            self._reference_detector.faces(frame) if frame is reference else detector.faces(frame)
             for detector, frame in zip(self._candidates, candidates, strict=True)
         ]
         return [landmark_error(nearest(faces, target), target) for faces in detected]

@@ -1,4 +1,4 @@
-"""LPIPS (Zhang et al. 2018), version 0.1 with AlexNet: distance of features whose channels have weights learned from people's
+"""LPIPS (Zhang et al. 2018), version 0.1 with AlexNet: the distance between features, whose channels are weighted as learned from human
 judgements."""
 
 from __future__ import annotations

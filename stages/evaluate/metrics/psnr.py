@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
 
-EQUAL = 100.0
-"""The figure in decibels of equal frames. Their ratio is infinite, but the mean over frames has to be finite."""
+MAX_PSNR = 100.0
+"""The figure of equal frames, in dB. Their ratio is infinite, but the mean over frames has to be finite."""
 
 
 def _open(context: EvaluationContext) -> Scorer:
     import cv2
 
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
-        return [min(EQUAL, cv2.PSNR(reference, candidate)) for candidate in candidates]
+        return [min(MAX_PSNR, cv2.PSNR(reference, candidate)) for candidate in candidates]
 
     return score
 

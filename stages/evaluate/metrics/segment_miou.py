@@ -30,7 +30,10 @@ LABELLERS = ("street", "segformer")
 
 
 class SegmentScore:
-    """targets: the driving label maps in the labeller's ids, VOID for unknown labels; agreement: compares two maps, such as `mean_iou`."""
+    """The scorer of a metric of label maps.
+
+    targets: the driving label maps in the labeller's ids, VOID for unknown labels; agreement: compares two maps, such as `mean_iou`.
+    """
 
     def __init__(self, targets: Iterator[LabelMap], label_frames: LabelFrames, agreement: Callable[[LabelMap, LabelMap], float]) -> None:
         self._targets, self._label_frames, self._agreement = targets, label_frames, agreement

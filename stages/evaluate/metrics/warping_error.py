@@ -1,4 +1,4 @@
-"""How much a result changes from frame to frame beyond what moves (Lai et al. 2018, section 5).
+"""How much a result changes from frame to frame beyond the motion of the reference (Lai et al. 2018, section 5).
 
 The optical flow is that of the reference. The result's frame t - 1 is warped along it and compared with its frame t, at the pixels that a
 forward-backward check finds visible in both frames. A still image scores well, too, so read the figure together with those of other
@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
-from stages.evaluate.motion import MIN_SIDE, FlowFinder, Mask, consistent, warp
+from stages.evaluate.motion import MIN_SIDE, FlowEstimator, Mask, consistent, warp
 
 
 class WarpingError:
     """Mean absolute difference in grey levels over the visible pixels. The first frame has no figure."""
 
     def __init__(self) -> None:
-        self._flow = FlowFinder()
+        self._flow = FlowEstimator()
         self._reference: Image | None = None
         self._candidates: list[Image] = []
 

@@ -36,8 +36,8 @@ class Question:
 
 @dataclass(frozen=True)
 class Key:
-    """study: the study's id, which is also in the answers; methods: names of the two; blocks: the ids of the questions for each worker;
-    request: the videos and options of the study."""
+    """The key of a study. study: its id, which is also in the answers; methods: the names of the two methods; blocks: the ids of the
+    questions for each worker; request: the videos and options of the study."""
 
     study: str
     methods: tuple[str, str]
@@ -62,14 +62,14 @@ def draw_key(
     def reference_name() -> str:
         return _random_name() if with_reference else ""
 
-    chance = random.SystemRandom()
+    rng = random.SystemRandom()
     pairs = [Question(_random_name(), clip, "pair", (_random_name(), _random_name()), reference_name()) for clip in clips]
-    videos = chance.sample([(clip, method) for clip in clips for method in (0, 1)], 2 * len(clips))
+    videos = rng.sample([(clip, method) for clip in clips for method in (0, 1)], 2 * len(clips))
     chosen = [videos[index % len(videos)] for index in range(catch)]
     catches = [
         Question(_random_name(), clip, "catch", (_random_name(), _random_name()), reference_name(), method) for clip, method in chosen
     ]
-    shuffled = chance.sample(pairs, len(pairs))
+    shuffled = rng.sample(pairs, len(pairs))
     count = -(-len(pairs) // per_worker) if per_worker else 1
     blocks = tuple(tuple(sorted(question.id for question in [*shuffled[index::count], *catches])) for index in range(count))
     return Key(_random_name(), methods, tuple([*pairs, *catches]), blocks, request)

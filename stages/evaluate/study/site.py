@@ -32,7 +32,9 @@ _DATA = '<script id="study" type="application/json">'
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """question: its text, "" for that of vid2vid.
+    """Options of a study.
+
+    question: its text, "" for that of vid2vid.
     catch: number of catch questions for each worker.
     per_worker: approximate number of clips for each worker, 0 for all.
     post: the address that receives the answers, "" for none.
@@ -48,8 +50,8 @@ class StudyOptions:
 
 @dataclass(frozen=True)
 class Outcome:
-    """status: done or skipped; frames: number of frames that were written; pairs, catch: number of questions of each kind; blocks: number
-    of blocks of questions. Each block is for one worker."""
+    """What `make_study` did. status: done or skipped; frames: number of frames that were written; pairs, catch: number of questions of each
+    kind; blocks: number of blocks of questions. Each block is for one worker."""
 
     status: str
     frames: int

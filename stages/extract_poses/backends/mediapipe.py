@@ -15,7 +15,7 @@ from stages.conditions.poses import NECK, NOSE
 from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
 from stages.tables.skeletons import boxes_of, from_mediapipe
 from stages.tracking.multi_person import MAX_PERSONS as MAX_FOLLOWED
-from stages.tracking.multi_person import Crowd
+from stages.tracking.multi_person import CrowdDetector
 from stages.tracking.tracker import Detector, Subject
 
 WEIGHTS = "pose_landmarker_lite.task"
@@ -72,7 +72,7 @@ def _open_many(device: str) -> Detector:
     from weights import registry
 
     weights = str(registry.path(WEIGHTS))
-    return Crowd(MediapipePoses(weights, "image"), lambda: MediapipePoses(weights, "follower"))
+    return CrowdDetector(MediapipePoses(weights, "image"), lambda: MediapipePoses(weights, "follower"))
 
 
 BACKEND = Backend(

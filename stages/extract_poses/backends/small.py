@@ -20,6 +20,7 @@ INPUT = (192, 256)
 STRIDE = 4
 """Pixels of the input from one cell of the network's output map to the next."""
 MAP = (INPUT[1] // STRIDE, INPUT[0] // STRIDE)
+"""Height and width of the network's output map in cells."""
 FILL = 0.75
 """Share of the input's width or height that a tracked person fills, whichever is larger."""
 MIN_CONFIDENCE = 0.2
@@ -96,7 +97,7 @@ class SmallPoses:
 
 
 def mirrored_images(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Mirror images [B, H, W, 3] and shift them so that the last cell of the map becomes the first, without an offset of some pixels."""
+    """Mirror images [B, H, W, 3] and shift them by STRIDE - 1 pixels, so that the cells of the map are mirrored exactly."""
     shifted: NDArray[np.uint8] = images[:, :, ::-1].copy()
     shifted[:, :, : 1 - STRIDE] = shifted[:, :, STRIDE - 1 :]
     return shifted
@@ -185,7 +186,7 @@ def _to_frame(points: NDArray[np.float32], window: Window) -> NDArray[np.float32
 
 
 def _score(person: NDArray[np.float32]) -> float:
-    """The sum of a person's confidences; 0 with fewer than MIN_POINTS sure points."""
+    """The sum of a person's confidences; 0 with fewer than MIN_POINTS points above SURE_CONFIDENCE, or without nose and neck among them."""
     sure = person[:, 2] > SURE_CONFIDENCE
     return float(person[:, 2].sum()) if sure.sum() >= MIN_POINTS and sure[[NOSE, NECK]].any() else 0.0
 

@@ -21,6 +21,7 @@ SEARCH_SIDES = (480, 960)
 SEARCH_EVERY = 12
 """Number of frames between two searches of the whole frame."""
 MIN_SCORE = -0.2
+"""Faces with a lower score of dlib's detector are ignored. Its default is 0."""
 ENLARGEMENT = 4
 """Factor by which a patch is enlarged, because dlib rounds points to whole pixels."""
 BOX_VARIATIONS = ((0.0, 0.0, 1.0), (0.03, 0.03, 0.95), (-0.03, -0.03, 1.05))

@@ -13,19 +13,19 @@ from stages.conditions.landmarks import IRIS_POINTS, LANDMARKS
 from stages.extract_sketch.faces import FACE_POINTS, Detector, Face, box_of_points
 from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
 from stages.tables.mesh68 import IRISES, mesh_to_68
-from stages.tracking.multi_person import FACE_TILES, Crowd
+from stages.tracking.multi_person import FACE_TILES, CrowdDetector
 from stages.tracking.tracker import point_distance
 
 WEIGHTS = "face_landmarker.task"
 MAX_FACES = 4
-IRIS_REACH = 0.12
+MAX_IRIS_DISTANCE = 0.12
 """Largest distance between the centres of an iris and of its eye, in sizes of the face. Half an eye is about 0.08 wide."""
 EYES = slice(36, 48)
 """The points of both eyes."""
-CLOSER_VIEW = 2.5
+REDETECTION_SIDE = 2.5
 """Side of the part of the image in which a face is searched again, in sizes of the face."""
 MAX_CORRECTION = 0.3
-"""A face that is found there at a larger `point_distance` is another one."""
+"""A face that is found in this part at a larger `point_distance` is another face."""
 
 
 class MediapipeFaces:
@@ -44,18 +44,18 @@ class MediapipeFaces:
         self._task, self._weights = _open_task(weights, mode, step), weights
 
     def __call__(self, frame: NDArray[np.uint8]) -> list[Face]:
-        return [face if _irises_in_eyes(face) else self._look_closer(frame, face) for face in _faces(self._task, frame)]
+        return [face if _irises_in_eyes(face) else self._redetect(frame, face) for face in _faces(self._task, frame)]
 
     @cached_property
-    def _closer_task(self) -> VisionTask:
+    def _redetection_task(self) -> VisionTask:
         return _open_task(self._weights, "image", None)
 
-    def _look_closer(self, frame: NDArray[np.uint8], face: Face) -> Face:
+    def _redetect(self, frame: NDArray[np.uint8], face: Face) -> Face:
         """The same face, detected in the part of the frame around it."""
-        side = CLOSER_VIEW * max(face.size, 8.0)
+        side = REDETECTION_SIDE * max(face.size, 8.0)
         x0, y0 = (max(int(start), 0) for start in face.centre - side / 2)
         x1, y1 = (int(stop) for stop in face.centre + side / 2)
-        for found in _faces(self._closer_task, frame[y0:y1, x0:x1]):
+        for found in _faces(self._redetection_task, frame[y0:y1, x0:x1]):
             shifted = Face(found.box + np.array([x0, y0, x0, y0], np.float32), found.points + np.array([x0, y0, 0], np.float32))
             if _irises_in_eyes(shifted) and point_distance(shifted, face) < MAX_CORRECTION:
                 return shifted
@@ -86,7 +86,7 @@ def _irises_in_eyes(face: Face) -> bool:
     """Whether both irises of a face are near the centres of its eyes."""
     eyes = face.points[EYES, :2].reshape(2, -1, 2).mean(1)
     irises = face.points[LANDMARKS:, :2].reshape(2, -1, 2).mean(1)
-    return bool(np.linalg.norm(irises - eyes, axis=1).max() <= IRIS_REACH * face.size)
+    return bool(np.linalg.norm(irises - eyes, axis=1).max() <= MAX_IRIS_DISTANCE * face.size)
 
 
 def _face(landmarks: Any, width: int, height: int) -> Face:
@@ -106,7 +106,7 @@ def _open_many(device: str) -> Detector:
     from weights import registry
 
     weights = str(registry.path(WEIGHTS))
-    return Crowd(MediapipeFaces(weights, "image"), lambda: MediapipeFaces(weights, "follower"), FACE_TILES)
+    return CrowdDetector(MediapipeFaces(weights, "image"), lambda: MediapipeFaces(weights, "follower"), FACE_TILES)
 
 
 BACKEND = Backend(

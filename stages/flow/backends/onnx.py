@@ -1,4 +1,4 @@
-"""A learned flow, such as RAFT (Teed and Deng 2020), from an ONNX file that the user names.
+"""Optical flow by a network, such as RAFT (Teed and Deng 2020), from an ONNX file that the user names.
 
 The network takes two images, float32 [1, 3, H, W], RGB from 0 to 255 as the official RAFT does, and returns the flow from the first to the
 second in pixels, [1, 2, H, W]. Of several outputs the last is used, since RAFT refines its flow from output to output. torchvision's RAFT
@@ -41,6 +41,7 @@ class OnnxFlow:
         self._names = [tensor.name for tensor in inputs]
         size = inputs[0].shape[2:]
         self._fixed_size: tuple[int, int] | None = (size[0], size[1]) if all(isinstance(length, int) for length in size) else None
+        """(height, width) of the input in pixels; None if it may have any size."""
 
     def __call__(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 RGB [H, W, 3] twice -> flow from `first` to `second`, float32 [H, W, 2] in pixels."""
@@ -87,13 +88,13 @@ def _open_session(model: Path, device: str) -> Any:
 
 
 @contextmanager
-def _explain_errors(what: str, error_type: type[UsageError] | type[InputError]) -> Iterator[None]:
-    """Convert any exception of onnxruntime to an `error_type` with the first line of its text. They have no base but Exception."""
+def _explain_errors(problem: str, error_type: type[UsageError] | type[InputError]) -> Iterator[None]:
+    """Convert any exception to an `error_type` with `problem` and the first line of its text. onnxruntime's errors have no common class."""
     try:
         yield
     except Exception as error:
         reason = str(error).strip() or type(error).__name__
-        raise error_type(f"{what}: {reason.splitlines()[0]}") from error
+        raise error_type(f"{problem}: {reason.splitlines()[0]}") from error
 
 
 def _open(device: str) -> Opener:

@@ -68,7 +68,7 @@ class GeneratorConfig:
         return False
 
     def for_labels(self: ConfigT, names: Sequence[str]) -> ConfigT:
-        """The configuration for label maps with these names of channels (`Track.names`).
+        """The configuration for label maps whose channels have these names (`Track.names`).
 
         Raises UsageError if the configuration needs a label that is not among them.
         """
@@ -78,7 +78,7 @@ class GeneratorConfig:
         """Whether the flow network can be trained alone (`Phase.motion_only`) with at most `max_examples` examples."""
         return False
 
-    def recorded(self) -> dict[str, Any]:
+    def key_entries(self) -> dict[str, Any]:
         """Settings that can be changed for the same weights. They are part of the key of every result."""
         return {}
 
@@ -95,7 +95,7 @@ class GeneratorConfig:
 
     @classmethod
     def from_json(cls: type[ConfigT], values: dict[str, Any]) -> ConfigT:
-        """The configuration with these fields.
+        """The configuration with these values of its fields.
 
         Raises TypeError for unknown keys, so that a model of another program is not loaded by accident, and ValueError for lists or
         numbers beyond `MAX_LEVELS` and `MAX_NUMBER`.

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from stages.flow.warp import warp
 
 
-class Past(NamedTuple):
+class History(NamedTuple):
     """The frames of a window before the present one, oldest first. flows[i] is the backward flow from frame i + 1 to frame i."""
 
     real: list[Tensor]
@@ -20,7 +20,7 @@ class Past(NamedTuple):
     flows: list[Tensor]
 
 
-def windows(past: Past, real: Tensor, fake: Tensor, frames: int, rates: int) -> list[tuple[int, Tensor, Tensor]]:
+def windows(past: History, real: Tensor, fake: Tensor, frames: int, rates: int) -> list[tuple[int, Tensor, Tensor]]:
     """(rate, real window, fake window) for each frame rate for which the past is long enough. Windows end with the present frame.
 
     Rate r takes every 2^r-th frame, `frames` in all (vid2vid, section 3). Flows over more than one frame are composed.
@@ -45,7 +45,7 @@ def _compose_flows(flows: list[Tensor]) -> Tensor:
 
 
 def square_boxes(keypoints: Tensor, points: Sequence[int], height: int, width: int, margin: float = 2.0) -> tuple[Tensor, Tensor]:
-    """A square box inside the image for each sample, `margin` times as wide as the keypoints [B, N, 3] with the numbers `points`.
+    """A square box inside the image for each sample, `margin` times as wide as the keypoints [B, N, 3] with the indices `points`.
 
     Returns boxes [B, 4] (x0, y0, x1, y1 in pixels) and whether any of the points is visible, [B].
     """

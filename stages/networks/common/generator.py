@@ -37,7 +37,7 @@ class Synthesis:
     """[B, K, h, w]: the share of each example in the features of each position (figure 7c of few-shot vid2vid)."""
     shares: Tensor | None = None
     """[B, K]: the mean of `attention` over positions."""
-    best: Tensor | None = None
+    chosen_example: Tensor | None = None
     """[B]: the index of e_1, the example with the largest of `shares`."""
     appearance: Tensor | None = None
     """z_t of this frame, [B, D, H, W]."""
@@ -70,8 +70,8 @@ class Generator(nn.Module):
     def synthesize(self, code: Any, driving: Frame, past: Frame | None = None) -> Synthesis:
         """driving [B, ...] -> the next frame with all its parts."""
 
-    def choose(self, code: Any, indices: Sequence[int]) -> Any:
-        """The code of those examples whose numbers are `indices`, in this order."""
+    def select_examples(self, code: Any, indices: Sequence[int]) -> Any:
+        """The code of only the examples with these indices, in this order."""
         raise NotImplementedError
 
     def step(self, code: Any, driving: Frame, past: Frame | None = None) -> tuple[Tensor, Frame]:
@@ -90,20 +90,20 @@ class Generator(nn.Module):
         """z_t of a real frame with its regions, [B, D, H, W] in [-1, 1]. Only families with `config.appearance` implement it."""
         raise NotImplementedError
 
-    def learn_finest(self, height: int | None) -> None:
-        """Freeze all scales of a coarse-to-fine generator but the one for images of this height; None: all scales learn."""
+    def set_trainable_scale(self, height: int | None) -> None:
+        """Train only the scale of a coarse-to-fine generator that makes images of this height; None: train all scales."""
 
-    def move(self, examples: Frame, driving: Frame) -> Synthesis:
-        """The examples as warped by the flow network alone, for training only this network (`Phase.motion_only`)."""
+    def warp_examples(self, examples: Frame, driving: Frame) -> Synthesis:
+        """A frame that is only the warped examples, to train the flow network alone (`Phase.motion_only`)."""
         raise NotImplementedError
 
-    def follow(self, numbers: Tensor, synthesis: Synthesis, past: Frame) -> Tensor:
-        """Instance numbers [B, 1, H, W] of the previous frame, moved like the labels in `synthesis`.
+    def propagate_instances(self, numbers: Tensor, synthesis: Synthesis, past: Frame) -> Tensor:
+        """The instance numbers [B, 1, H, W] of the previous frame, warped to the next frame by the flow of `synthesis`.
 
         Only families that predict label maps implement it.
         """
         raise NotImplementedError
 
-    def begin_windows(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    def initial_window_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The initial weights for training on windows, from the weights `state` after training on single frames."""
         return state

@@ -1,11 +1,11 @@
 """Fast inference: a `Renderer` makes the same frames as a generator with fewer operations, and in half precision where that is safe.
 
-    renderer = Renderer(generator, Speed(precision="auto"))
+    renderer = Renderer(generator, InferenceOptions(precision="auto"))
     code = renderer.encode_examples(examples)                   # once per clip
     frame, past = renderer.step(code, driving, past)            # once per frame
 
 The code holds everything that does not depend on the driving frame (see generator.py). The weights are prepared once: spectral norms are
-folded into them, and an upsampling with its convolution becomes a transposed convolution.
+folded into them, and upsampling and the convolution after it become one transposed convolution.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ SATURATED_SHARE = 0.75
 
 
 @dataclass(frozen=True)
-class Speed:
-    """How a generator is run. The options change the time; frames stay the same up to rounding errors.
+class InferenceOptions:
+    """How a generator is run. The options change the speed; frames stay the same up to rounding errors.
 
     precision: auto is bf16 on CPUs with instructions for it and on GPUs that support it, fp16 on other GPUs, fp32 elsewhere.
     channels_last: the memory format. compile: use torch.compile, which takes about a minute at the first frame. cuda_graphs: with
@@ -52,16 +52,16 @@ class Renderer:
     that are not finite, or saturated) and that were made again in fp32. Several threads may use a renderer at once.
     """
 
-    def __init__(self, generator: Generator, speed: Speed | None = None) -> None:
-        speed = speed or Speed()
+    def __init__(self, generator: Generator, options: InferenceOptions | None = None) -> None:
+        options = options or InferenceOptions()
         self.device = next(generator.parameters()).device
-        self.precision = _resolve(speed.precision, self.device)
+        self.precision = _resolve(options.precision, self.device)
         self.fallbacks = 0
-        self._source, self._speed = generator, speed
-        self._fast = prepare(generator, _DTYPES[self.precision], channels_last=speed.channels_last)
+        self._source, self._options = generator, options
+        self._fast = prepare(generator, _DTYPES[self.precision], channels_last=options.channels_last)
         self._synthesize: Any = self._synthesize_parts
-        if speed.compile:
-            self._synthesize = torch.compile(self._synthesize_parts, mode="reduce-overhead" if speed.cuda_graphs else None)
+        if options.compile:
+            self._synthesize = torch.compile(self._synthesize_parts, mode="reduce-overhead" if options.cuda_graphs else None)
         self._fp32_lock = threading.Lock()
         self._last_fp32_code: tuple[Any, Any] | None = None
         """The last code for which fp32 was needed, and its examples encoded in fp32."""
@@ -72,9 +72,9 @@ class Renderer:
         return self._fast.encode_examples(None if examples is None else self._in_precision(examples))
 
     @torch.inference_mode()
-    def choose(self, code: Any, indices: Sequence[int]) -> Any:
-        """As `Generator.choose`."""
-        return self._fast.choose(code, indices)
+    def select_examples(self, code: Any, indices: Sequence[int]) -> Any:
+        """As `Generator.select_examples`."""
+        return self._fast.select_examples(code, indices)
 
     @torch.inference_mode()
     def step(self, code: Any, driving: Frame, past: Frame | None = None) -> tuple[Tensor, Frame]:
@@ -93,9 +93,9 @@ class Renderer:
         """As `Generator.remember`."""
         return self._source.remember(driving, synthesis, past)
 
-    def follow(self, numbers: Tensor, synthesis: Synthesis, past: Frame) -> Tensor:
-        """As `Generator.follow`."""
-        return self._source.follow(numbers, synthesis, past)
+    def propagate_instances(self, numbers: Tensor, synthesis: Synthesis, past: Frame) -> Tensor:
+        """As `Generator.propagate_instances`."""
+        return self._source.propagate_instances(numbers, synthesis, past)
 
     @torch.inference_mode()
     def synthesize(self, code: Any, driving: Frame, past: Frame | None = None) -> Synthesis:
@@ -127,7 +127,7 @@ class Renderer:
 
     @cached_property
     def _fp32(self) -> Generator:
-        return prepare(self._source, torch.float32, channels_last=self._speed.channels_last)
+        return prepare(self._source, torch.float32, channels_last=self._options.channels_last)
 
 
 def prepare(generator: Generator, dtype: torch.dtype, *, channels_last: bool) -> Generator:

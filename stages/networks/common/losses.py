@@ -15,17 +15,19 @@ Gan = Literal["hinge", "lsgan"]
 
 def discriminator_loss(real: Outputs, fake: Outputs, gan: Gan = "hinge") -> Tensor:
     """The discriminator's loss, averaged over scales: hinge, or least squares as in vid2vid."""
-    return torch.stack([_margin(r[-1].float(), 1, gan) + _margin(f[-1].float(), -1, gan) for r, f in zip(real, fake, strict=True)]).mean()
+    return torch.stack(
+        [_output_loss(r[-1].float(), 1, gan) + _output_loss(f[-1].float(), -1, gan) for r, f in zip(real, fake, strict=True)]
+    ).mean()
 
 
 def generator_loss(fake: Outputs, gan: Gan = "hinge") -> Tensor:
     """The adversarial loss of the generator: -mean(D(fake)) with hinge, not clipped, as in the public code; else mean((D(fake) - 1)^2)."""
-    terms = [-f[-1].float().mean() if gan == "hinge" else _margin(f[-1].float(), 1, gan) for f in fake]
+    terms = [-f[-1].float().mean() if gan == "hinge" else _output_loss(f[-1].float(), 1, gan) for f in fake]
     return torch.stack(terms).mean()
 
 
-def _margin(output: Tensor, sign: int, gan: Gan) -> Tensor:
-    """Hinge loss of an output whose sign should be 1 (real) or -1 (fake); or least squares from 1 (real) or 0 (fake)."""
+def _output_loss(output: Tensor, sign: int, gan: Gan) -> Tensor:
+    """The loss of a discriminator's output that should be real (sign 1) or fake (-1): hinge, or squared distance from 1 or 0."""
     if gan == "hinge":
         return F.relu(1 - sign * output).mean()
     return (output - max(sign, 0)).square().mean()

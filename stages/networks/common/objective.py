@@ -14,12 +14,12 @@ from stages.flow.warp import warp
 from stages.networks.common import losses
 from stages.networks.common.config import GeneratorConfig
 from stages.networks.common.discriminator import MultiScaleDiscriminator
-from stages.networks.common.discriminator_inputs import Past, crop_region, square_boxes, windows
+from stages.networks.common.discriminator_inputs import History, crop_region, square_boxes, windows
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Synthesis
 
 FOCUS_MARGIN = 1.3
-"""Side of the region of the term `focus`, in sizes of the box of its keypoints."""
+"""Side of the region of the term `focus`, as a multiple of the side of the box around its keypoints."""
 PerceptualDistance = Callable[[Tensor, Tensor], Tensor]
 """Two images [B, 3, H, W] in [-1, 1] -> distance [B], differentiable in the first."""
 
@@ -106,7 +106,7 @@ class DiscriminatorConfig:
     video_rates: int = 1
     """Number of D_V; each sees half the frame rate of the one before."""
     regions: tuple[tuple[int, ...], ...] = ()
-    """For each region the numbers of its keypoints, for example those of the face of a body. Each region has a discriminator."""
+    """For each region the indices of its keypoints, for example those of the face of a body. Each region has a discriminator."""
     sees_raw: bool = False
     """Whether D_I sees h_t as a second fake image, as in the public code of vid2vid."""
 
@@ -133,7 +133,7 @@ class Discriminators(nn.Module):
         self.recomputes = False
         """Whether `generator_terms` is computed again for its gradients, to save memory."""
 
-    def loss(self, target: Target, fake: Tensor, past: Past, raw: Tensor | None = None) -> Tensor:
+    def loss(self, target: Target, fake: Tensor, past: History, raw: Tensor | None = None) -> Tensor:
         """The sum of the losses of all discriminators. `fake`, and h_t as `raw`, must be detached from the generator."""
         gan = self.settings.gan
         real_output = self.image(self._condition(target, target.image))
@@ -152,14 +152,14 @@ class Discriminators(nn.Module):
         (gradient,) = torch.autograd.grad(output.sum(), image, create_graph=True)
         return gradient.square().sum((1, 2, 3)).mean()
 
-    def generator_terms(self, target: Target, fake: Tensor, past: Past, raw: Tensor | None = None) -> dict[str, Tensor]:
+    def generator_terms(self, target: Target, fake: Tensor, past: History, raw: Tensor | None = None) -> dict[str, Tensor]:
         """The adversarial terms of the generator: gan and feature_matching; video_gan and region_gan if there are such discriminators."""
         if self.recomputes:
             terms: dict[str, Tensor] = checkpoint(self._generator_terms, target, fake, past, raw, use_reentrant=False)
             return terms
         return self._generator_terms(target, fake, past, raw)
 
-    def _generator_terms(self, target: Target, fake: Tensor, past: Past, raw: Tensor | None) -> dict[str, Tensor]:
+    def _generator_terms(self, target: Target, fake: Tensor, past: History, raw: Tensor | None) -> dict[str, Tensor]:
         gan = self.settings.gan
         fake_outputs = [self.image(self._condition(target, image)) for image in self._fake_images(fake, raw)]
         with torch.no_grad():
@@ -185,7 +185,7 @@ class Discriminators(nn.Module):
         example = [target.examples.required_image[:, 0]] if self.sees_example else []
         return torch.cat([target.frame.semantic, *example, image], 1)
 
-    def _windows(self, target: Target, fake: Tensor, past: Past) -> list[tuple[int, Tensor, Tensor]]:
+    def _windows(self, target: Target, fake: Tensor, past: History) -> list[tuple[int, Tensor, Tensor]]:
         """(rate, real window, fake window) of each D_V for which the past is long enough."""
         if target.flow is None:
             return []
@@ -204,7 +204,7 @@ class Discriminators(nn.Module):
         return crops
 
 
-Objective = Callable[[Synthesis, Target, LossWeights, "PerceptualDistance | None", "Discriminators | None", Past], dict[str, Tensor]]
+Objective = Callable[[Synthesis, Target, LossWeights, "PerceptualDistance | None", "Discriminators | None", History], dict[str, Tensor]]
 """Name -> weighted term of the generator's objective for one frame; see `generator_losses`."""
 
 
@@ -214,14 +214,14 @@ def generator_losses(
     weights: LossWeights,
     perceptual: PerceptualDistance | None,
     discriminators: Discriminators | None,
-    past: Past,
+    past: History,
 ) -> dict[str, Tensor]:
     """Name -> weighted term of the generator's objective for one frame. Training minimises their sum."""
     truth, frame = target.image, synthesis.frame
     terms = {"l1": F.l1_loss(frame, truth), "raw": F.l1_loss(synthesis.raw, truth)}
     if perceptual is not None:
         on_raw = torch.arange(len(frame), device=frame.device) % 2 == 1 if target.perceptual_on_raw is None else target.perceptual_on_raw
-        mixed = torch.where(on_raw[:, None, None, None], synthesis.raw, frame)  # h_t for some samples, to train both at the cost of one
+        mixed = torch.where(on_raw[:, None, None, None], synthesis.raw, frame)  # h_t for some samples: both are trained at the cost of one
         terms["perceptual"] = perceptual(mixed, truth).mean()
         if weights.focus:
             boxes, visible = square_boxes(target.frame.keypoints, weights.focus_points, frame.shape[-2], frame.shape[-1], FOCUS_MARGIN)
@@ -246,11 +246,11 @@ def generator_losses(
 
 
 def _example_terms(synthesis: Synthesis, target: Target) -> dict[str, Tensor]:
-    """The terms of the warped example: warp, keypoint, and if there are teacher's flows or a mask, example_flow and mask."""
+    """The terms of the warped example: warp and keypoint; example_flow if the teacher's flows are given; mask if there is a mask."""
     warped, mask = synthesis.example, synthesis.example_mask
-    if warped is None or synthesis.best is None:
+    if warped is None or synthesis.chosen_example is None:
         return {}
-    chosen = torch.arange(len(warped.image), device=warped.image.device), synthesis.best
+    chosen = torch.arange(len(warped.image), device=warped.image.device), synthesis.chosen_example
     terms = {"warp": F.l1_loss(warped.image, target.image)}
     if warped.flows is None:
         terms["keypoint"] = losses.keypoint_flow_loss(warped.flow, target.frame.keypoints, target.examples.keypoints[chosen])

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from stages.networks.common.layers import InstanceNorm
 
-WINOGRAD_FROM = 512
+MIN_WINOGRAD_CHANNELS = 512
 """Smallest number of channels for which Winograd's form of a convolution is faster."""
 
 
@@ -51,7 +51,7 @@ class Conv3x3(nn.Conv2d):
     @torch.no_grad()
     def fold(self) -> None:
         """Compute with `winograd` from now on, if that is faster; the weight [O, C, 3, 3] is transformed."""
-        if self.weight.device.type == "cpu" and min(self.weight.shape[:2]) >= WINOGRAD_FROM and not self.folded:
+        if self.weight.device.type == "cpu" and min(self.weight.shape[:2]) >= MIN_WINOGRAD_CHANNELS and not self.folded:
             transform = self.weight.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
             weight = torch.einsum("ar,oirs,bs->abio", transform, self.weight, transform)
             self.weight, self.folded = nn.Parameter(weight.flatten(0, 1).contiguous(), requires_grad=False), True
@@ -113,7 +113,7 @@ def upsampling(inputs: int, outputs: int) -> nn.ConvTranspose2d:
 
 @torch.no_grad()
 def join_conv7x7(layers: Sequence[nn.Conv2d]) -> nn.Conv2d:
-    """One 7x7 convolution that computes several of the same input; their outputs are concatenated."""
+    """One 7x7 convolution in place of several with the same input; their outputs are concatenated."""
     joint = conv7x7(layers[0].in_channels, sum(layer.out_channels for layer in layers))
     joint.weight, joint.bias = (nn.Parameter(torch.cat([getattr(layer, name) for layer in layers])) for name in ("weight", "bias"))
     return joint
@@ -153,7 +153,7 @@ def initialise(module: nn.Module) -> None:
 
 
 def half_size(image: Tensor) -> Tensor:
-    """[B, C, H, W] -> [B, C, H / 2, W / 2]: means of 3x3 pixels, at the border of those inside the image."""
+    """[B, C, H, W] -> [B, C, H / 2, W / 2]: means of 3x3 pixels, without those outside the image."""
     return F.avg_pool2d(image, 3, 2, 1, count_include_pad=False)
 
 

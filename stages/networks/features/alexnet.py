@@ -1,6 +1,7 @@
-"""LPIPS (Zhang et al. 2018), version 0.1, with AlexNet (Krizhevsky 2014): a distance of images that was fitted to human judgements.
+"""LPIPS (Zhang et al. 2018), version 0.1, with AlexNet (Krizhevsky 2014): a distance between images that was fitted to human
+judgements.
 
-torchvision publishes the weights of AlexNet, and the authors of LPIPS those of its channels.
+torchvision publishes the weights of AlexNet; the authors of LPIPS publish the weight of each of its channels.
 """
 
 from __future__ import annotations

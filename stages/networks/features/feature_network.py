@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and standard deviation of red, green and blue in [0, 1] over ImageNet, as torchvision has them."""
+"""Mean and standard deviation of red, green and blue in [0, 1] over ImageNet, as in torchvision."""
 
 
 class FeatureNetwork(nn.Module):

@@ -1,7 +1,7 @@
 """I3D (Carreira and Zisserman 2017), trained on Kinetics-400: the network of Frechet video distances.
 
-It is Inception v1 with 2D filters inflated to 3D. The names of the parameters and the epsilon of the norms are those of the file that
-VideoGPT converted from the one of DeepMind.
+It is Inception v1 with 2D filters inflated to 3D. The names of the parameters and the epsilon of the norms are those of VideoGPT's
+conversion of DeepMind's file.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _pool(x: Tensor, kernel: Shape, stride: Shape) -> Tensor:
 
 
 def _pad(x: Tensor, kernel: Shape, stride: Shape) -> Tensor:
-    """TensorFlow's padding "same" with zeros, for ceil(size / stride) output values. An odd zero is added at the end."""
+    """TensorFlow's padding "same" with zeros, for ceil(size / stride) output values. If their number is odd, the end gets one more."""
     pads: list[int] = []
     for size, length, step in zip(reversed(x.shape[2:]), reversed(kernel), reversed(stride), strict=True):
         missing = max(length - (size % step or step), 0)

@@ -1,4 +1,4 @@
-"""Inception v3 as the Frechet inception distance uses it: TensorFlow's network of 2015-12-05, not torchvision's.
+"""Inception v3 for the Frechet inception distance: TensorFlow's network of 2015-12-05, not torchvision's.
 
 It differs from the network of the paper (Szegedy et al. 2016): average pooling does not count the padding, and the last block uses max
 pooling. The names of the parameters are those of the file that pytorch-fid and torch-fidelity publish.

@@ -18,6 +18,7 @@ PLAN = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 51
 TAPS = (1, 6, 11, 20, 29)
 """Layers whose outputs are the features: relu1_1, relu2_1, relu3_1, relu4_1, relu5_1."""
 TAP_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
+"""Weights of these layers in `weighted_l1`."""
 
 
 class Vgg19(FeatureNetwork):

@@ -1,7 +1,7 @@
-"""E_A: attention of the driving semantic image to the examples.
+"""E_A: attention from the driving semantic image to the examples.
 
-It is pixel-wise (few-shot vid2vid, section 3) or adaptive compact (Adaptive compact attention, 2020, eq. 1 to 6). Both make a memory of
-keys and values once per clip, and each frame attends to this memory. It contains every pixel of the examples, or a few bases.
+It is pixel-wise (few-shot vid2vid, section 3) or adaptive compact (Adaptive compact attention, 2020, eq. 1 to 6). Both compute keys
+and values once per clip: the memory, to which each frame attends. It contains every pixel of the examples, or a few bases.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from torch.nn import functional as F
 from stages.networks.common.layers import Encoder, conv
 
 _SEED = 2020
-"""Seed of the random start of the bases, which is the same for all models."""
+"""Seed of the random initial bases, which are the same for all models."""
 _MAX_ENTRIES = 2**22
-"""Largest number of entries of an attention map that is computed at once, per sample: 16 MB in fp32."""
+"""Largest number of entries of an attention map that are computed at once, per sample: 16 MB in fp32."""
 
 
 class Memory(NamedTuple):
-    """Keys [B, M, A] and values [B, M, C + K]. A value is features, then the share of each of the K examples in them."""
+    """Keys [B, M, A] and values [B, M, C + K]. A value consists of C features and the share of each of the K examples in them."""
 
     keys: Tensor
     values: Tensor
@@ -30,8 +30,8 @@ class Memory(NamedTuple):
 class Attention(nn.Module):
     """Pixel-wise attention: the memory contains every pixel of the examples.
 
-    semantic: channels of s_t. channels: of keys. level: keys and values have 1 / 2^level of the size of the image. shared: whether one
-    encoder makes the keys of examples and of driving frames.
+    semantic: channels of s_t. channels: channels of the keys. level: keys and values have 1 / 2^level of the size of the image.
+    shared: whether one encoder makes the keys of examples and of driving frames.
     """
 
     def __init__(self, semantic: int, channels: int, level: int, *, shared: bool = True) -> None:
@@ -86,8 +86,8 @@ class CompactAttention(Attention):
     def memorise(self, keys: Tensor, values: Tensor) -> Memory:
         """The bases of K examples with keys [B, K, hw, A] and values [B, K, C, h, w].
 
-        The random start has the mean and standard deviation of the keys, so that it depends neither on the order of the examples nor on
-        repetitions.
+        The initial bases are random with the mean and standard deviation of the keys, so that they depend neither on the order of
+        the examples nor on repetitions.
         """
         flat = keys.flatten(1, 2)
         start = flat.mean(1, keepdim=True) + self.start.to(flat.dtype) * flat.std(1, keepdim=True, correction=0)
@@ -98,7 +98,7 @@ class CompactAttention(Attention):
 def extract_bases(
     keys: Tensor, values: Tensor, start: Tensor, iterations: int, momentum: float, norm: Literal["mean", "unit"], origins: int = 0
 ) -> Memory:
-    """Eq. 1 to 4: label bases of keys [B, N, A] from start [B, p, A], and appearance bases of values [B, N, C] with the same attention.
+    """Eq. 1 to 4: label bases of keys [B, N, A], from the initial bases `start` [B, p, A], and appearance bases of values [B, N, C].
 
     The last `origins` channels of the values are shares of examples; for them the norm is always "mean".
     """
@@ -124,7 +124,7 @@ def _centre_keys(memory: Memory) -> Memory:
 
 
 def _values_with_origin(values: Tensor) -> Tensor:
-    """[B, K, C, h, w] -> [B, K hw, C + K]; the last K channels are the one-hot number of the example."""
+    """[B, K, C, h, w] -> [B, K hw, C + K]; the last K channels are the one-hot index of the example."""
     count, height, width = values.shape[1], *values.shape[-2:]
     origin = torch.eye(count, dtype=values.dtype, device=values.device).repeat_interleave(height * width, 0)
     return torch.cat([values.movedim(2, -1).flatten(1, 3), origin.expand(len(values), -1, -1)], -1)

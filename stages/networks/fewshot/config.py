@@ -35,7 +35,7 @@ class FewShotConfig(GeneratorConfig):
     adaptive_levels: int = 4
     """Number of levels, the finest ones, whose SPADE layers have generated weights; the others have learned weights."""
     weight_hidden: int = 128
-    """Width of the MLPs E_P with average pooling."""
+    """Width of the MLPs of E_P with average pooling."""
     norm: Literal["instance", "batch"] = "instance"
     """The normalisation in SPADE layers."""
     spade_shortcut: bool = False
@@ -52,7 +52,7 @@ class FewShotConfig(GeneratorConfig):
     bases: int = 128
     """p, the number of bases of compact attention."""
     basis_iterations: int = 3
-    """How often eq. 1 to 3 of compact attention are applied."""
+    """Number of times that eq. 1 to 3 of compact attention are applied."""
     basis_momentum: float = 0.9
     """lambda of eq. 3 of compact attention."""
     basis_norm: Literal["mean", "unit"] = "mean"
@@ -81,7 +81,7 @@ class FewShotConfig(GeneratorConfig):
     refine_mask: bool = True
     """Whether a layer on the features of H is added to the masks of M."""
     combine: Combine = "both"
-    """How warped images enter the result. matting: eq. 2 and 11. spade: as guidance of the finest SPADE layers. both."""
+    """How warped images enter the result. matting: eq. 2 and 11. spade: as guidance of the finest SPADE layers. both: in both ways."""
     guidance: Literal["ladder", "unet"] = "ladder"
     """The network that makes guidance features from warped images. ladder: one encoder for example and previous frame. unet: a U-Net for
     each, as in the public code."""
@@ -106,7 +106,7 @@ class FewShotConfig(GeneratorConfig):
         """True if every example is warped, or there is only one; else the attention must be trained too, because it chooses e_1."""
         return self.warp_example and (self.warp_all or max_examples == 1)
 
-    def recorded(self) -> dict[str, Any]:
+    def key_entries(self) -> dict[str, Any]:
         return {"attention": self.attention}
 
 

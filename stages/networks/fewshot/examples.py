@@ -19,7 +19,7 @@ class AveragedExamples(Encoder):
         super().__init__(3 + config.semantic_channels, config.channels, spectral=config.spectral)
         self.level = config.attention_level
 
-    def before(self, image: Tensor, semantic: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def before_attention(self, image: Tensor, semantic: Tensor) -> tuple[Tensor, list[Tensor]]:
         """[B, 3, H, W], [B, S, H, W] -> q at the attention's level, and the averages [B, C] of the levels 1 to `attention_level` - 1."""
         x = activate(self.first(torch.cat([image, semantic], 1)))
         averages = []
@@ -28,7 +28,7 @@ class AveragedExamples(Encoder):
             averages.append(average(x))
         return x, averages[:-1]
 
-    def after(self, q: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def after_attention(self, q: Tensor) -> tuple[Tensor, list[Tensor]]:
         """q [B, C, h, w] -> the bottleneck, and the averages [B, C] of the attention's level and of the coarser levels."""
         averages = [average(q)]
         for layer in self.down[self.level :]:
@@ -52,11 +52,11 @@ class OuterExamples(nn.Module):
         pairs = list(zip(config.channels, config.channels[1:], strict=False))[1:]
         self.reduce_image, self.reduce_label = (nn.ModuleList(conv(b, a, spectral=config.spectral) for a, b in pairs) for _ in range(2))
 
-    def before(self, image: Tensor, semantic: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def before_attention(self, image: Tensor, semantic: Tensor) -> tuple[Tensor, list[Tensor]]:
         """[B, 3, H, W], [B, S, H, W] -> image and label features at the attention's level, concatenated [B, 2 C, h, w]; an empty list."""
         return torch.cat([self._encode(self.image, image), self._encode(self.label, semantic)], 1), []
 
-    def after(self, q: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def after_attention(self, q: Tensor) -> tuple[Tensor, list[Tensor]]:
         """q [B, 2 C, h, w] -> the bottleneck of the image, and a product [B, C, C] for each level except the finest, finest first."""
         image, label = q.chunk(2, 1)
         for layer in self.image.down[self.level :]:

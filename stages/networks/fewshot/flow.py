@@ -31,7 +31,7 @@ class WarpedSources:
     mask: Tensor
     """[B, S, 1, H, W] logits, as `Warped.mask`."""
     share_logits: Tensor
-    """How well a source fits each position, [B, S, 1, H, W]; it has no channel if the network is not for several sources."""
+    """How well a source fits each position, [B, S, 1, H, W]; [B, S, 0, H, W] without `warp_all`."""
 
     def select(self, source: int) -> Warped:
         """The source with this number."""

@@ -46,7 +46,7 @@ class Appearance:
         return self.attention.mean((2, 3))
 
     @property
-    def best(self) -> Tensor:
+    def chosen_example(self) -> Tensor:
         """[B]: the index of e_1, the example with the largest share."""
         return self.shares.argmax(1)
 
@@ -119,7 +119,7 @@ class FewShotGenerator(Generator):
             no_features = examples.required_image.new_zeros(batch, count, 0, 1, 1)
             return self._with_appearance(ExampleCode(examples, [], no_features, None, None, None))
         images, labels = examples.required_image.flatten(0, 1), examples.semantic.flatten(0, 1)
-        values, pooled = self.example_encoder.before(images.to(labels.dtype), labels)
+        values, pooled = self.example_encoder.before_attention(images.to(labels.dtype), labels)
         values, pooled = values.unflatten(0, (batch, count)), [p.unflatten(0, (batch, count)) for p in pooled]
         code = ExampleCode(examples, pooled, values, None, None, None)
         if count == 1:
@@ -127,8 +127,8 @@ class FewShotGenerator(Generator):
         keys = self.attention.key(labels).unflatten(0, (batch, count))
         return replace(code, keys=keys, memory=self.attention.memorise(keys, values))
 
-    def choose(self, code: ExampleCode, indices: Sequence[int]) -> ExampleCode:
-        """As `Generator.choose`. No example is encoded again; only compact bases are extracted again."""
+    def select_examples(self, code: ExampleCode, indices: Sequence[int]) -> ExampleCode:
+        """As `Generator.select_examples`. No example is encoded again; only compact bases are extracted again."""
         chosen = list(indices)
         part = replace(
             code, examples=code.examples.map(lambda x: x[:, chosen]), pooled=[p[:, chosen] for p in code.pooled],
@@ -157,19 +157,21 @@ class FewShotGenerator(Generator):
             if previous is not None and previous_mask is not None:
                 frame = torch.lerp(previous.image, frame, previous_mask)  # eq. 2
         return Synthesis(
-            frame, raw, example, example_mask, previous, previous_mask, appearance.attention, appearance.shares, appearance.best
+            frame, raw, example, example_mask, previous, previous_mask, appearance.attention, appearance.shares, appearance.chosen_example
         )
 
-    def move(self, examples: Frame, driving: Frame) -> Synthesis:
-        """As `Generator.move`: the frame and h_t are the warped example, or the blend of all. K is 1 unless `warp_all` is on."""
+    def warp_examples(self, examples: Frame, driving: Frame) -> Synthesis:
+        """As `Generator.warp_examples`: the frame and h_t are the warped example, or the blend of all. K is 1 unless `warp_all` is on."""
         network = self.flow if self.example_flow is None else self.example_flow
         sources, count = network(driving, examples), examples.required_image.shape[1]
         warped = sources.select(0) if count == 1 else sources.blend(count)
         shares = torch.ones(len(warped.image), 1, device=warped.image.device)
-        best = torch.zeros(len(warped.image), dtype=torch.long, device=warped.image.device)
-        return Synthesis(warped.image, warped.image, warped, torch.sigmoid(warped.mask), None, None, shares[..., None, None], shares, best)
+        chosen_example = torch.zeros(len(warped.image), dtype=torch.long, device=warped.image.device)
+        return Synthesis(
+            warped.image, warped.image, warped, torch.sigmoid(warped.mask), None, None, shares[..., None, None], shares, chosen_example
+        )
 
-    def begin_windows(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    def initial_window_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """If the previous frame has its own flow network, it starts with the weights of the example's flow network."""
         if self.example_flow is None:
             return state
@@ -191,11 +193,11 @@ class FewShotGenerator(Generator):
     def _appearance(self, code: ExampleCode, q: Tensor, attention: Tensor) -> Appearance:
         """The appearance from q, the attended features [B, C, h, w], and the attention [B, K, h, w]."""
         shares = attention.mean((2, 3))
-        rows, best = torch.arange(len(shares), device=shares.device), shares.argmax(1)
-        example = code.examples.map(lambda x: x[rows, best])
+        rows, chosen_example = torch.arange(len(shares), device=shares.device), shares.argmax(1)
+        example = code.examples.map(lambda x: x[rows, chosen_example])
         if self.config.method == "spade":
             return Appearance([], q, example, attention)
-        bottleneck, after = self.example_encoder.after(q)
+        bottleneck, after = self.example_encoder.after_attention(q)
         features = [torch.einsum("bkc,bk->bc", p, shares.to(p.dtype)) for p in code.pooled] + after
         weights = [generate(features[level]) for level, generate in enumerate(self.weight_generator)]
         return Appearance(weights, bottleneck, example, attention)

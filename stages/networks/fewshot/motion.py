@@ -1,6 +1,6 @@
 """Motion from keypoints: backward flows, computed in closed form from the keypoints of a driving frame and of a source image.
 
-    candidates = Candidates(config)                                   # they depend on the driving kind of the model
+    candidates = Candidates(config)                                   # for the driving kind of the model
     flows, prior = candidates(driving, sources, (height, width), stride)
 
 Everything is computed in float32. A flow is the offset from each position of the driving frame to its position in the source:
@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from stages.networks.fewshot.config import FewShotConfig
 
 MIN_SPREAD = 0.015
-"""If the points of a part are nearer together than about this, in heights of the image, its rotation is taken from the whole."""
+"""If the points of a part are closer together than about this, in heights of the image, its rotation is that of the whole."""
 MAX_SCALE = 4.0
 MAX_FLOW = 1.5
 MIN_POINTS = 4

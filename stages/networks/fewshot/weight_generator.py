@@ -1,4 +1,4 @@
-"""E_P: MLPs that make the weights theta_H of a level from features of the examples (eq. 7)."""
+"""E_P: MLPs that generate the weights theta_H of a level from features of the examples (eq. 7)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Shape:
     rows: int
     fan_in: int
     modulation: bool
-    """Whether it is theta_gamma and theta_beta, which complete the weights of a SPADE layer."""
+    """Whether it is theta_gamma and theta_beta, the last matrix of a SPADE layer."""
 
     @property
     def size(self) -> int:
@@ -78,7 +78,7 @@ class AverageWeights(nn.Module):
 
     @torch.no_grad()
     def _initialise(self) -> None:
-        """Makes the bias of the last layer a usual initialisation of the generated layers, and its weights small."""
+        """Sets the bias of the last layer to a usual initialisation of the generated layers, and scales its weights down."""
         last = self.layers[-1]
         assert isinstance(last, nn.Linear)
         last.weight.mul_(0.1)
@@ -124,7 +124,7 @@ def _rows_to_matrix(outputs: Tensor, shape: Shape) -> Tensor:
     if shape.rows % width == 0:
         rows: Tensor = outputs.unflatten(2, (-1, columns)).transpose(1, 2).flatten(1, 2)
         return rows
-    if shape.fan_in == width and width % shape.rows == 0:  # the remaining outputs are averaged to the bias
+    if shape.fan_in == width and width % shape.rows == 0:  # the bias is a mean of the remaining outputs
         weights, bias = outputs[..., : shape.rows].mT, outputs[..., shape.rows :].flatten(1)
         return torch.cat([weights, bias.unflatten(1, (shape.rows, -1)).mean(2, keepdim=True)], 2)
     reshaped: Tensor = outputs.flatten(1)[:, : shape.size].unflatten(1, (shape.rows, columns))

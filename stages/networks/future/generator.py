@@ -1,6 +1,7 @@
 """The predictor of label maps: equation 4 of vid2vid (Wang et al. 2018) with label maps instead of images.
 
-From the last L label maps the next one is made as (1 - m) w(p) + m h: the newest map p warped by the flow w, and hallucinated labels h.
+The next label map is predicted from the last L maps as (1 - m) w(p) + m h: w(p) is the newest map p, warped by the flow, and h are
+hallucinated labels.
 The sum is a probability for each label. The past contains only the most probable label of each pixel, so that label maps stay sharp over
 many frames. Labels move by whole pixels, and the rounding error of a motion is carried to the next frame: a car that moves by 0.3 pixels
 per frame has moved by 3 pixels after ten frames.
@@ -64,7 +65,7 @@ class Future(Generator):
     def encode_examples(self, examples: Frame | None) -> Code:
         return Code(examples)
 
-    def choose(self, code: Code, indices: Sequence[int]) -> Code:
+    def select_examples(self, code: Code, indices: Sequence[int]) -> Code:
         return code
 
     def synthesize(self, code: Code, driving: Frame, past: Frame | None = None) -> Synthesis:
@@ -90,8 +91,8 @@ class Future(Generator):
         error = _rounding_error(synthesis, before)
         return Past(newest, driving.keypoints, inputs=self._past_inputs(newest, before), rounding_error=error)
 
-    def follow(self, numbers: Tensor, synthesis: Synthesis, past: Frame) -> Tensor:
-        """As `Generator.follow`. Pixels whose label changes along the flow get the number 0."""
+    def propagate_instances(self, numbers: Tensor, synthesis: Synthesis, past: Frame) -> Tensor:
+        """As `Generator.propagate_instances`. Pixels whose label changes along the flow get the number 0."""
         before = self._as_past(past)
         if synthesis.previous is None:
             return torch.zeros_like(numbers)
@@ -147,7 +148,7 @@ def to_one_hot(probabilities: Tensor) -> Tensor:
 
 
 def correct_flow(flow: Tensor, rounding_error: Tensor | None) -> Tensor:
-    """The flow [B, 2, H, W] minus the rounding error of the label to which it leads in the previous map."""
+    """The flow [B, 2, H, W] minus the rounding error at the position in the previous map to which it points."""
     return flow if rounding_error is None else flow - warp_nearest(rounding_error, flow)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stages.flow.warp import warp
 from stages.networks.common import losses
-from stages.networks.common.discriminator_inputs import Past
+from stages.networks.common.discriminator_inputs import History
 from stages.networks.common.generator import Synthesis
 from stages.networks.common.objective import Discriminators, LossWeights, PerceptualDistance, Target
 
@@ -24,7 +24,7 @@ def label_losses(
     weights: LossWeights,
     perceptual: PerceptualDistance | None,
     discriminators: Discriminators | None,
-    past: Past,
+    past: History,
 ) -> dict[str, Tensor]:
     """Name -> weighted term of the objective. The target's image is its label map, one-hot [B, S, H, W]. Void pixels are ignored."""
     truth = target.image

@@ -20,8 +20,9 @@ class Pix2PixHDConfig(GeneratorConfig):
     downs: int = 4
     """Number of halvings in the global network."""
     blocks: int = 9
-    """Number of residual blocks at its smallest size."""
+    """Number of residual blocks at the smallest size of the global network."""
     enhancers: int = 0
+    """Number of local enhancers."""
     enhancer_blocks: int = 3
     """Number of residual blocks in each enhancer."""
 

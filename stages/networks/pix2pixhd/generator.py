@@ -33,7 +33,7 @@ class Pix2PixHD(Generator):
     def encode_examples(self, examples: Frame | None) -> Code:
         return Code(examples)
 
-    def choose(self, code: Code, indices: Sequence[int]) -> Code:
+    def select_examples(self, code: Code, indices: Sequence[int]) -> Code:
         return code
 
     def synthesize(self, code: Code, driving: Frame, past: Frame | None = None) -> Synthesis:

@@ -7,6 +7,7 @@ Every scale makes an image of its size and sees past images of this size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
@@ -144,7 +145,7 @@ class CoarseScale(Scale):
 
 
 class FineScale(Scale):
-    """G_s, a finer scale. It has twice the size of the next coarser scale and adds its features to its own."""
+    """G_s, a finer scale. It has twice the size of the next coarser scale, and adds that scale's features to its own."""
 
     def __init__(self, config: Vid2VidConfig, level: int) -> None:
         super().__init__()
@@ -177,7 +178,7 @@ class Vid2Vid(Generator):
     """Makes each frame from its semantic image, and from the semantic images and images (real or generated) of the L frames before it.
 
     Without a past, the past images are zeros and the frame is h_t. Frames smaller than `config.size` by a power of two are made by the
-    coarser scales only, so that these can be trained first.
+    coarser scales only, so that these can be trained first. Any height and width that can be halved often enough are possible.
     """
 
     config: Vid2VidConfig
@@ -199,13 +200,13 @@ class Vid2Vid(Generator):
     def encode_examples(self, examples: Frame | None) -> Code:
         return Code(examples)
 
-    def choose(self, code: Code, indices: object) -> Code:
+    def select_examples(self, code: Code, indices: object) -> Code:
         return code
 
     def finest(self, height: int) -> int:
-        """The number of the scale that makes images of this height; 0 is the coarsest."""
+        """The number of the scale whose images are closest to this height, in octaves; 0 is the coarsest."""
         coarsest = self.config.size[0] >> self.config.enhancers
-        return min(max((height // coarsest).bit_length() - 1, 0), self.config.enhancers)
+        return min(max(round(math.log2(height / coarsest)), 0), self.config.enhancers)
 
     def synthesize(self, code: Code, driving: Frame, past: Frame | None = None) -> Synthesis:
         level = self.finest(driving.semantic.shape[-2])
@@ -239,7 +240,7 @@ class Vid2Vid(Generator):
         features = self.encoder(smallest.to(frame.semantic.dtype)).float()
         return region_means(F.interpolate(features, frame.image.shape[-2:]), frame.regions)
 
-    def learn_finest(self, height: int | None) -> None:
+    def set_trainable_scale(self, height: int | None) -> None:
         if self.encoder is not None:
             self.encoder.requires_grad_(height is None or self.finest(height) == 0)
         for level, scale in enumerate(self.scales):

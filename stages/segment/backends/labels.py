@@ -35,7 +35,7 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
         converted = image if image.mode in ("P", "L", "1", "I", "I;16", "I;16B") else image.convert("RGB")
         values = np.array(converted)
     if values.min(initial=0) < 0 or values.max(initial=0) > 255:
-        raise InputError(f"{path} is not a label map: its values reach {values.max()}, ids end at 255")
+        raise InputError(f"{path} is not a label map: its values reach {values.max()}, but the largest id is 255")
     return values.astype(np.uint8)
 
 

@@ -22,6 +22,7 @@ from stages.segment.backends import DEFAULT_MODELS, LabellerOpener
 SHORT_SIDE = 512
 """Pixels; images are scaled so that their shorter side has the size with which the checkpoints were trained."""
 _MULTIPLE = 32
+"""The sides of the network's input are multiples of this number of pixels."""
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _GOLDEN_RATIO = 0.618034
 

@@ -19,6 +19,7 @@ WORKING_WIDTH = 480
 """Images are scaled to this width, at which the network was trained."""
 MAX_HEIGHT = 1920
 _MULTIPLE = 16
+"""The sides of the network's input are multiples of this number of pixels."""
 
 
 class StreetLabels:

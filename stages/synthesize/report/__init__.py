@@ -21,6 +21,7 @@ MARK = b"<title>fsv2v synthesize</title>"
 SIDE = 256
 """Longer side in pixels of the page's pictures."""
 BANDS = {"held": "no detection", "beyond": "beyond the examples"}
+"""Name of a kind of spans in `Record.bands` -> its title on the page."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,12 @@ def _facts(record: Record, outcome: Outcome, model: Path) -> list[tuple[str, str
 
 def _column(record: Record, frame: int) -> dict[str, Any]:
     """The text below the pictures of a frame."""
-    apart, painted = record.identity.get(frame), record.painted[frame] if frame < len(record.painted) else None
+    distance, painted = record.identity.get(frame), record.painted[frame] if frame < len(record.painted) else None
     return {
         "frame": frame,
         "seconds": round(frame / float(record.rendering.driving.fps), 2),
         "painted": None if painted is None else round(painted, 3),
-        "identity": None if apart is None else round(apart, 2),
+        "identity": None if distance is None else round(distance, 2),
         "marks": [BANDS[name] for name, spans in record.bands().items() if any(first <= frame <= last for first, last in spans)],
     }
 

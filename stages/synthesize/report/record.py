@@ -29,13 +29,16 @@ Spans = list[tuple[int, int]]
 
 
 class Record:
-    """Records a rendering, which calls `made` with what the network made of each frame, and passes its frames through `frames`.
+    """Records a rendering, which calls `add_synthesis` with the output of the network for each frame, and passes its
+    frames through `frames`.
 
     shown: the frames that the page shows.
+    held: for each driving frame whether it has no detection.
+    size: the size of the frames, as text.
     painted: the mean of m_e for each frame.
     errors: the landmark error of each frame, None without a face.
     identity: frame in `shown` with a face -> the distance of the face from that of the first example, by dlib's network.
-    reasons: sentences about why some of these could not be measured; they are then empty.
+    reasons: sentences about why some of these values could not be measured.
     """
 
     def __init__(self, rendering: Rendering) -> None:
@@ -65,8 +68,8 @@ class Record:
             return None
         return detector_factory("auto", self.rendering.options.device)()
 
-    def made(self, index: int, synthesis: Synthesis) -> None:
-        """Record what the network made of frame `index`."""
+    def add_synthesis(self, index: int, synthesis: Synthesis) -> None:
+        """Record the output of the network for frame `index`."""
         if synthesis.example_mask is None:
             return
         self.painted += [None] * (index - len(self.painted))  # frames that were not made

@@ -25,7 +25,7 @@ def full_precision_frames(outcome: Outcome) -> list[str]:
 
 def fitting_note(outcome: Outcome) -> Sentence:
     """How the driving keypoints were fitted to the example, and why."""
-    return Sentence(f"{FITTED[outcome.fitting.how]}: {outcome.fitting.why}", code="keypoints-fitted")
+    return Sentence(f"{FITTED[outcome.fitting.method]}: {outcome.fitting.reason}", code="keypoints-fitted")
 
 
 def held_note(outcome: Outcome) -> Sentence:

@@ -1,4 +1,4 @@
-"""The layout: imports point down and in no circle, the library knows no command line, files stay small enough to be read."""
+"""The architecture: imports point down and form no cycles, the library does not know the command line, files are small."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from fsv2v_cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = sorted(file for folder in ("fsv2v", "fsv2v_cli", "stages", "weights") for file in (ROOT / folder).rglob("*.py"))
-LIBRARY = [file for file in SOURCES if not file.is_relative_to(ROOT / "fsv2v_cli")]
+SOURCE_FILES = sorted(file for folder in ("fsv2v", "fsv2v_cli", "stages", "weights") for file in (ROOT / folder).rglob("*.py"))
+LIBRARY = [file for file in SOURCE_FILES if not file.is_relative_to(ROOT / "fsv2v_cli")]
 COMMAND_STAGES = {
     "extract_poses",
     "extract_sketch",
@@ -31,8 +31,8 @@ CORE = {"networks", "flow", "clip", "runner"}
 
 
 def imported(file: Path) -> Iterator[str]:
-    """Every module that a file imports, wherever in it, except for type checking alone."""
-    for node in _run_nodes(ast.parse(file.read_text(encoding="utf-8"))):
+    """Every module that a file imports, also inside functions, except those imported only for type checking."""
+    for node in _runtime_nodes(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -40,11 +40,11 @@ def imported(file: Path) -> Iterator[str]:
             yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
-def _run_nodes(node: ast.AST) -> Iterator[ast.AST]:
+def _runtime_nodes(node: ast.AST) -> Iterator[ast.AST]:
     yield node
     for child in ast.iter_child_nodes(node):
         if not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)):
-            yield from _run_nodes(child)
+            yield from _runtime_nodes(child)
 
 
 def package(module: str) -> str:
@@ -57,11 +57,13 @@ def name(file: Path) -> str:
     return str(file.relative_to(ROOT))
 
 
-def of_packages(*packages: str) -> list[Path]:
-    return [file for file in SOURCES if file.is_relative_to(ROOT / "stages") and file.relative_to(ROOT / "stages").parts[0] in packages]
+def files_of_packages(*packages: str) -> list[Path]:
+    return [
+        file for file in SOURCE_FILES if file.is_relative_to(ROOT / "stages") and file.relative_to(ROOT / "stages").parts[0] in packages
+    ]
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=name)
+@pytest.mark.parametrize("file", SOURCE_FILES, ids=name)
 def test_nothing_uses_torchvision(file):
     assert not [module for module in imported(file) if module.split(".")[0] == "torchvision"]
 
@@ -70,8 +72,8 @@ def module_of(file: Path) -> str:
     return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def circles(imports: dict[str, set[str]]) -> list[tuple[str, ...]]:
-    """Groups of names that import each other, directly or through others."""
+def import_cycles(imports: dict[str, set[str]]) -> list[tuple[str, ...]]:
+    """Groups of names that import each other, directly or indirectly."""
     reached = {name: set(targets) for name, targets in imports.items()}
     for through in imports:
         for targets in reached.values():
@@ -82,7 +84,7 @@ def circles(imports: dict[str, set[str]]) -> list[tuple[str, ...]]:
 
 def imports_of_modules() -> dict[str, set[str]]:
     """module -> the modules that it imports, also inside functions. `from package import module` is an import of the module alone."""
-    modules = {module_of(file): file for file in SOURCES}
+    modules = {module_of(file): file for file in SOURCE_FILES}
     found = {}
     for module, file in modules.items():
         names = set(imported(file)) & modules.keys()
@@ -90,25 +92,25 @@ def imports_of_modules() -> dict[str, set[str]]:
     return found
 
 
-def test_no_modules_import_each_other_in_a_circle():
-    assert circles(imports_of_modules()) == []
+def test_modules_have_no_import_cycles():
+    assert import_cycles(imports_of_modules()) == []
 
 
-def test_no_packages_import_each_other_in_a_circle():
+def test_packages_have_no_import_cycles():
     packages: dict[str, set[str]] = {}
     for module, targets in imports_of_modules().items():
         own = package(module)
         packages.setdefault(own, set()).update({package(target) for target in targets} - {own, ""})
     packages.pop("", None)
-    assert circles(packages) == []
+    assert import_cycles(packages) == []
 
 
-def test_a_circle_is_found():
-    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [("a", "b", "c")]
+def test_an_import_cycle_is_found():
+    assert import_cycles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [("a", "b", "c")]
 
 
 @pytest.mark.parametrize("file", LIBRARY, ids=name)
-def test_the_library_knows_no_command_line(file):
+def test_the_library_does_not_know_the_command_line(file):
     assert not [module for module in imported(file) if module.split(".")[0] in ("click", "rich", "fsv2v_cli")]
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
@@ -116,7 +118,7 @@ def test_the_library_knows_no_command_line(file):
 
 
 NAMES_OF_OPTIONS_AND_COMMANDS = re.compile(rf"(?<![\w-])--[a-z]|(?<![\w-])-o\b|`fsv2v |\bfsv2v ({'|'.join(COMMANDS)})\b")
-THEIR_OWN = {
+EXEMPT = {
     "stages/extract_sketch/backends/face_alignment.py",  # options of curl
 }
 
@@ -133,9 +135,9 @@ def sentences(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-@pytest.mark.parametrize("file", [file for file in LIBRARY if name(file) not in THEIR_OWN], ids=name)
+@pytest.mark.parametrize("file", [file for file in LIBRARY if name(file) not in EXEMPT], ids=name)
 def test_no_sentence_of_the_library_names_an_option_or_a_command(file):
-    """The command line does, in fsv2v_cli/hints.py."""
+    """Such sentences are in fsv2v_cli/hints.py."""
     found = sentences(ast.parse(file.read_text(encoding="utf-8")))
     assert [(line, text) for line, text in found if NAMES_OF_OPTIONS_AND_COMMANDS.search(text)] == []
 
@@ -160,33 +162,33 @@ def test_a_hint_begins_like_a_sentence(file):
     assert [text for text in texts if text[:1].islower()] == []
 
 
-@pytest.mark.parametrize("file", of_packages(*COMMAND_STAGES), ids=name)
+@pytest.mark.parametrize("file", files_of_packages(*COMMAND_STAGES), ids=name)
 def test_a_stage_never_imports_another_stage(file):
     own = file.relative_to(ROOT / "stages").parts[0]
     assert not [module for module in imported(file) if package(module) in COMMAND_STAGES - {own}]
 
 
-@pytest.mark.parametrize("file", of_packages("conditions"), ids=name)
+@pytest.mark.parametrize("file", files_of_packages("conditions"), ids=name)
 def test_conditions_import_no_stage(file):
     assert not [module for module in imported(file) if package(module) in COMMAND_STAGES]
 
 
-@pytest.mark.parametrize("file", of_packages(*CORE), ids=name)
+@pytest.mark.parametrize("file", files_of_packages(*CORE), ids=name)
 def test_the_core_imports_no_stage(file):
     assert not [module for module in imported(file) if package(module) in COMMAND_STAGES | {"conditions"}]
 
 
-@pytest.mark.parametrize("file", of_packages("networks"), ids=name)
-def test_networks_know_no_clips(file):
+@pytest.mark.parametrize("file", files_of_packages("networks"), ids=name)
+def test_networks_do_not_import_clips(file):
     assert not [module for module in imported(file) if package(module) in {"clip", "runner"}]
 
 
-@pytest.mark.parametrize("file", [file for file in SOURCES if file.is_relative_to(ROOT / "weights")], ids=name)
-def test_weights_know_only_the_errors(file):
+@pytest.mark.parametrize("file", [file for file in SOURCE_FILES if file.is_relative_to(ROOT / "weights")], ids=name)
+def test_weights_import_only_the_errors(file):
     assert {package(module) for module in imported(file)} - {""} <= {"errors"}
 
 
-@pytest.mark.parametrize("file", [file for file in SOURCES if file.stat().st_size], ids=name)
+@pytest.mark.parametrize("file", [file for file in SOURCE_FILES if file.stat().st_size], ids=name)
 def test_files_are_small_and_explain_themselves(file):
     text = file.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 400
@@ -194,20 +196,20 @@ def test_files_are_small_and_explain_themselves(file):
     assert ast.get_docstring(tree), "a file begins by saying what it is"
 
 
-def test_the_wheel_holds_the_four_packages_alone():
+def test_the_wheel_contains_only_the_four_packages():
     from setuptools.config.setupcfg import read_configuration
 
     packages = set(read_configuration(ROOT / "setup.cfg")["options"]["packages"])
-    assert packages == {".".join(file.parent.relative_to(ROOT).parts) for file in SOURCES if file.name == "__init__.py"}
+    assert packages == {".".join(file.parent.relative_to(ROOT).parts) for file in SOURCE_FILES if file.name == "__init__.py"}
     assert {package.split(".")[0] for package in packages} == {"fsv2v", "fsv2v_cli", "stages", "weights"}
 
 
-@pytest.mark.parametrize("file", [file for file in SOURCES if not file.is_relative_to(ROOT / "fsv2v_cli")], ids=name)
+@pytest.mark.parametrize("file", [file for file in SOURCE_FILES if not file.is_relative_to(ROOT / "fsv2v_cli")], ids=name)
 def test_the_library_has_no_scripts(file):
     assert "__main__" not in file.read_text(encoding="utf-8"), "scripts are in tools/ or benchmarks/"
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=name)
+@pytest.mark.parametrize("file", SOURCE_FILES, ids=name)
 def test_pickles_are_never_loaded_from_files(file):
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.Call):
@@ -221,9 +223,9 @@ def test_pickles_are_never_loaded_from_files(file):
             assert keywords.get("allow_pickle") == "False", f"line {node.lineno}"
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=name)
+@pytest.mark.parametrize("file", SOURCE_FILES, ids=name)
 def test_an_assert_only_narrows_a_type(file):
-    """`python -O` leaves them out: neither what a program does nor what it refuses may hang on one."""
+    """`python -O` removes asserts, so neither the behaviour of a program nor its checks may depend on one."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Assert):
             text = ast.unparse(node.test)

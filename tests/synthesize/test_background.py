@@ -15,7 +15,7 @@ from stages.conditions.framing import Example, examples_of
 from stages.conditions.kinds import find
 from stages.networks.common.frame import Warped
 from stages.networks.common.generator import Synthesis
-from stages.synthesize.ground import find_ground
+from stages.synthesize.background import find_background
 from stages.synthesize.placement import Photograph, Placement
 
 HEIGHT, WIDTH, SIDE = 160, 320, 64
@@ -55,18 +55,18 @@ def examples(tmp_path) -> list[Example]:
 
 
 def test_the_background_is_composed_from_several_images(examples):
-    ground = find_ground(examples, KIND, KIND.soft_edge)
-    assert ground is not None and ground.known.mean() > 0.95
-    assert np.abs(ground.image.astype(int) - scene()).max() <= 1
+    background = find_background(examples, KIND, KIND.soft_edge)
+    assert background is not None and background.known.mean() > 0.95
+    assert np.abs(background.image.astype(int) - scene()).max() <= 1
 
 
 def test_pixels_that_are_covered_in_all_images_stay_unknown(tmp_path):
-    ground = find_ground(make_examples(tmp_path, [80, 84], [scene()] * 2), KIND, KIND.soft_edge)
-    assert ground is not None and ground.known[60, 82] == 0 and ground.known[60, 200] == 1
+    background = find_background(make_examples(tmp_path, [80, 84], [scene()] * 2), KIND, KIND.soft_edge)
+    assert background is not None and background.known[60, 82] == 0 and background.known[60, 200] == 1
 
 
 def test_images_of_different_scenes_give_no_background(tmp_path):
-    assert find_ground(make_examples(tmp_path, [80, 240], [scene(0), scene(1)]), KIND, KIND.soft_edge) is None
+    assert find_background(make_examples(tmp_path, [80, 240], [scene(0), scene(1)]), KIND, KIND.soft_edge) is None
 
 
 def identity_synthesis(example: Example) -> Synthesis:
@@ -81,9 +81,9 @@ def identity_synthesis(example: Example) -> Synthesis:
 def test_the_photograph_shows_the_background_behind_the_former_position_of_the_body(examples, known):
     """The network does not remove the body. Only other images show the background behind it."""
     first = examples[0]
-    behind = find_ground(examples, KIND, KIND.soft_edge) if known else None
+    background = find_background(examples, KIND, KIND.soft_edge) if known else None
     assert KIND.cover is not None
-    photograph = Photograph(first.clip.frame(0), examples, Placement(SIDE, SIDE, True), KIND.cover, KIND.soft_edge, behind)
+    photograph = Photograph(first.clip.frame(0), examples, Placement(SIDE, SIDE, True), KIND.cover, KIND.soft_edge, background)
     moved = first.sample.keypoints.copy()
     moved[:, 0] += 2 * SIDE  # outside the crop
     frame = photograph.frame(identity_synthesis(first), [0], moved, photograph.image)

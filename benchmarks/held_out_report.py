@@ -42,7 +42,7 @@ def contact_sheet(path: Path, kind: str, size: tuple[int, int], examples: Clip, 
 
 
 def mean(scores: Sequence[Scores]) -> Scores:
-    """The mean of each figure over those that have it."""
+    """The mean of each figure over the scores that contain it."""
     variants = dict.fromkeys(variant for score in scores for variant in score)
     return {variant: _mean([score[variant] for score in scores if variant in score]) for variant in variants}
 
@@ -53,13 +53,16 @@ def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def summary(scores: Scores, metrics: Sequence[str], variants: Sequence[str]) -> str:
-    """A row for each metric, a column for each variant."""
+    """A Markdown table with a row for each metric and a column for each variant."""
     rows = [[metric, *(_figure(scores.get(variant, {}).get(metric)) for variant in variants)] for metric in metrics]
     return _markdown(["metric", *variants], rows)
 
 
 def by_subject(subjects: Mapping[str, Scores], metrics: Sequence[str], variants: Sequence[str]) -> str:
-    """A row for each person or place. Each cell contains the figures of the variants, and in brackets that of repeating the example."""
+    """A Markdown table with a row for each person or place.
+
+    Each cell contains the figures of the variants, and in brackets that of repeating the example.
+    """
     rows = []
     for subject, scores in sorted(subjects.items()):
         figures = [" / ".join(_figure(scores.get(variant, {}).get(metric)) for variant in variants) for metric in metrics]
