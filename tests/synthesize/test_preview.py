@@ -53,24 +53,24 @@ def test_a_preview_shows_the_example_and_ten_frames_below_their_driving_frames(p
     sheet = np.asarray(Image.open(outcome.path))
     assert sheet.shape == (4 * (CAPTION + CELL), 6 * CELL, 3) and outcome.frames == 10
     example, driving, chosen = open_clip(person), open_clip(driver), evenly_spaced(24, 10)
-    for line in (1, 3):
-        assert difference(cell(sheet, line, 0), example.frame(0)) == 0
+    for row in (1, 3):
+        assert difference(cell(sheet, row, 0), example.frame(0)) == 0
     for position, index in enumerate(chosen):
         assert difference(cell(sheet, 2 * (position // 5), 1 + position % 5), driving.frame(index)) == 0
 
 
-def test_above_the_example_is_its_driving_layer_and_every_first_picture_has_a_name(person, driver, options, tmp_path):
+def test_the_driving_layer_of_the_example_is_above_it_and_the_first_images_have_captions(person, driver, options, tmp_path):
     sheet = np.asarray(Image.open(fsv2v.preview(person, driver, tmp_path / "out.png", num_examples=1, **options).path))
     clip = open_clip(person)
     drawing = open_track(clip, "landmarks").drawing(0, View.scaled(clip.height, clip.width, 64, 64))
-    for line in (0, 2):
-        assert drawing.any() and difference(cell(sheet, line, 0), drawing) == 0
-    strips = [sheet[line * (CAPTION + CELL) :][:CAPTION] for line in range(4)]
+    for row in (0, 2):
+        assert drawing.any() and difference(cell(sheet, row, 0), drawing) == 0
+    strips = [sheet[row * (CAPTION + CELL) :][:CAPTION] for row in range(4)]
     named = [[bool((strip[:, column * CELL : (column + 1) * CELL] > 128).any()) for column in range(6)] for strip in strips]
     assert named == [[True] * 6, [True, True, False, False, False, False]] * 2
 
 
-def test_in_a_photograph_the_driving_layer_is_where_the_person_is(person, driver, options, tmp_path):
+def test_the_driving_layer_of_a_pasted_result_is_at_the_position_of_the_person(person, driver, options, tmp_path):
     """The result shows the whole photograph, and so does the drawing."""
     head = open_clip(person)
     image = np.random.default_rng(0).integers(0, 255, (120, 240, 3), np.uint8)
@@ -80,7 +80,7 @@ def test_in_a_photograph_the_driving_layer_is_where_the_person_is(person, driver
     with photograph.writing("landmarks", Producer("painted"), {"frames": photograph.frames_digest()}) as layer:
         layer.arrays(points=points)
     sheet = np.asarray(Image.open(fsv2v.preview(photograph, driver, tmp_path / "out.png", **options).path))
-    assert sheet.shape == (4 * (CAPTION + CELL), 6 * 2 * CELL, 3), "each picture is twice as wide as high, as the photograph"
+    assert sheet.shape == (4 * (CAPTION + CELL), 6 * 2 * CELL, 3), "each image is twice as wide as high, like the photograph"
     drawn = np.nonzero(sheet[CAPTION : CAPTION + CELL, : 2 * CELL].any(-1))[1]
     expected = (points[0, 0, :, 0] + 0.5) * CELL / 120
     assert (drawn.min(), drawn.max()) == pytest.approx((expected.min(), expected.max()), abs=6)
