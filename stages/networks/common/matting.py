@@ -17,8 +17,8 @@ LIGHT = 1 / 64
 def light_and_trust(frame: Tensor, warped: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """The change of light from the warp to the frame, [B, 3, H, W], and the opacity of the warp, [B, 1, H, W] in [0, 1].
 
-    frame, warped: float32 [B, 3, H, W] in [-1, 1]. mask: m_e [B, 1, H, W], the share of h_t; None: 0. `stages/synthesize/canvas.py` computes
-    the same for one frame in numpy.
+    frame, warped: float32 [B, 3, H, W] in [-1, 1]. mask: m_e [B, 1, H, W], the share of h_t; None: 0.
+    `stages/synthesize/canvas.py` computes the same for one frame in numpy.
     """
     sigma = LIGHT * frame.shape[-2]
     light = _blur(frame - warped, sigma)

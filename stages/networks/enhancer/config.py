@@ -47,5 +47,5 @@ class EnhancerConfig(GeneratorConfig):
 
 PRESETS: dict[str, GeneratorConfig] = {
     "face-512": EnhancerConfig(kind="landmarks+iris", semantic_channels=8, size=(512, 512)),
-    "tiny-enhancer": EnhancerConfig(size=(128, 128), base="tiny.safetensors", channels=(8, 8), detail_channels=8),
+    "tiny-enhancer": EnhancerConfig(size=(64, 64), base="tiny.safetensors", channels=(8, 8), detail_channels=8),
 }

@@ -78,8 +78,8 @@ class Enhancer(Generator):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Enhancer:
         """The base moves to devices and precisions together with the enhancer."""
         for base in self._base:
-            base._apply(fn, recurse)
-        super()._apply(fn, recurse)
+            base._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
     @torch.no_grad()
@@ -87,9 +87,9 @@ class Enhancer(Generator):
         assert examples is not None
         return EnhancerCode(examples, self.base.encode_examples(_half(examples)))
 
-    def choose(self, code: EnhancerCode, indices: Sequence[int]) -> EnhancerCode:
+    def select_examples(self, code: EnhancerCode, indices: Sequence[int]) -> EnhancerCode:
         chosen = list(indices)
-        return EnhancerCode(code.examples.map(lambda x: x[:, chosen]), self.base.choose(code.base, chosen))
+        return EnhancerCode(code.examples.map(lambda x: x[:, chosen]), self.base.select_examples(code.base, chosen))
 
     def remember(self, driving: Frame, synthesis: Synthesis, past: Frame | None) -> Frame:
         """As `Generator.remember`. The frame of the base is `synthesis.coarser`; a real image is halved."""
@@ -124,8 +124,9 @@ class Enhancer(Generator):
         several = shares is not None
         example = Warped(warped, largest, -torch.logit(opacity), flows if several else None, shares)
         return Synthesis(
-            frame, raw, example, 1 - opacity, attention=made.attention, shares=made.shares, best=made.best, coarser=(made.frame,)
-        )
+            frame, raw, example, 1 - opacity, attention=made.attention, shares=made.shares, chosen_example=made.chosen_example,
+            coarser=(made.frame,),
+        )  # fmt: skip
 
 
 def _sources(examples: Frame, made: Synthesis) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -136,15 +137,16 @@ def _sources(examples: Frame, made: Synthesis) -> tuple[Tensor, Tensor, Tensor |
         flows = FACTOR * _enlarge(warped.flows.flatten(0, 1)).unflatten(0, warped.flows.shape[:2])
         return examples.required_image, flows, _enlarge(warped.shares)
     images = examples.required_image
-    if images.shape[1] > 1 and made.best is not None:
-        images = images[torch.arange(len(images), device=images.device), made.best][:, None]
+    if images.shape[1] > 1 and made.chosen_example is not None:
+        images = images[torch.arange(len(images), device=images.device), made.chosen_example][:, None]
     return images[:, :1], FACTOR * _enlarge(warped.flow)[:, None], None
 
 
 def _blend(sources: Tensor, flows: Tensor, shares: Tensor | None) -> Tensor:
     """The sources warped by their flows, [B, 3, H, W]. With several sources, each pixel is their mean with `shares` as weights."""
     images = warp(sources.flatten(0, 1), flows.flatten(0, 1), mode="bicubic").unflatten(0, sources.shape[:2])
-    return images[:, 0] if shares is None else (images * shares[:, :, None]).sum(1)
+    blended: Tensor = images[:, 0] if shares is None else (images * shares[:, :, None]).sum(1)
+    return blended
 
 
 def _half(frame: Frame) -> Frame:
@@ -157,7 +159,8 @@ def _half(frame: Frame) -> Frame:
 
 def _halve(images: Tensor) -> Tensor:
     """[..., C, H, W] -> [..., C, H/2, W/2]: means of 2x2 pixels."""
-    return F.avg_pool2d(images.flatten(0, -4), FACTOR).unflatten(0, images.shape[:-3])
+    halved: Tensor = F.avg_pool2d(images.flatten(0, -4), FACTOR).unflatten(0, images.shape[:-3])
+    return halved
 
 
 def _enlarge(maps: Tensor) -> Tensor:
