@@ -72,8 +72,9 @@ class Enhancer(Generator):
     @property
     def base(self) -> Generator:
         """The base, in evaluation mode and without gradients."""
-        assert self._base, "the base model has not been attached"
-        return self._base[0]
+        base = self._base[0] if self._base else None
+        assert base is not None
+        return base
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Enhancer:
         """The base moves to devices and precisions together with the enhancer."""
