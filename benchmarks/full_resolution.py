@@ -1,6 +1,6 @@
 """Results at the example's resolution, compared with enlarged images of the model: perceptual distance, sharpness, warping error.
 
-    python benchmarks/full_resolution.py CLIP... [--size 512] [--frames 96] [--model MODEL]
+    python benchmarks/full_resolution.py CLIP... [--size 512] [--frames 96] [--model MODEL] [--enhancer MODEL]
 
 Each CLIP shows a person on whom the model was not trained, has landmarks (or poses), and a head (or body) of about SIZE pixels. Its first
 frame is the example. Its first --frames frames are synthesized from their own landmarks, at the model's size and at SIZE. The baseline is
@@ -51,26 +51,31 @@ def laplacian(image: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F))
 
 
-def measure(clip: Clip, model: Model, size: int, frames: int, distance: PerceptualDistance) -> dict[str, dict[str, float]]:
-    """ "enlarged" or "full" (at SIZE) -> name of a figure -> value."""
+def measure(
+    clip: Clip, model: Model, enhancer: Model | None, size: int, frames: int, distance: PerceptualDistance
+) -> dict[str, dict[str, float]]:
+    """Method ("enlarged", "full" at SIZE, "enhanced") -> name of a figure -> value."""
     options = SynthesizeOptions(num_examples=1, normalize="off", size="model", paste=False, device="cpu")
     small = render(clip, model, options, frames)
     masks = render(clip, model, replace(options, show="mask"), frames)
     large = render(clip, model, replace(options, size=size), frames)
     height, width = large[0].shape[:2]
     enlarged = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_LANCZOS4) for frame in small]
+    methods = {"enlarged": enlarged, "full": large}
+    if enhancer is not None:
+        methods["enhanced"] = render(clip, enhancer, replace(options, size=size), frames)
     crops = views(clip, open_track(clip, model.config.kind), model.config.size, "auto")
     larger = View.scaled(*model.config.size, height, width)
     truth = [view.then(larger).image(frame) for view, frame in zip(crops[:frames], clip.frames(), strict=False)]
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     error = WarpingError()
-    for index, (real, *made) in enumerate(zip(truth, enlarged, large, strict=True)):
-        for name, value in zip(("enlarged", "full"), error(real, made) or (), strict=False):
+    for index, (real, *made) in enumerate(zip(truth, *methods.values(), strict=True)):
+        for name, value in zip(methods, error(real, made) or (), strict=False):
             values[name]["warping error"].append(value)
         if index % MEASURED_EVERY != MEASURED_EVERY - 1:
             continue
         is_warped = cv2.resize(masks[index][..., 0], (width, height)) < 128
-        for name, image in zip(("enlarged", "full"), made, strict=True):
+        for name, image in zip(methods, made, strict=True):
             with torch.inference_mode():
                 values[name]["perceptual"].append(float(distance(image_tensor(image[None]), image_tensor(real[None]))))
             values[name]["sharpness"].append(float(laplacian(image)[is_warped].var() / laplacian(real)[is_warped].var()))
@@ -83,17 +88,19 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--frames", type=int, default=96)
     parser.add_argument("--model", type=Path)
+    parser.add_argument("--enhancer", type=Path)
     arguments = parser.parse_args()
     clips = [open_clip(path) for path in arguments.clips]
     model = load_model(arguments.model) if arguments.model else default_model(clips[0])
+    enhancer = load_model(arguments.enhancer) if arguments.enhancer else None
     distance = open_distance("squeezenet", torch.device("cpu"))
     assert distance is not None
     rows: list[dict[str, float | str]] = []
     ratios = defaultdict(list)
     for clip in clips:
-        scores = measure(clip, model, arguments.size, arguments.frames, distance)
+        scores = measure(clip, model, enhancer, arguments.size, arguments.frames, distance)
         rows += [{"clip": clip.id, "what": name, **figures} for name, figures in scores.items()]
-        full, enlarged = scores["full"], scores["enlarged"]
+        full, enlarged = scores["full" if enhancer is None else "enhanced"], scores["enlarged"]
         ratios["perceptual"].append(full["perceptual"] / enlarged["perceptual"])
         ratios["warping error"].append(full["warping error"] / enlarged["warping error"])
         ratios["sharpness"].append(full["sharpness"])

@@ -23,15 +23,16 @@ def describe_base(base: Path, sha256: str, delta: Path) -> Base:
     return Base(sha256, base.name, Path(path).as_posix())
 
 
-def find_base(base: Base, delta: Path, chosen: Path | None = None) -> Path:
+def find_base(base: Base, delta: Path, chosen: Path | None = None, relation: str = "was finetuned from") -> Path:
     """The file with the base's sha256: `chosen`, if given, else the first that is found.
 
     The search covers the place where the base was when the delta was made, the folder of the delta, and the folders of weights (shipped,
-    FSV2V_WEIGHTS_MIRROR, cache). What the registry knows is fetched. Raises InputError when `chosen` is another file, MissingRequirement
-    when no file is found; both say which file is needed.
+    FSV2V_WEIGHTS_MIRROR, cache). What the registry knows is fetched. relation: of `delta`, the file that needs the base, to the base.
+
+    Raises InputError when `chosen` is another file, MissingRequirement when no file is found; both say which file is needed.
     """
     if chosen is not None:
-        return _require_base(chosen, base, delta)
+        return _require_base(chosen, base, delta, relation)
     other_files = []
     for path in dict.fromkeys(_candidates(base, delta)):
         if path.is_file():
@@ -41,17 +42,17 @@ def find_base(base: Base, delta: Path, chosen: Path | None = None) -> Path:
     if (name := registry.name_of_digest(base.sha256)) is not None:
         return registry.path(name)
     raise MissingRequirement(
-        "; ".join([f"{delta} was finetuned from {_describe(base)}, which was not found", *other_files]),
+        "; ".join([f"{delta} {relation} {_describe(base)}, which was not found", *other_files]),
         hint="Put that file beside it or into the folder that FSV2V_WEIGHTS_MIRROR names",
         code="base-missing",
     )
 
 
-def _require_base(path: Path, base: Base, delta: Path) -> Path:
+def _require_base(path: Path, base: Base, delta: Path, relation: str) -> Path:
     if not path.is_file():
-        raise MissingRequirement(f"{path} does not exist", hint=f"{delta} was finetuned from {_describe(base)}: name that file")
+        raise MissingRequirement(f"{path} does not exist", hint=f"{delta} {relation} {_describe(base)}: name that file")
     if (digest := file_sha256(path)) != base.sha256:
-        raise InputError(f"{path} (sha256 {digest}) is not the base of {delta}", hint=f"It was finetuned from {_describe(base)}")
+        raise InputError(f"{path} (sha256 {digest}) is not the base of {delta}", hint=f"It {relation} {_describe(base)}")
     return path
 
 

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from stages.errors import READ_ERRORS, InputError, MissingRequirement
 from stages.models.bases import find_base
-from stages.models.files import base_of, read_model, save_model
+from stages.models.files import Base, base_of, read_model, save_model
 from stages.networks.common.config import GeneratorConfig
 from stages.networks.common.generator import Generator
 from stages.networks.families import build, config_from_json
@@ -26,7 +26,10 @@ SPARE_ELEMENTS = 1 << 24
 RANDOM_INIT = (nn.init.kaiming_uniform_, nn.init.uniform_, nn.init.normal_, torch.Tensor.uniform_, torch.Tensor.normal_)
 """Functions that fill a tensor with random numbers."""
 
-__all__ = ["Model", "find_model", "load_model", "read_model", "save_model"]
+ENHANCES = "enhances the images of"
+"""The relation of a model to its `GeneratorConfig.base_model`."""
+
+__all__ = ["Model", "find_model", "load_base", "load_model", "read_model", "save_model"]
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,8 @@ class Model:
 def load_model(path: Path, base: Path | None = None) -> Model:
     """A model file, or the newest snapshot of a run's folder, as a generator in evaluation mode.
 
-    A delta is added to its base: the file `base`, or the one that `find_base` finds. Raises MissingRequirement for a missing file,
-    InputError for a file that is not a model.
+    A delta is added to its base, and a model with a `base_model` works on top of it: the file `base`, or the one that `find_base` finds.
+    Raises MissingRequirement for a missing file, InputError for a file that is not a model.
     """
     path = find_model(path)
     info, tensors = read_model(path)
@@ -81,10 +84,27 @@ def load_model(path: Path, base: Path | None = None) -> Model:
         with _BuildForLoading(SPARE_ELEMENTS + 4 * sum(tensor.numel() for tensor in tensors.values())):
             generator = build(config)
         generator.load_state_dict(tensors)
+        if (needed := config.base_model) is not None:
+            file = find_base(Base(needed.sha256, needed.name, os.path.abspath(needed.name)), path, base, ENHANCES)
+            generator.attach_base(load_model(file).generator)
     except (*READ_ERRORS, ArithmeticError, AssertionError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{path} does not fit the network that its header describes: {reason}", hint="Train or fetch it again") from error
     return Model(generator.eval().requires_grad_(False), info, path, registry.cached_sha256(path), whole)
+
+
+def load_base(config: GeneratorConfig) -> tuple[GeneratorConfig, Generator | None]:
+    """The generator of `config.base_model`, if there is one, and the configuration with the sha256 of its file.
+
+    Raises MissingRequirement for a missing file, InputError for one that is not a model or another one than the configuration names.
+    """
+    if (needed := config.base_model) is None:
+        return config, None
+    path = Path(needed.name)
+    found = load_model(path if path.exists() else registry.path(needed.name))
+    if needed.sha256 not in ("", found.sha256):
+        raise InputError(f"{found.path} has the sha256 {found.sha256}, and the recipe needs {needed.sha256}", hint="Name another base")
+    return config.with_values(base_sha256=found.sha256), found.generator
 
 
 class _BuildForLoading(TorchFunctionMode):

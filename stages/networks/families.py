@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from stages.errors import UsageError
-from stages.networks import fewshot, future, pix2pixhd, vid2vid
+from stages.networks import enhancer, fewshot, future, pix2pixhd, vid2vid
 from stages.networks.common.config import FIRST_FAMILY, GeneratorConfig
 from stages.networks.common.family import Family
 from stages.networks.common.generator import Generator
 from stages.plugins import Registry
 
-_FAMILIES = Registry("fsv2v.families", Family, (fewshot.FAMILY, pix2pixhd.FAMILY, vid2vid.FAMILY, future.FAMILY))
+_FAMILIES = Registry("fsv2v.families", Family, (fewshot.FAMILY, pix2pixhd.FAMILY, vid2vid.FAMILY, future.FAMILY, enhancer.FAMILY))
 
 
 def register(family: Family) -> None:

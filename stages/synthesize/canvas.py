@@ -17,15 +17,12 @@ from numpy.typing import NDArray
 
 from stages.conditions.view import View
 from stages.networks.common.generator import Synthesis
+from stages.networks.common.matting import LIGHT, TOLERANCE
 
 Image = NDArray[np.uint8]
 """RGB [H, W, 3]."""
 Map = NDArray[np.float32]
 
-TOLERANCE = 12.0
-"""Grey levels by which a warp may differ from the frame, apart from light and shadow, before it is no longer trusted."""
-LIGHT = 1 / 64
-"""Standard deviation of the Gaussian that separates light and shadow from detail, in image heights."""
 MIN_SHARE = 0.02
 """An example whose share is smaller everywhere is not warped."""
 

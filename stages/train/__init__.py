@@ -13,7 +13,7 @@ from stages.compute.devices import choose_device, reproducible
 from stages.errors import add_prefix
 from stages.flow.teacher import choose_teacher
 from stages.io.files import exclusive_lock
-from stages.models import load_model
+from stages.models import load_base, load_model
 from stages.models.perceptual import open_distance
 from stages.train.appearance import fit_appearance
 from stages.train.board import Board
@@ -85,6 +85,8 @@ def _train(
     start = None if options.start is None else load_model(options.start)
     if start is not None:
         config = replace(config, start=start.sha256)
+    network, base = load_base(config.generator)
+    config = replace(config, generator=network)
     estimator = teacher.open(options.device)
 
     def report_unreadable(path: Path, reason: str) -> None:
@@ -96,11 +98,11 @@ def _train(
     distance = open_distance(config.perceptual, device, config.perceptual_scales)
     if config.budget is not None:  # no variable holds the trial trainer, so that its memory is freed before the next one is made
         config = _plan_schedule(
-            config, Trainer(config, device, distance, options.compute, world), data, validation, folder, overwrite, begun
+            config, Trainer(config, device, distance, options.compute, world, base), data, validation, folder, overwrite, begun
         )
     if world.is_main:
         folder.claim(config, str(options.data), overwrite=overwrite)
-    trainer = Trainer(config, device, distance, options.compute, world)
+    trainer = Trainer(config, device, distance, options.compute, world, base)
     if start is not None:
         taken, total = trainer.initialise_from(start.generator.state_dict())
         event({"message": f"{taken} of {total} tensors are those of {start.path}"})

@@ -74,14 +74,18 @@ class Trainer:
 
     def __init__(
         self, config: TrainConfig, device: torch.device, perceptual: PerceptualDistance | None, compute: ComputeSettings | None = None,
-        world: ProcessGroup | None = None,
+        world: ProcessGroup | None = None, base: Generator | None = None,
     ) -> None:  # fmt: skip
+        """base: the generator of `config.generator.base_model`."""
         torch.manual_seed(config.seed)
         self.config, self.device = config, device
         self.compute, self.world = compute or ComputeSettings(), world or ProcessGroup()
         self.perceptual = _with_recomputation(perceptual) if perceptual is not None and self.compute.checkpoint else perceptual
         self.family = find(config.generator.family)
-        self.generator = self.family.build(config.generator).to(device)
+        self.generator = self.family.build(config.generator)
+        if base is not None:
+            self.generator.attach_base(base)
+        self.generator.to(device)
         for module in self.generator.modules():  # `_generate` recomputes each frame, and within it each block is recomputed
             if isinstance(module, ResidualBlock):
                 module.recomputes = self.compute.checkpoint

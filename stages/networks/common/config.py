@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from stages.errors import UsageError
 
@@ -15,6 +15,15 @@ MAX_LEVELS = 16
 FIRST_FAMILY = "few-shot"
 """The family of configurations without an entry "family", which were written when there was only this one."""
 ConfigT = TypeVar("ConfigT", bound="GeneratorConfig")
+
+
+class BaseModel(NamedTuple):
+    """The model that a generator needs and that its own file does not contain."""
+
+    name: str
+    """The name of its file in the registry of weights, or a path."""
+    sha256: str
+    """Empty: that of the file with this name, as in recipes."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,11 @@ class GeneratorConfig:
     def labels(self) -> tuple[str, ...]:
         """Names of the labels of the training data in the order of the channels of s_t; empty if the configuration has no names."""
         return ()
+
+    @property
+    def base_model(self) -> BaseModel | None:
+        """The frozen model on top of which the generator works (`Generator.attach_base`); None for a family without one."""
+        return None
 
     @property
     def shows(self) -> tuple[str, ...]:

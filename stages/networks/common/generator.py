@@ -86,6 +86,13 @@ class Generator(nn.Module):
         """
         return replace(driving, image=synthesis.frame)
 
+    def attach_base(self, base: Generator) -> None:
+        """Work on top of `base`, the generator of `config.base_model`. It stays as it is and is not part of the weights of this generator.
+
+        Raises ValueError if it does not fit.
+        """
+        raise NotImplementedError
+
     def appearance_of(self, frame: Frame) -> Tensor:
         """z_t of a real frame with its regions, [B, D, H, W] in [-1, 1]. Only families with `config.appearance` implement it."""
         raise NotImplementedError
