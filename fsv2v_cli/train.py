@@ -65,7 +65,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 @click.option(
     "--method",
     type=click.Choice(METHODS),
-    help="How examples condition the generator: by generated weights (few-shot vid2vid), or as in a baseline of its paper.",
+    help="How examples condition the generator: by generated weights, or as in a baseline of the few-shot vid2vid paper.",
 )
 @click.option("--batch-scale", type=click.IntRange(1), default=1, show_default=True, help="Multiplies the recipe's batch size.")
 @click.option(
@@ -94,7 +94,7 @@ def train(
     compile_: bool, prefetch: int, bfloat16: bool, perceptual: str, flow_model: str | None, log_every: int, save_every: float,
     tensorboard: bool, seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
-    """Train a model on a dataset of faces, bodies or streets. The preset has to be for the same kind.
+    """Train a model on a dataset of faces, bodies or streets. The preset must be for the kind of the dataset.
 
     The run's folder holds config.json, log.ndjson, sample sheets, snapshots for inference and states for resuming. Repeat the command to
     resume a stopped run exactly, even after kill -9. If training diverges, it returns to its last good state. On several GPUs or machines:
@@ -135,7 +135,7 @@ def train(
                 console.emit(row)
             if "pictures" in row:
                 rate = row["pictures"] / max(row["seconds"], 1e-9)
-                values: dict[str, float] = {"T": row["frames"], "size": row["size"], "pictures/s": rate, "MB": row["memory_mb"]}
+                values: dict[str, float] = {"frames": row["frames"], "size": row["size"], "images/s": rate, "MB": row["memory_mb"]}
                 values |= {name: row[name] for name in ("l1", "perceptual") if name in row}  # a recipe may leave out one of them
                 bar.move(row["step"], row["steps"], **values)
 

@@ -39,10 +39,10 @@ from weights.fetching import RemoteFile, RetryPolicy, download
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTED_IN_OTHER_FILES = {
-    "File names with a colon, a percent sign or a leading dash are only names.": "test_bad_input:test_names_can_have_special_characters",
+    "Colons, percent signs and leading dashes in file names have no meaning.": "test_bad_input:test_names_can_have_special_characters",
     "A packed clip with file names that lead outside of it is refused.": "clip/test_pack:test_names_that_leave_the_folder_are_refused",
     "A packed clip with compressed members is refused.": "clip/test_pack:test_a_compressed_zip_is_refused",
-    "Pickles are never loaded from files, and PyTorch reads weights only.": "test_architecture:test_pickles_are_never_loaded_from_files",
+    "Pickled objects are never loaded: PyTorch reads weights only.": "test_architecture:test_pickles_are_never_loaded_from_files",
     "Pickled arrays in an npz are never loaded.": "clip/test_flow_files:test_pickles_in_an_npz_are_never_loaded",
     "Weights with a wrong sha256 are never used.": "weights/test_fetching:test_a_wrong_file_is_refused_and_dropped",
 }
@@ -138,7 +138,7 @@ def test_ffmpeg_opens_no_network_addresses(name: str, server: socket.socket, tmp
         server.accept()
 
 
-@checks("Reading the comment of a video obeys the same rules.")
+@checks("Reading the comment in a video's metadata obeys the same rules.")
 def test_reading_a_comment_opens_no_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = ["-f", "lavfi", "-i", "testsrc=size=64x48:rate=25:duration=0.4", "-metadata", "comment=private"]
     subprocess.run([executable(), "-v", "error", *source, tmp_path / "secret.mkv"], check=True)
@@ -257,7 +257,7 @@ def test_large_and_deeply_nested_json_is_refused(tmp_path: Path) -> None:
         load_json(tmp_path / "deep.json")
 
 
-@checks("A JPEG that claims more than 512 pixels per byte is refused, because Huffman coding cannot store as many.")
+@checks("A JPEG that claims more than 512 pixels per byte is refused, because Huffman coding cannot store that many.")
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_jpeg_with_fewer_bytes_than_its_size_needs_is_refused(progressive: bool, tmp_path: Path) -> None:
     import resource
@@ -286,7 +286,7 @@ def test_a_model_with_a_header_longer_than_the_file_is_refused(tmp_path: Path) -
 
 @checks(
     "A model whose configuration describes a much larger network than the file contains is refused before memory is allocated.",
-    "A configuration with a number above 16384, a list of more than 16, or a layer with no channels is refused.",
+    "A model whose configuration has a number above 16384, a list of more than 16, or a layer with no channels is refused.",
 )
 @pytest.mark.parametrize(
     ("config", "message"),
@@ -346,7 +346,7 @@ def test_control_characters_are_escaped_in_messages(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == "fsv2v: error: a\\x1b]0;owned\\x07\\x0a\\x202egpj.mp4 does not exist\n"
 
 
-@checks("Data on stdout is escaped only on a terminal; a program receives the original bytes.")
+@checks("Data on stdout is escaped only if stdout is a terminal; a pipe or a file receives the original bytes.")
 def test_data_is_escaped_only_on_a_terminal() -> None:
     program = [sys.executable, "-c", f"from fsv2v_cli import console; console.emit({CONTROL_CHARACTERS!r})"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -359,7 +359,7 @@ def test_data_is_escaped_only_on_a_terminal() -> None:
     assert output == b"a\\x1b]0;owned\\x07\\x0a\\x202egpj.mp4\r\n"
 
 
-@checks("Names in the page of a report and the question of a study cannot break out of the page's script.")
+@checks("Names in a report page, and the question in a study page, cannot break out of the page's script.")
 def test_names_are_escaped_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from stages.evaluate import report
     from stages.evaluate.measure import Score

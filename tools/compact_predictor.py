@@ -48,7 +48,7 @@ class _Rewriter:
             copy()
 
     def copy_matrix(self, copy: Callable[[], object]) -> None:
-        """Copy a matrix: the negative numbers of its rows and columns, then its items, each with `copy`."""
+        """Copy a matrix: its numbers of rows and columns, both negated, then its items, each with `copy`."""
         for _ in range(self.copy_integer() * self.copy_integer()):
             copy()
 

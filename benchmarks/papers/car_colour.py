@@ -3,11 +3,11 @@
     fsv2v synthesize --model runs/street --driving data/streets/drive-0112.clip --appearance sample:1 -o out/drive-0112.clip
     python benchmarks/papers/car_colour.py --drives data/streets --results out [--label car]
 
-A result is a clip or video with the name of the drive whose label maps drove it. The pixels of an instance are known from the drive. Its
-colour in a frame is their mean, and its deviation is the root mean square distance of these colours from their mean over time, in grey
-levels. The colour of a car in the real frames deviates, too: the car turns its shaded side to the camera, comes nearer or is partly hidden.
-The figure is therefore the ratio of the mean deviation in the results to that in the real frames, at the size of the results. Goal: at
-most 1.5.
+A result is a clip or video synthesized from the label maps of a drive, and has the name of that drive. The pixels of an instance are known
+from the drive. Its colour in a frame is their mean, and its deviation is the root mean square distance of these colours from their mean
+over time, in grey levels. The colour of a car in the real frames deviates, too: the car turns its shaded side to the camera, comes nearer
+or is partly hidden. The figure is therefore the ratio of the mean deviation in the results to that in the real frames, at the size of the
+results. Goal: at most 1.5.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ def deviations(result: Iterator[NDArray[np.uint8]], drive: Clip, label: str = "c
         if made is None or real is None:
             raise InputError(f"the result and {drive.path} have different numbers of frames; the drive has {drive.num_frames}")
         view = View.scaled(drive.height, drive.width, *made.shape[:2])
-        ids, instance_ids = (view.image(image, cv2.INTER_NEAREST) for image in (labels.image(index), instances.image(index)))
-        for number, pair in _mean_colours(np.where(ids == wanted, instance_ids, 0), (made, view.image(real))):
+        label_ids, instance_ids = (view.image(image, cv2.INTER_NEAREST) for image in (labels.image(index), instances.image(index)))
+        for number, pair in _mean_colours(np.where(label_ids == wanted, instance_ids, 0), (made, view.image(real))):
             colours.setdefault(number, []).append(pair)
     return [
-        Deviation(number, len(pairs), *(float(value) for value in deviation(np.stack(pairs))))
+        Deviation(number, len(pairs), *(float(value) for value in rms_from_mean(np.stack(pairs))))
         for number, pairs in sorted(colours.items())
         if len(pairs) >= MIN_FRAMES
     ]
@@ -78,14 +78,14 @@ def deviations(result: Iterator[NDArray[np.uint8]], drive: Clip, label: str = "c
 def _mean_colours(
     instances: NDArray[np.uint8], images: tuple[NDArray[np.uint8], NDArray[np.uint8]]
 ) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """The number of each instance except 0, and its mean colours in both images, [2, 3]."""
+    """The number of each instance (0 is none) with at least MIN_PIXELS pixels, and its mean colours in both images, [2, 3]."""
     for number in np.unique(instances[instances > 0]).tolist():
         pixels = instances == number
         if pixels.sum() >= MIN_PIXELS:
             yield number, np.stack([image[pixels].mean(0, dtype=np.float64) for image in images])
 
 
-def deviation(colours: NDArray[np.float64]) -> NDArray[np.float64]:
+def rms_from_mean(colours: NDArray[np.float64]) -> NDArray[np.float64]:
     """Colours over time [T, ..., 3] -> root mean square distance from their mean, [...]."""
     return np.asarray(np.sqrt(np.square(colours - colours.mean(0)).sum(-1).mean(0)))
 
@@ -95,7 +95,7 @@ def main() -> None:
     found = {path.stem: deviations(frames, drive, options.label) for path, frames, drive in _pairs(options.results, options.drives)}
     instances = [instance for group in found.values() for instance in group]
     if not instances:
-        raise InputError(f"no {options.label} is visible in {MIN_FRAMES} frames of a drive")
+        raise InputError(f"no {options.label} is visible in at least {MIN_FRAMES} frames of a drive")
     result, real = (float(np.mean([getattr(instance, name) for instance in instances])) for name in ("result", "real"))
     print(json.dumps({"benchmark": "car_colour", "instances": len(instances), "result": result, "real": real, "ratio": result / real}))
     for name, group in found.items():

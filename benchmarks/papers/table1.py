@@ -4,8 +4,8 @@
     python benchmarks/papers/table1.py --data data/actors --out out/papers --kind segment [--teachers data/others]
 
 With poses, the table has all six methods and two variants of ours: "ours, no warped example" differs from the baselines in the generated
-weights alone, and "ours, heat maps" has the same driving input as PoseWarp and MonkeyNet. With label maps (--kind segment), it has the
-methods that need no joints. Every method has the same trainer, losses, steps, images and seeds.
+weights alone, and "ours, heat maps" is driven by heat maps of the joints, as PoseWarp and MonkeyNet are. With label maps (--kind segment),
+it has the methods that need no joints. Every method has the same trainer, losses, steps, images and seeds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COMMON = (
 JOINT_METHODS = (Variant("PoseWarp", family="posewarp", joints=True), Variant("MonkeyNet", family="monkeynet", joints=True))
 ROWS = {"poses": (*COMMON[:3], *JOINT_METHODS, *COMMON[3:], Variant(OURS_HEAT_MAPS, joints=True)), "segment": COMMON}
 CLAIMED = {OURS: (*BASELINES, "PoseWarp", "MonkeyNet"), OURS_UNWARPED: BASELINES, OURS_HEAT_MAPS: (OURS, "PoseWarp", "MonkeyNet")}
-"""For each row of ours the methods that it is claimed to beat."""
+"""For each row of ours, the methods that it is claimed to beat."""
 METRICS = {
     "poses": ("pose-error-pixels", "pose-found", "fid-squeezenet", "psnr", "perceptual-squeezenet"),
     "segment": ("label-accuracy", "label-miou", "fid-squeezenet", "psnr", "perceptual-squeezenet"),
@@ -47,7 +47,7 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--kind", choices=METRICS, default="poses", help="driving kind")
     parser.add_argument("--rows", nargs="+", choices=[row.name for row in ROWS["poses"]], metavar="NAME", help="only these rows")
-    parser.add_argument("--teachers", type=Path, help="training data of the labelling network; default: that of the methods")
+    parser.add_argument("--teachers", type=Path, help="clips on which the labelling network is trained; default: those of the methods")
     arguments = parser.parse_args()
     teachers = tuple(read_rows(arguments.teachers)) if arguments.teachers else ()
     experiment = replace(make_experiment(arguments, arguments.kind, METRICS[arguments.kind]), teachers=teachers)

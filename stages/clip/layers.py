@@ -72,7 +72,7 @@ class Layer:
 
     @property
     def storage(self) -> str:
-        """How entries are stored: png, jpg or flow (npz); for frames also reference and video."""
+        """How entries are stored: png, jpg or flow (npz); for frames also reference (to the source video) and video (in the clip)."""
         storage = self.meta.get("storage", "png")
         if storage not in _STORAGES:
             raise InvalidClip(f"{self._store.path}/{self.kind}/layer.json has the storage {storage!r}, not one of {', '.join(_STORAGES)}")

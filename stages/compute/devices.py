@@ -25,9 +25,9 @@ def choose_device(name: str) -> torch.device:
 
 @contextlib.contextmanager
 def reproducible(device: torch.device) -> Iterator[None]:
-    """In the block, CPUs compute deterministically, and torch may be seeded.
+    """In the block, CPUs compute deterministically, and the caller may seed torch without effects outside it.
 
-    Afterwards the caller's settings and random state are restored.
+    Afterwards the former settings and random state are restored.
     """
     settings = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

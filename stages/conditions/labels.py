@@ -81,27 +81,27 @@ class LabelLayer:
 
 
 INSTANCES_FOLLOWED = 8
-"""Number of instances of a clip, the largest ones, whose boxes are keypoints."""
+"""Number of instances of a clip, the largest ones, whose box corners serve as keypoints."""
 MIN_INSTANCE = 1 / 500
 """Smallest share of the image that an instance must cover to count as seen."""
 _SAMPLED_FRAMES = 16
 """Number of frames of a clip in which the areas of instances are measured."""
 _FIRST_INSTANCE_ID = 1000
-"""Cityscapes has instance ids from this number on. Smaller ids are those of labels: for uncountable labels, and for groups of objects."""
+"""In Cityscapes, instance ids begin at this number. A smaller id is a label id; it marks an uncountable label or a group of objects."""
 
 
 class InstanceLayer:
     """A clip's layer `instances`: an object has the same number in all frames.
 
     is_thing: whether each number is that of a countable object, bool [256]. followed: the numbers of the largest objects.
-    Raises InvalidClip when layer.json has ids that are no whole numbers.
+    Raises InvalidClip when layer.json has ids that are not whole numbers.
     """
 
     def __init__(self, layer: LabelSource, path: Path | None = None) -> None:
         self._layer = layer
         ids = layer.meta.get("ids")
         if isinstance(ids, list) and not all(isinstance(value, int) for value in ids):
-            problem = "the instances layer has ids that are no whole numbers"
+            problem = "the instances layer has ids that are not whole numbers"
             raise InvalidClip(_with_path(path, problem), hint="Import the instances again")
         is_thing = [value >= _FIRST_INSTANCE_ID for value in ids] if isinstance(ids, list) else [value > 0 for value in range(256)]
         self.is_thing = np.array((is_thing + [False] * 256)[:256])

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from stages.tables.label_tables import VOID
 
 LABELS = 256
-"""Number of values of a label id, and of an instance number."""
+"""Number of possible label ids, and of possible instance numbers."""
 
 
 def keys_of(labels: NDArray[np.uint8], instances: NDArray[np.uint8] | None) -> NDArray[np.int32]:
     """One integer for the label and the instance of each pixel, int32 [H, W]: label + 256 x instance number.
 
-    labels, instances: uint8 [H, W]. Without instances their number is 0.
+    labels, instances: uint8 [H, W]. If `instances` is None, the instance number is 0.
     """
     keys = labels.astype(np.int32)
     return keys if instances is None else keys + LABELS * instances.astype(np.int32)
@@ -26,7 +26,7 @@ def keys_of(labels: NDArray[np.uint8], instances: NDArray[np.uint8] | None) -> N
 def regions_of(labels: NDArray[np.uint8], instances: NDArray[np.uint8] | None) -> NDArray[np.int32]:
     """The number of each pixel's region, int32 [H, W]: 0 for void, the others count from 1.
 
-    A region consists of the pixels with the same label and the same instance number. Without instances it is a connected piece of one
+    A region consists of the pixels with the same label and the same instance number. If `instances` is None, it is a connected piece of one
     label; pixels that touch at a corner are connected. labels: uint8 [H, W], void is 255; instances: numbers, uint8 [H, W].
     """
     if instances is None:

@@ -39,7 +39,8 @@ class Network:
 
 @torch.no_grad()
 def export_networks(generator: Generator, sample: SampleInput, folder: Path) -> list[Network]:
-    """Write encoder.onnx, first.onnx and next.onnx, in float32. The encoder returns only those tensors of the code that a step uses.
+    """Write encoder.onnx, first.onnx and next.onnx, in float32. The encoder returns only those tensors of the encoded examples that a step
+    uses.
 
     Raises UsageError if ONNX lacks an operation of the generator.
     """

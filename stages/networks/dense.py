@@ -1,7 +1,7 @@
 """The small network for dense prediction that is shipped for street segmentation and for pose estimation.
 
-The encoder is that of SqueezeNet, so that it can be initialised with ImageNet weights; the decoder adds its features from coarse to fine.
-SqueezeNet has no padding, which shifts its feature maps by a few pixels; this encoder has padding.
+The encoder is that of SqueezeNet, so that it can be initialised with ImageNet weights; the decoder adds the encoder's features from coarse
+to fine. SqueezeNet has no padding, which shifts its feature maps by a few pixels; this encoder has padding.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from stages.networks.features.squeezenet import MEAN_BGR, Fire
 
 @dataclass(frozen=True)
 class DenseConfig:
-    """outputs: channels of the result. stride: how many times smaller than the image it is, 2 or 4. width: channels of the decoder."""
+    """outputs: channels of the result. stride: the image's size divided by that of the result, 2 or 4. width: channels of the decoder."""
 
     outputs: int
     stride: int = 4

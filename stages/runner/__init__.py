@@ -29,8 +29,8 @@ def run_over_clips(
     inputs may be endless: only a few are read ahead. shard (i, n): every n-th input, starting with the i-th, counted from 0; so n machines
     can divide one list. A failed input does not stop the others unless `keep_going` is false. Raises UsageError and MissingRequirement,
     which concern every input. When the iterator is closed or interrupted, workers end. `on_step` is called with the progress of each input
-    a few times per second (about once with Ray). address: that of a Ray cluster; by default RAY_ADDRESS, else Ray is started on this
-    machine.
+    a few times per second (with Ray about once per second). address: that of a Ray cluster; by default RAY_ADDRESS, else Ray is started on
+    this machine.
     """
     index, count = shard
     if not 0 <= index < count:
@@ -48,7 +48,7 @@ def run_over_clips(
 
 
 def exit_code(failures: Collection[int]) -> int:
-    """The exit code of a run from those of its failed reports: 0 without failures, 5 if all are invalid clips, else 3."""
+    """The exit code of a run. failures: the exit codes of its failed inputs. 0 without failures, 5 if all are invalid clips, else 3."""
     if not failures:
         return 0
     return 5 if set(failures) == {5} else 3

@@ -23,7 +23,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Step:
-    """Progress on one input: `read` of its `frames` frames."""
+    """Progress on one input: `read` of its `frames` frames have been read."""
 
     source: str
     read: int
@@ -66,9 +66,9 @@ class ClipTask:
     """One stage, to be run over many inputs.
 
     function: the import path of `extract(clip, options, overwrite) -> Outcome`, such as "stages.extract_sketch:extract". It is a path, so
-    that only the workers import what the function needs. options: its frozen options, picklable. out: where clips are made, as in
-    `stages.clip.as_clip`. layer: the name of the layer in the reports of failed inputs. of_clips: if false, an input is any name, and the
-    function is `work(name, options, on_step) -> Outcome`, where on_step may be None.
+    that only the workers import what the function needs. options: its options, a frozen dataclass that can be pickled. out: where clips are
+    made, as in `stages.clip.as_clip`. layer: the name of the layer in the reports of failed inputs. of_clips: if false, an input is any
+    string that the function understands, and the function is `work(name, options, on_step) -> Outcome`, where on_step may be None.
     """
 
     function: str

@@ -42,7 +42,7 @@ class AppearanceMap:
         return -1 if self._triangulation is None else int(self._triangulation.find_simplex(point))
 
     def distance_outside(self, point: NDArray[np.float64], triangle: int) -> float:
-        """How far the point is outside the triangle, relative to the triangle's size; 0 or less inside."""
+        """How far the point is outside the triangle, as a share of the triangle's height; 0 or less inside."""
         assert self._triangulation is not None
         transform = self._triangulation.transform[triangle]
         first = transform[:2] @ (point - transform[2])
@@ -75,8 +75,8 @@ class Selector:
     """Called with the coordinates of each frame in order; returns the indices of its examples in ascending order.
 
     Inside the hull of the examples these are the corners of the frame's triangle and, if `count` is larger than three, of its neighbours.
-    Outside of the hull it is the nearest example. With a `hysteresis` above 0 a choice is kept for a while after another one is better,
-    because each change is visible.
+    Outside of the hull it is the nearest example; without a triangulation, the `count` nearest. With a `hysteresis` above 0 a choice is
+    kept for a while after another one is better, because each change is visible.
     """
 
     def __init__(self, appearance: AppearanceMap, count: int = 3, hysteresis: float = DEFAULT_HYSTERESIS) -> None:

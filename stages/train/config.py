@@ -12,7 +12,7 @@ from stages.networks.families import config_from_json
 from stages.networks.fewshot.config import FewShotConfig
 
 STORED_NAMES = {"discriminators": "players", "real_past": "given"}
-"""Fields whose former names are still used in runs and models."""
+"""Field -> its former name, which is still used in runs and models."""
 FIELD_NAMES = {stored: name for name, stored in STORED_NAMES.items()}
 
 
@@ -29,10 +29,11 @@ class Phase:
     adversarial: bool = True
     """Whether there are discriminators."""
     motion_only: bool = False
-    """Whether only the flow network learns, from the warped example. Such steps are many times cheaper. They need single frames and no
-    discriminators."""
+    """Whether only the flow network learns; its losses are those of the warped example. Such steps are many times cheaper. They need single
+    frames and no discriminators.
+    """
     rollout: int = 0
-    """Largest number of frames that are generated before the window without gradients; the number is drawn for each step. In a short
+    """Largest number of frames that are generated, without gradients, before the window; the number is drawn for each step. In a short
     window, the previous frame is nearly perfect. A network that relies on this blurs more and more in a long video. After a rollout it
     learns from the errors of its own later frames."""
     finest_only: bool = False
@@ -70,7 +71,7 @@ class TrainConfig:
     real_past: float = 0.0
     """Share of the steps whose windows continue real frames (`past_frames` of the generator); the other windows begin without a past."""
     most_stride: int = 1
-    """A window consists of every n-th frame of a clip, with n drawn from 1 to this number, so that there are motions of other speeds."""
+    """A window consists of every n-th frame of a clip, with n drawn from 1 to this number, so that the speed of the motion varies."""
     r1: float = 0.0
     """Weight of the gradient penalty of D_I on real images (R1, Mescheder et al. 2018), every 16th step; 0: there is none."""
     far_examples: float = 0.0
@@ -128,7 +129,7 @@ class TrainConfig:
             end += phase.steps
         return first, end
 
-    def rate_at(self, step: int) -> float:
+    def rate_factor_at(self, step: int) -> float:
         """Factor of both learning rates at a step, counted from 0. It decays over the last part of the steps of each scale."""
         first, end = self.scale_span(step)
         start = end - (end - first) * self.decay
@@ -161,8 +162,8 @@ class TrainConfig:
         if steps < len(self.phases):
             raise UsageError(f"{steps} steps cannot hold the {len(self.phases)} phases of this recipe")
         lengths = [max(1, round(steps * phase.steps / self.steps)) for phase in self.phases]
-        while surplus := steps - sum(lengths):
-            lengths[lengths.index(max(lengths))] += max(surplus, -1)  # surplus steps are removed one by one, each from the longest phase
+        while missing := steps - sum(lengths):
+            lengths[lengths.index(max(lengths))] += max(missing, -1)  # negative: remove one at a time from the longest phase
         return self.with_lengths(lengths)
 
     def with_lengths(self, lengths: list[int]) -> TrainConfig:

@@ -238,7 +238,7 @@ class Trainer:
                 mean.copy_(value)  # the number of batches that batch norm has seen
 
     def _set_rates(self) -> None:
-        factor = self.config.rate_at(self.step) * self.guard.rate
+        factor = self.config.rate_factor_at(self.step) * self.guard.rate
         for optimizer, rate in (
             (self.optimizer, self.config.learning_rate),
             (self.discriminator_optimizer, self.config.discriminator_rate),

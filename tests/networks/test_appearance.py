@@ -113,7 +113,7 @@ def test_every_weight_of_the_encoder_gets_a_gradient_through_the_past():
     assert without_gradient == []
 
 
-def test_the_encoder_is_frozen_with_the_coarsest_scale():
+def test_the_encoder_is_frozen_together_with_the_coarsest_scale():
     network = make_network()
     network.set_trainable_scale(64)
     assert not any(p.requires_grad for p in network.encoder.parameters())
@@ -131,7 +131,7 @@ def test_without_an_appearance_the_network_has_no_encoder_and_old_models_load():
     assert families.config_from_json(old_config) == replace(PRESETS["tiny-vid2vid"].__class__(), size=(64, 64), filters=8)
 
 
-def test_the_renderer_makes_the_same_frames_also_in_half_precision():
+def test_the_renderer_makes_the_frames_of_the_network_in_full_and_half_precision():
     network, chosen = make_network(), replace(random_frame(), image=None, appearance=torch.full((1, 3, 64, 64), 0.25))
     past_frame = random_frame(5)
     with torch.no_grad():

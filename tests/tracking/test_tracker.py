@@ -43,7 +43,7 @@ def test_another_subject_is_chosen_after_a_second_or_a_cut() -> None:
     assert track_xs([both, other], "largest", cuts=(1,)) == [[50], [300]]
 
 
-def test_subjects_can_be_chosen_by_centre_and_number() -> None:
+def test_subjects_can_be_chosen_by_centre_and_by_number_from_the_left() -> None:
     frames = [[subject_at(350, 80), subject_at(190, 30), subject_at(60, 50)]] * 2
     assert track_xs(frames, "center") == [[190]] * 2
     assert track_xs(frames, 0) == [[60]] * 2
@@ -77,8 +77,8 @@ def walker(x: float, y: float = 100.0, height: float = 80.0, phase: float = 0.0)
     return Subject(np.array([x - 20, y - height / 2, x + 20, y + height / 2], np.float32), points)
 
 
-def heights_of_slots(frames: list[list[Subject]]) -> list[set[float]]:
-    """The heights y in each slot. A slot that follows one person has one height."""
+def ys_of_slots(frames: list[list[Subject]]) -> list[set[float]]:
+    """The y coordinates of the people in each slot. People walk horizontally, so a slot that follows one person has one y."""
     detections = (Detections(subjects, False, None) for subjects in frames)
     heights: dict[int, set[float]] = {}
     for track in follow(detections, "all", 5, 25, 1000, 400):
@@ -90,14 +90,14 @@ def heights_of_slots(frames: list[list[Subject]]) -> list[set[float]]:
 
 def test_two_people_who_cross_keep_their_identities() -> None:
     frames = [[walker(100 + 8 * t, 100, phase=t / 2), walker(500 - 8 * t, 112, phase=t / 3)] for t in range(50)]
-    assert heights_of_slots(frames) == [{100}, {112}]
+    assert ys_of_slots(frames) == [{100}, {112}]
 
 
 def test_two_people_who_cross_and_hide_each_other_keep_their_identities() -> None:
     frames = [[walker(100 + 8 * t, 100, phase=t / 2), walker(500 - 8 * t, 112, phase=t / 3)] for t in range(50)]
     for t in range(20, 31):
         del frames[t][1]
-    assert heights_of_slots(frames) == [{100}, {112}]
+    assert ys_of_slots(frames) == [{100}, {112}]
 
 
 def test_ten_people_who_cross_keep_their_identities() -> None:
@@ -107,8 +107,8 @@ def test_ten_people_who_cross_keep_their_identities() -> None:
     frames = [[walker(start + speed * t, 80 + 14 * person, phase=t / 3 + person) for person, (start, speed) in walks] for t in range(40)]
     for subjects in frames:
         random.shuffle(subjects)
-    assert sorted(map(sorted, heights_of_slots(frames))) == [[80 + 14 * person] for person in range(10)]
+    assert sorted(map(sorted, ys_of_slots(frames))) == [[80 + 14 * person] for person in range(10)]
 
 
 def test_two_people_with_overlapping_boxes_are_two() -> None:
-    assert len(heights_of_slots([[walker(100), walker(112, phase=1.5)]])) == 2
+    assert len(ys_of_slots([[walker(100), walker(112, phase=1.5)]])) == 2

@@ -64,7 +64,7 @@ class TestTheGuard:
         reasons = [guard.check_step(float("nan"), 0.0, False) for _ in range(MAX_BAD_STEPS + 1)]
         assert reasons[-1].startswith("gradients were not finite") and not any(reasons[:-1])
 
-    def test_lowers_the_learning_rate_each_time_and_gives_up_in_the_end(self):
+    def test_lowers_the_learning_rate_at_each_return_and_gives_up_in_the_end(self):
         guard = Guard()
         for _ in range(MAX_RETURNS):
             guard = guard.after_return("frames are black", 30, 10)
@@ -215,7 +215,7 @@ class TestStartingFromAModel:
         assert torch.equal(actual, expected)
 
 
-def test_the_flow_network_of_the_past_starts_from_the_one_of_the_example(painted_dataset, tmp_path):
+def test_the_flow_network_for_the_previous_frame_starts_from_the_one_for_the_examples(painted_dataset, tmp_path):
     assert isinstance(TINY.generator, FewShotConfig)
     separate = replace(TINY.generator, flow_shared=False)
     phases = (Phase(1, batch=2, adversarial=False), Phase(1, batch=2, frames=2))

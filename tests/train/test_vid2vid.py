@@ -71,10 +71,10 @@ def test_training_goes_scale_by_scale_with_the_losses_of_the_paper(run):
 
 
 def test_each_scale_has_its_own_learning_rates_as_in_the_public_code():
-    rates = [RECIPE.rate_at(step) for step in range(RECIPE.steps)]
+    rates = [RECIPE.rate_factor_at(step) for step in range(RECIPE.steps)]
     assert rates[:4] == rates[4:] and rates[0] == 1 and rates[3] < 1
     together = replace(RECIPE, phases=tuple(replace(phase, finest_only=False) for phase in RECIPE.phases))
-    assert together.rate_at(5) < 1, "scales that are trained together share one schedule"
+    assert together.rate_factor_at(5) < 1, "scales that are trained together share one schedule"
 
 
 def test_samples_and_validation_metrics_are_those_of_the_scale_that_is_trained(run):

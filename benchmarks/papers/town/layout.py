@@ -89,7 +89,7 @@ def build_town(rng: np.random.Generator, atlas: Atlas, roads: Roads, length: flo
                 else:
                     _house_row(town, *_crossing_range(crossing, roads), side, _setback(town))
             _furnish_crossing(town, crossing)
-    _close_street(town)
+    _block_far_end(town)
     _park_cars(town)
     return town
 
@@ -201,7 +201,7 @@ def _build_park(town: TownBuilder, start: float, end: float, side: int) -> None:
 
 
 def _side_street(town: TownBuilder, crossing: Crossing, side: int) -> None:
-    """Houses and trees along a side street, and a house that closes it."""
+    """Houses and trees along a side street, and a house across its end."""
     rng, roads = town.rng, town.roads
     middle = float(roads.centre(np.array([crossing.z]))[0])
     first = roads.half + roads.pavement + {"town": 12.0, "suburb": 16.0, "boulevard": 14.5}[town.style]
@@ -242,8 +242,8 @@ def _furnish_crossing(town: TownBuilder, crossing: Crossing) -> None:
             town.add(furniture.road_sign(rng, town.atlas), x, z, 0.0 if side == roads.traffic else np.pi)
 
 
-def _close_street(town: TownBuilder) -> None:
-    """Houses and trees that close the main street far ahead."""
+def _block_far_end(town: TownBuilder) -> None:
+    """Houses and trees across the far end of the main street."""
     z = town.length + METRES_AHEAD
     x = float(town.roads.centre(np.array([z]))[0])
     for offset in (-45.0, -15.0, 15.0):
@@ -264,8 +264,8 @@ def _park_cars(town: TownBuilder) -> None:
             clear = min((abs(z - crossing.z) - crossing.half for crossing in roads.crossings), default=99)
             if clear > 9.5 and rng.random() < occupancy:
                 x, at, yaw = town.position_beside(z, roads.half - 1.05 + float(rng.normal(0, 0.06)), side)
-                faces_traffic = side * roads.traffic < 0 and rng.random() < 0.85
-                _park_car(town, x, at, yaw - side * np.pi / 2 + (np.pi if faces_traffic else 0) + float(rng.normal(0, 0.015)))
+                as_oncoming = side * roads.traffic < 0 and rng.random() < 0.85
+                _park_car(town, x, at, yaw - side * np.pi / 2 + (np.pi if as_oncoming else 0) + float(rng.normal(0, 0.015)))
     for crossing in roads.crossings:
         for side in crossing.sides:
             for reach in np.arange(roads.half + 12, 55, 6.5):

@@ -10,7 +10,7 @@ Index = NDArray[np.int64]
 
 
 class Scan:
-    """The points of an integer grid that lie in triangles, as runs of adjacent points in a row.
+    """The points of an integer grid that lie in triangles, as runs: adjacent points of one row of the grid.
 
     Where triangles share an edge, each point belongs to exactly one of them, whatever their orientation.
     """
@@ -20,7 +20,7 @@ class Scan:
         order = np.argsort(corners[..., 1], axis=1, kind="stable")
         x, y = (np.ascontiguousarray(np.take_along_axis(corners[..., axis], order, 1).T) for axis in (0, 1))
         top, bottom = (np.clip(np.ceil(edge), 0, height).astype(np.int64) for edge in (y[0], y[2]))
-        triangle, row = _runs(top, bottom)
+        triangle, row = _integers_in(top, bottom)
         down = row.astype(np.float64)
         long_side = _crossing(x, y, 0, 2, triangle, down)
         short_side = np.where(down < y[1][triangle], _crossing(x, y, 0, 1, triangle, down), _crossing(x, y, 1, 2, triangle, down))
@@ -54,7 +54,7 @@ def _crossing(x: Array, y: Array, upper: int, lower: int, triangle: Index, down:
     return np.asarray(x[upper][triangle] + (down - y[upper][triangle]) * slope[triangle])
 
 
-def _runs(first: Index, end: Index) -> tuple[Index, Index]:
+def _integers_in(first: Index, end: Index) -> tuple[Index, Index]:
     """All integers in the intervals [first, end): the index of the interval, and the integer."""
     count = np.maximum(end - first, 0)
     owner = np.repeat(np.arange(len(count)), count)

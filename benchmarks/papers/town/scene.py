@@ -22,7 +22,7 @@ Array = NDArray[np.floating]
 
 MAX_INSTANCES = 255
 """Maximum number of cars and people in a clip: the layer `instances` has 8 bits."""
-_STILL = np.concatenate([np.eye(3), np.zeros((3, 1))], 1)
+_IDENTITY_MOTION = np.concatenate([np.eye(3), np.zeros((3, 1))], 1)
 
 
 def draw_drive(rng: np.random.Generator, atlas: Atlas, frames: int, rate: float, width: int, height: int, seed: tuple[int, ...]) -> Drive:
@@ -100,14 +100,14 @@ def _parts(
         car.at_rest().transform(rigid_motion(position[2], (position[0], 0, position[1]))).with_instance(number)
         for number, (car, position) in enumerate(parked, 1)
     ]
-    poses, instance = [np.broadcast_to(_STILL, (count, 1, 3, 4))], len(parked)
+    poses, instance = [np.broadcast_to(_IDENTITY_MOTION, (count, 1, 3, 4))], len(parked)
     part = 1
     for car, trajectory in moving:
         instance += 1
         for offset, mesh in enumerate((car.body, *car.wheels)):
             meshes.append(mesh.with_instance(instance, part + offset))
         poses.append(np.stack([_car_pose(car, *moment) for moment in zip(trajectory.positions, trajectory.distance, strict=True)]))
-        part += 5
+        part += 5  # the body and four wheels
     for person, trajectory, walking in people:
         instance += 1
         for offset, mesh in enumerate(person.parts):

@@ -1,4 +1,4 @@
-"""The driving kind of bodies: BODY_25, with hands and faces where they are known."""
+"""A driving kind (kind.py): bodies as BODY_25, with hands and faces where they are known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The driving kind of bodies with DensePose in addition to the skeleton."""
+"""A driving kind (kind.py): bodies with DensePose in addition to the skeleton."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIRROR = np.array(
 
 
 class DensePoseTrack(PoseTrack):
-    """s_t is the drawn skeletons, then part / 24, U and V of the layer `densepose`.
+    """The channels of s_t are the three of the drawn skeletons, then part / 24, U and V of the layer `densepose`.
 
     A mirrored view exchanges left and right parts. U and V keep their values, because their directions differ between parts.
     """

@@ -1,4 +1,4 @@
-"""The driving kind of faces with Canny edges of the driving frame outside the face, as for the face videos of vid2vid (section 4)."""
+"""A driving kind (kind.py): faces with Canny edges of the driving frame outside the face, as for the face videos of vid2vid (section 4)."""
 
 from __future__ import annotations
 

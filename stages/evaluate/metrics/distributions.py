@@ -1,8 +1,8 @@
 """Metrics of distributions: distances between the features of all results and those of all references.
 
-Figures of Inception and I3D are comparable with published ones. SqueezeNet's weights are shipped, so its metrics need no download; their
-figures are comparable only with each other. 3D ResNeXt is the network of vid2vid's second video FID. No checksum of its file is published,
-so the manifest of weights has no entry for it. The metric cannot run until the entry is added.
+Scores computed with Inception and I3D are comparable with published ones. SqueezeNet's weights are shipped, so its metrics need no
+download; their figures are comparable only with each other. 3D ResNeXt is the network of vid2vid's second video FID. No checksum of its
+file is published, so the manifest of weights has no entry for it. The metric cannot run until the entry is added.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ METRICS = (
     Distribution("fvd", "Frechet distance of I3D's logits of windows of 16 frames", I3D, frechet_distance, columns=LOGITS),
     Distribution(
         "fvd-squeezenet",
-        "Frechet distance of windows of 8 frames: SqueezeNet's features and their changes",
+        "Frechet distance of windows of 8 frames: SqueezeNet's features and their changes from frame to frame",
         WINDOWS,
         frechet_distance,
     ),

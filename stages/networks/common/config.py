@@ -10,7 +10,7 @@ from stages.errors import UsageError
 
 MAX_NUMBER = 16384
 """Largest number in a configuration that is read from a file."""
-MAX_LEVELS = 16
+MAX_LIST_LENGTH = 16
 """Largest length of a list in a configuration that is read from a file."""
 FIRST_FAMILY = "few-shot"
 """The family of configurations without an entry "family", which were written when there was only this one."""
@@ -37,12 +37,14 @@ class GeneratorConfig:
     few_shot: ClassVar[bool]
     """Whether frames are made from example images."""
     makes_labels: ClassVar[bool] = False
-    """Whether the family predicts label maps. Its frames are then label probabilities [B, S, H, W], and it has no driving frames."""
+    """Whether the family predicts label maps. Its frames are then label probabilities [B, semantic_channels, H, W], and it has no driving
+    frames.
+    """
 
     kind: str = "landmarks"
     """The driving kind (stages/conditions/kinds)."""
     semantic_channels: int = 7
-    """Number of channels of s_t."""
+    """Number of channels of s_t, the semantic image of frame t."""
     size: tuple[int, int] = (256, 256)
     """Height and width of the training images."""
 
@@ -93,7 +95,9 @@ class GeneratorConfig:
         return False
 
     def key_entries(self) -> dict[str, Any]:
-        """Settings that can be changed for the same weights. They are part of the key of every result."""
+        """Settings that can be changed for the same weights. They are stored with every result, so that results with other values are told
+        apart.
+        """
         return {}
 
     def with_values(self: ConfigT, **values: Any) -> ConfigT:
@@ -112,7 +116,7 @@ class GeneratorConfig:
         """The configuration with these values of its fields.
 
         Raises TypeError for unknown keys, so that a model of another program is not loaded by accident, and ValueError for lists or
-        numbers beyond `MAX_LEVELS` and `MAX_NUMBER`.
+        numbers beyond `MAX_LIST_LENGTH` and `MAX_NUMBER`.
         """
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
@@ -121,6 +125,6 @@ class GeneratorConfig:
         for name, value in plain.items():
             numbers = [n for n in (value if isinstance(value, tuple) else (value,)) if isinstance(n, (int, float))]
             smallest = 1 if name.endswith(("channels", "size")) else 0
-            if len(numbers) > MAX_LEVELS or not all(smallest <= n <= MAX_NUMBER for n in numbers):
-                raise ValueError(f"{name} must have at most {MAX_LEVELS} numbers, from {smallest} to {MAX_NUMBER}")
+            if len(numbers) > MAX_LIST_LENGTH or not all(smallest <= n <= MAX_NUMBER for n in numbers):
+                raise ValueError(f"{name} must have at most {MAX_LIST_LENGTH} numbers, from {smallest} to {MAX_NUMBER}")
         return cls(**plain)

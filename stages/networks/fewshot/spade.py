@@ -163,8 +163,8 @@ class LabelEmbedder(nn.Module):
         for layer in self.down:
             levels.append(activate(layer(levels[-1])))
         for level in reversed(range(len(self.up))):
-            generated = weights[level].embedding if level < len(weights) else None
+            embedding = weights[level].embedding if level < len(weights) else None
             coarser = levels[level + 1]
-            up = self.up[level](coarser) if generated is None else upsample(pointwise(coarser, generated))  # 1x1 before upsampling: cheaper
+            up = self.up[level](coarser) if embedding is None else upsample(pointwise(coarser, embedding))  # 1x1 before upsampling: cheaper
             levels[level] = levels[level] + activate(up)
         return levels
