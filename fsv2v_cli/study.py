@@ -50,7 +50,7 @@ def study(
 ) -> None:  # fmt: skip
     """Make a web page that asks people which of two methods' videos they prefer.
 
-    A and B are folders of videos, clips or folders of images; both have the same names, and videos of one name have the same length. The
+    A and B are folders of videos, clips or folders of images. Names in both are the same, as are the lengths of two videos of one name. The
     order of questions and of the two videos is random. The page's address may contain the worker's name (?worker=NAME). Nothing in the
     page's folder reveals the methods, and it works from any web server or from the disk. Its path is printed.
     """

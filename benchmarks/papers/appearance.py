@@ -40,7 +40,7 @@ class Material:
     decal: Image | None = None
     """RGBA, placed on the front of the part."""
     decal_square: tuple[float, float, float] = (0.0, 0.0, 1.0)
-    """Left x, top y and side of the square that the decal covers, in metres at rest."""
+    """Left x, top y and side of the square that the decal covers, in metres, in the rest pose."""
     skin: bool = False
     """Skin scatters light."""
 
@@ -60,7 +60,7 @@ class Part:
     hides: bool = True
     """Whether earlier parts are left out where they are inside this one."""
     hidden_depth: float = 0.012
-    """Earlier parts are also left out where they stick out of this one by less than this, in metres, except at its edges."""
+    """Earlier parts are also left out where they stick out of this one by less than this many metres, except at its edges."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def _necklines(wardrobe: _Wardrobe) -> list[Shape]:
 
 
 def _sleeves(wardrobe: _Wardrobe, ease: float, reach: float, flare: float) -> list[Shape]:
-    """Both sleeves; see `Anatomy.arm`."""
+    """Both sleeves. ease, reach, flare: see `Anatomy`."""
     return [shape for side in ("left", "right") for shape in wardrobe.anatomy.arm(side, ease, reach, flare)]
 
 

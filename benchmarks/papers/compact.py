@@ -22,10 +22,11 @@ from stages.train.data import Dataset
 from stages.train.trainer import Trainer
 
 METRICS = ("fid-squeezenet", "fvd-squeezenet", "psnr", "pose-error-pixels", "pose-found", "perceptual-squeezenet", "warping-error")
-CANDIDATES, FOUR = 16, {"num_examples": 4}
+CANDIDATES = 16
+FOUR_EXAMPLES = {"num_examples": 4}
 TRAINING = {"max_examples": 4}
-PIXEL = Variant("few-shot vid2vid (pixel-wise)", training=TRAINING, synthesis=FOUR, model=UP_TO_FOUR)
-COMPACT = Variant("compact", {"attention": "compact"}, TRAINING, synthesis=FOUR)
+PIXEL = Variant("few-shot vid2vid (pixel-wise)", training=TRAINING, synthesis=FOUR_EXAMPLES, model=UP_TO_FOUR)
+COMPACT = Variant("compact", {"attention": "compact"}, TRAINING, synthesis=FOUR_EXAMPLES)
 SELECTED = Variant(
     "compact, references selected",
     COMPACT.network,

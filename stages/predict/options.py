@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Options of a prediction. All except `device` are part of the key of the output."""
+    """Options of a prediction. All except `device` are parameters of the output; an output with other values is not replaced."""
 
     frames: int
     """Number of label maps to predict."""

@@ -115,7 +115,7 @@ def test_frames_are_those_of_the_network_on_padded_label_maps_cropped_to_the_cli
     assert frames.shape == (4, height, width, 3)
     expected = frames_by_hand(drive, model)
     assert np.abs(frames.astype(int) - expected).max() <= 1, "grey levels"
-    assert np.ptp(expected) > 40, "the network makes no grey image"
+    assert np.ptp(expected) > 40, "the image is not uniform"
 
 
 @pytest.mark.parametrize("suffix", ["clip", "mp4"])
@@ -148,8 +148,8 @@ def test_the_size_of_the_model_can_be_asked_for(models, make_drive, tmp_path):
         library.synthesize(None, drive, out, model=model, size="model", **OPTIONS)
 
 
-def test_a_clip_that_is_a_little_lower_is_made_by_all_scales(models, make_drive):
-    """Half the height would be made by the coarsest scale alone."""
+def test_all_scales_make_a_clip_of_slightly_smaller_height(models, make_drive):
+    """A clip of half the model's height would be made by the coarsest scale alone."""
     drive, model = make_drive(58, 64), models["vid2vid"]
     frame = Frame(torch.from_numpy(maps_by_hand(drive, 4)[:1]), torch.zeros(1, 0, 3))
     with torch.no_grad():
@@ -177,7 +177,7 @@ def test_real_first_frames_of_another_size_are_scaled_to_that_of_the_frames(heig
     assert scaled == ([] if (height, width) == (61, 67) else resized)
 
 
-def test_the_appearance_of_instances_covers_a_clip_of_its_own_size(tmp_path, make_drive):
+def test_the_appearance_of_instances_covers_a_clip_that_keeps_its_size(tmp_path, make_drive):
     config = replace(CONFIG, appearance=3, appearance_filters=4, appearance_downs=2)
     mixture = Mixture(np.ones(1), np.zeros((1, 3)), 0.1 * np.eye(3)[None]).to_json()
     model = make_model(tmp_path / "m.safetensors", config, appearance=dict.fromkeys(LABELS, mixture))
@@ -197,7 +197,7 @@ def test_a_cropped_face_has_the_size_of_the_models_images(tmp_path, make_painted
     assert made(driver, model, crop="none").shape[1:3] == (66, 66)
 
 
-def test_a_few_shot_model_makes_images_of_its_own_size(tmp_path, make_drive):
+def test_a_few_shot_model_ignores_the_size_of_the_clip(tmp_path, make_drive):
     config = replace(fewshot.config.PRESETS["tiny"], kind="segment", semantic_channels=len(LABELS))
     model = make_model(tmp_path / "few.safetensors", config)
     drive = make_drive(61, 67)

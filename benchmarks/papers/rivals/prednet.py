@@ -4,7 +4,7 @@ Layer l predicts its target A_l from its representation R_l and passes the error
 (section 2):
 
     A_0 = x_t,  A_l = maxpool(relu(conv(E_{l-1})))                        (1)
-    Ahat_l = relu(conv(R_l)), for l = 0 at most 1                         (2)
+    Ahat_l = relu(conv(R_l)); Ahat_0 is clipped at 1                         (2)
     E_l = [relu(A_l - Ahat_l), relu(Ahat_l - A_l)]                        (3)
     R_l of t = convlstm(E_l of t - 1, R_l of t - 1, upsample(R_{l+1} of t))   (4)
 
@@ -47,7 +47,7 @@ class PredNetConfig(PredictorConfig):
 
 
 class PredNet(Predictor):
-    """The state contains R_l of all layers, then their LSTM cells, lowest layer first, after equation 4 for the next frame."""
+    """The state is R_l of all layers and then their LSTM cells, each lowest layer first, as equation 4 gives them for the frame to predict."""
 
     config: PredNetConfig
 

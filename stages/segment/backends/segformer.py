@@ -73,7 +73,7 @@ def _colour(index: int) -> tuple[int, int, int]:
 
 
 def _locate(model: str) -> str:
-    """The folder of the model, at that path or in the weights mirror; else the name itself, which is then looked up on the hub."""
+    """The folder of the model, if `model` is its path or its name in the weights mirror; else `model`, a name on the hub."""
     mirror = os.environ.get("FSV2V_WEIGHTS_MIRROR")
     for folder in (Path(model), *([Path(mirror) / model] if mirror else [])):
         if (folder / "config.json").is_file():
