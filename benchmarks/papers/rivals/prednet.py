@@ -47,7 +47,7 @@ class PredNetConfig(PredictorConfig):
 
 
 class PredNet(Predictor):
-    """The state is R_l of all layers and then their LSTM cells, each lowest layer first, as equation 4 gives them for the frame to predict."""
+    """The state is R_l of all layers, then their LSTM cells, each lowest layer first, as equation 4 gives them for the next frame."""
 
     config: PredNetConfig
 
