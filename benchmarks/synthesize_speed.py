@@ -60,7 +60,7 @@ print((len(frames) - len(frames) // 3) / (time.perf_counter() - begun))
 """
 """Prints the frames per second of the last two thirds of a driving clip."""
 REPEATS = 2
-"""Number of runs of which the fastest counts."""
+"""Number of repetitions; the fastest one counts."""
 AGAINST_GOAL = 0.9
 """Goal for the rate relative to that of the model given by `--against`."""
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -80,7 +80,7 @@ class VideoInfo:
     """One video stream. width, height: those of the frames as shown, after rotation.
 
     fps: exact for a constant rate; for a variable rate it is the mean, and `timestamps` is set. rotation: the rotation in degrees that
-    players apply. duration: in seconds. start: the time of the first frame in seconds after the start of the file. seekable: whether
+    players apply. duration: seconds. start: the time of the first frame in seconds after the start of the file. seekable: whether
     frames can be found by their time.
     """
 

@@ -62,15 +62,15 @@ def padded(frame: Frame, multiple: int) -> Frame:
 def _reflected(length: int, target: int, device: torch.device) -> Tensor:
     """The positions 0, 1, ... `length` - 1, `length` - 2, ... of `target` pixels in a line of `length` pixels."""
     period = max(2 * (length - 1), 1)
-    places = torch.arange(target, device=device) % period
-    return torch.where(places < length, places, period - places)
+    positions = torch.arange(target, device=device) % period
+    return torch.where(positions < length, positions, period - positions)
 
 
 def size_notes(clip: Clip, view: View, size: tuple[int, int], images: str) -> list[str]:
     """A sentence if the whole of a clip is scaled to the size of `images`, or is not scaled although its size differs; else nothing.
 
     view: of a frame of the clip. There is no sentence about a crop, nor about a change of shape for which there is a warning.
-    size: height and width of `images`, which is a word for people.
+    size: height and width of `images`, which is what the sentence calls them.
     """
     own, wanted = f"{clip.width}x{clip.height}", f"{size[1]}x{size[0]}"
     whole = np.array_equal(view.matrix, View.scaled(clip.height, clip.width, view.height, view.width).matrix)

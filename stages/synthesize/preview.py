@@ -61,16 +61,16 @@ def _sheet(rendering: Rendering, chosen: Sequence[int], made: Sequence[Picture])
     pictures = [scale_to_height(picture, CELL) for picture in (*_driving_pictures(rendering, chosen), *made, *_example(rendering))]
     width = max(picture.shape[1] for picture in pictures)
     cells = [_centred(picture, width) for picture in pictures]
-    drives, results, left = cells[:count], cells[count : 2 * count], cells[2 * count :]
+    drivers, results, left = cells[:count], cells[count : 2 * count], cells[2 * count :]
     layer, example = left[:1], left[1:]
     names = [f"example, {find(rendering.kind).layer}", "example"] if left else []
     empty, columns = np.zeros((CELL, width, 3), np.uint8), min(COLUMNS, count)
     rows = []
-    for line in (slice(start, start + COLUMNS) for start in range(0, count, COLUMNS)):
-        missing = [empty] * (columns - len(results[line]))
-        times = [time_text(driving, frame) for frame in chosen[line]]
-        rows.append(captioned_row([*layer, *drives[line], *missing], [*names[:1], f"driving  {times[0]}", *times[1:]]))
-        rows.append(captioned_row([*example, *results[line], *missing], [*names[1:], "result"]))
+    for row in (slice(start, start + COLUMNS) for start in range(0, count, COLUMNS)):
+        missing = [empty] * (columns - len(results[row]))
+        times = [time_text(driving, frame) for frame in chosen[row]]
+        rows.append(captioned_row([*layer, *drivers[row], *missing], [*names[:1], f"driving  {times[0]}", *times[1:]]))
+        rows.append(captioned_row([*example, *results[row], *missing], [*names[1:], "result"]))
     return np.concatenate(rows)
 
 
@@ -79,7 +79,7 @@ def _driving_pictures(rendering: Rendering, chosen: Sequence[int]) -> list[Pictu
     driving = rendering.driving
     if driving.clip.has("frames"):
         return [driving.image(frame) for frame in chosen]
-    return [driving.drawing(place) for place in range(len(chosen))]
+    return [driving.drawing(position) for position in range(len(chosen))]
 
 
 def _example(rendering: Rendering) -> list[Picture]:

@@ -203,7 +203,7 @@ class Rendering:
 
     @property
     def examples(self) -> Sequence[Example]:
-        """The examples, of which the network is given some or all; empty for a family without examples."""
+        """The examples. The network gets all of them or a selection. Empty for a family without examples."""
         return self._examples
 
     def frames_beyond(self) -> dict[str, list[int]]:
@@ -281,7 +281,7 @@ def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: 
 
 
 def _last_frames(clip: Clip, config: GeneratorConfig, size: tuple[int, int], crop: Crop) -> list[Sample]:
-    """The last frames of a clip, as many as the network takes as the past of a frame, with their images; the oldest first.
+    """The last frames of a clip with their images, oldest first: as many as the network needs as past frames.
 
     size: height and width of the frames.
     """

@@ -26,8 +26,8 @@ _TROUSERS = ((0.03, 0.04, 0.09), (0.02, 0.02, 0.022), (0.12, 0.12, 0.125), (0.25
 
 @dataclass(frozen=True)
 class Person:
-    """A pedestrian. parts: the PARTS meshes, each of which hangs down from its joint at the origin. height in metres; stride: length of two
-    steps in metres.
+    """A pedestrian. parts: the PARTS meshes, each with its joint at the origin and the limb below it. height: in metres. stride: length of
+    two steps in metres.
 
     While the person walks, the arms swing by up to `swing` and the trunk leans ahead by `lean`, in radians.
     """

@@ -70,7 +70,7 @@ class GeneratorConfig:
 
     @property
     def base_model(self) -> BaseModel | None:
-        """The frozen model on top of which the generator works (`Generator.attach_base`); None for a family without one."""
+        """The frozen model that the generator refines (`Generator.attach_base`); None if the family has none."""
         return None
 
     @property
