@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import statistics
 import subprocess
 import sys
@@ -30,6 +31,10 @@ CAMERA_RATE = Fraction(25)
 """Frames per second of a written result that a camera drives. A frame is repeated until the next one is made."""
 STDOUT = Path("-")
 WINDOW_TEST = "import cv2; cv2.namedWindow('fsv2v'); cv2.destroyAllWindows()"
+WINDOW = "fsv2v"
+"""Title of the window."""
+MAX_WINDOW = (1280, 720)
+"""Largest width and height of the window when it opens. It can be enlarged with the mouse."""
 QUIT, RESTART = ("q", "\x1b"), "r"
 """Keys of the window."""
 
@@ -184,16 +189,32 @@ class _Window:
                 "no window can be opened: there is no display, or OpenCV was built without windows",
                 hint="Leave out --view, and write the result with -o",
             )
+        self._open = False
 
     def show(self, frame: Image) -> str:
         """Show a frame. Returns the pressed key, "q" if the window was closed, else ""."""
         import cv2
 
-        cv2.imshow("fsv2v", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        if not self._open:
+            _open_window(*frame.shape[1::-1])
+            self._open = True
+        cv2.imshow(WINDOW, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         key = cv2.waitKey(1)
-        if cv2.getWindowProperty("fsv2v", cv2.WND_PROP_VISIBLE) < 1:
+        if cv2.getWindowProperty(WINDOW, cv2.WND_PROP_VISIBLE) < 1:
             return "q"
         return "" if key < 0 else chr(key & 0xFF)
+
+
+def _open_window(width: int, height: int) -> None:
+    """Open a window without a tool bar for frames of this size. Large frames are shown smaller."""
+    import cv2
+
+    fonts = os.environ.get("QT_QPA_FONTDIR")
+    if fonts and not os.path.isdir(fonts):  # set by OpenCV, whose packages come without fonts; Qt would warn of it
+        os.environ["QT_QPA_FONTDIR"] = os.path.dirname(cv2.__file__)
+    cv2.namedWindow(WINDOW, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+    scale = min(1.0, MAX_WINDOW[0] / width, MAX_WINDOW[1] / height)
+    cv2.resizeWindow(WINDOW, round(width * scale), round(height * scale))
 
 
 def _summary(latencies: Sequence[float], seconds: float, dropped: int, held: int) -> str:

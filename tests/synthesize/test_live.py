@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
+import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -251,3 +254,41 @@ def test_bad_input_is_refused_with_a_sentence(model_file, options, exit_code, se
 def test_without_a_display_the_window_is_refused(command, stream):
     done = command("--driving", "-", "--format", "y4m", "--view", stdin=stream, env={"DISPLAY": "", "WAYLAND_DISPLAY": ""})
     assert done.exit_code == 4 and "no window can be opened" in done.stderr
+
+
+@pytest.fixture
+def screen(tmp_path) -> Iterator[tuple[str, Path]]:
+    """A virtual display of 1280x800 pixels: its name and the file of its pixels."""
+    if shutil.which("Xvfb") is None:
+        pytest.skip("no Xvfb was found")
+    folder = tmp_path / "screen"
+    folder.mkdir()
+    options = ["-screen", "0", "1280x800x24", "-fbdir", str(folder), "-displayfd", "1", "-nolisten", "tcp"]
+    with subprocess.Popen(["Xvfb", *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        yield f":{server.stdout.readline().strip()}", folder / "Xvfb_screen0"
+        server.terminate()
+
+
+def pixels_of(screen_file: Path) -> np.ndarray:
+    """uint8 [800, 1280, 3] of a screen in the format XWD, whose image ends the file."""
+    pixels = np.frombuffer(screen_file.read_bytes()[-800 * 1280 * 4 :], np.uint8)
+    return pixels.reshape(800, 1280, 4)[..., 2::-1]
+
+
+def test_the_window_shows_the_frame_and_ends_with_the_stream(command, stream, screen):
+    display, screen_file = screen
+    options = ("--driving", "-", "--format", "y4m", "--view", "-o", "-")
+    process = command.start(*options, env={"DISPLAY": display, "WAYLAND_DISPLAY": ""})
+    threading.Thread(target=lambda: (process.stdin.write(stream), process.stdin.flush()), daemon=True).start()
+    frames = iter(Y4mReader(process.stdout))
+    *_, shown = (next(frames).astype(int) for _ in range(5))
+    deadline = time.monotonic() + 60
+    difference = np.inf
+    while difference > 4 and time.monotonic() < deadline:
+        time.sleep(0.2)
+        difference = np.abs(pixels_of(screen_file)[: shown.shape[0], : shown.shape[1]] - shown).mean()
+    assert difference <= 4
+    process.stdin.close()
+    assert process.wait(60) == 0
+    assert b"QFont" not in process.stderr.read()

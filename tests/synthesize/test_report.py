@@ -201,7 +201,7 @@ def test_a_browser_draws_the_page_and_a_click_on_a_curve_selects_the_frame(make,
     browser.open(page.as_uri())
     assert browser.value("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     assert browser.value("document.querySelectorAll('.strip img').length") == 4 * 12
-    assert "</script><b>bold</b>" in browser.value("document.querySelector('.said').innerText")
+    assert "</script><b>bold</b>" in browser.value("document.querySelector('.messages').innerText")
     browser.click("svg")  # between frames 8 and 9; the nearest column is frame 7
     assert browser.value("document.querySelector('.strip .at').dataset.column") == "4"
     assert not browser.console_errors
