@@ -6,7 +6,8 @@ Each CLIP shows a person on whom the model was not trained, has landmarks (or po
 frame is the example. Its first --frames frames are synthesized from their own landmarks, at the model's size and at SIZE. The baseline is
 the result at the model's size, enlarged by Lanczos' filter. Perceptual distance and sharpness are measured in every sixth frame. Sharpness
 is the variance of the Laplacian relative to that of the true frame, over the pixels where the mask m_e gives the warped example more than
-half of the weight. Figures are means over the frames of a clip, then over the clips.
+half of the weight. The row "true" contains the warping error of the true frames. Figures are means over the frames of a clip, then over
+the clips.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def laplacian(image: np.ndarray) -> np.ndarray:
 def measure(
     clip: Clip, model: Model, enhancer: Model | None, size: int, frames: int, distance: PerceptualDistance
 ) -> dict[str, dict[str, float]]:
-    """Method ("enlarged", "full" at SIZE, "enhanced") -> name of a figure -> value."""
+    """Method ("enlarged", "full" at SIZE, "enhanced", "true") -> name of a figure -> value."""
     options = SynthesizeOptions(num_examples=1, normalize="off", size="model", paste=False, device="cpu")
     small = render(clip, model, options, frames)
     masks = render(clip, model, replace(options, show="mask"), frames)
@@ -67,6 +68,7 @@ def measure(
     crops = views(clip, open_track(clip, model.config.kind), model.config.size, "auto")
     larger = View.scaled(*model.config.size, height, width)
     truth = [view.then(larger).image(frame) for view, frame in zip(crops[:frames], clip.frames(), strict=False)]
+    methods["true"] = truth
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     error = WarpingError()
     for index, (real, *made) in enumerate(zip(truth, *methods.values(), strict=True)):

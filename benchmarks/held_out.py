@@ -10,8 +10,8 @@ rejects the warp) and of "real" (the true video). Figures are means over the fra
 then over persons or places.
 
 The script runs the commands finetune, synthesize and evaluate; existing results are kept. It prints Markdown. results.json contains every
-figure, and sheets/ a contact sheet of each clip. `face-perceptual` stands for identity: it is the perceptual distance of the face alone,
-cut out around the driving landmarks and scaled to 128x128. It does not measure whether a person is recognised.
+figure, and sheets/ a contact sheet of each clip. `identity-dlib` is the distance between the embeddings of the face and of the true face.
+`face-perceptual` is the perceptual distance of the face alone, cut out around the driving landmarks and scaled to 128x128.
 """
 
 from __future__ import annotations
@@ -42,9 +42,13 @@ from stages.networks.common.images import image_tensor
 from stages.networks.families import config_from_json
 from weights import registry
 
-KIND_METRICS = {"landmarks": ("landmark-error",), "poses": ("pose-error", "pose-error-pixels"), "segment": ("segment-miou",)}
+KIND_METRICS = {
+    "landmarks": ("landmark-error", "identity-dlib"),
+    "poses": ("pose-error", "pose-error-pixels"),
+    "segment": ("segment-miou",),
+}
 METRICS = ("perceptual-squeezenet", "psnr", "ssim", "warping-error")
-IDENTITY = "face-perceptual"
+FACE = "face-perceptual"
 FACE_SIDE, FACE_MARGIN = 128, 1.3
 """Side of a face crop in pixels, and relative to the longer side of the landmarks' bounding box."""
 
@@ -118,7 +122,7 @@ def _write_report(trial: Trial, subjects: Mapping[str, held_out_report.Scores]) 
     settings = {"model": trial.model, "frames": trial.frames, "finetune": trial.steps}
     results = {"settings": settings, "subjects": subjects, "mean": total}
     write_atomically(trial.out / "results.json", json.dumps(results, indent=1).encode())
-    metrics = [*trial.metrics, *([IDENTITY] if "landmarks" in trial.kind else [])]
+    metrics = [*trial.metrics, *([FACE] if "landmarks" in trial.kind else [])]
     print(held_out_report.summary(total, metrics, [*trial.variants, "repeat", "real"]), end="\n\n")
     shown = [name for name in trial.variants if name != "warp only"]
     print(f"Each cell contains {', '.join(shown)} and in brackets repeat:\n")
@@ -180,12 +184,12 @@ def _evaluate(trial: Trial, folder: Path, examples: Clip, reference: Clip, resul
             if row[value] is not None:
                 scores[variant][row["metric"]] = row[value]
     if "landmarks" in trial.kind:
-        for variant, distance in identity_distances(examples, reference, results).items():
-            scores[variant][IDENTITY] = distance
+        for variant, distance in face_distances(examples, reference, results).items():
+            scores[variant][FACE] = distance
     return dict(scores)
 
 
-def identity_distances(examples: Clip, reference: Clip, results: Mapping[str, Clip]) -> dict[str, float]:
+def face_distances(examples: Clip, reference: Clip, results: Mapping[str, Clip]) -> dict[str, float]:
     """Mean perceptual distance between face crops of a result and of the reference, for each result and for the repeated example."""
     distance = open_distance("squeezenet", torch.device("cpu"))
     assert distance is not None

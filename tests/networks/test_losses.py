@@ -35,6 +35,15 @@ def test_the_mask_loss_rewards_using_a_right_warp_and_ignoring_a_wrong_one():
     assert losses.mask_loss(use_warp, truth + 1, truth) == 1 and losses.mask_loss(ignore_warp, truth + 1, truth) == 0
 
 
+def test_the_mask_loss_prefers_the_warp_up_to_half_its_tolerance():
+    truth = torch.zeros(1, 3, 8, 8)
+    use_warp, ignore_warp = torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
+    for error, tolerance, prefers_warp in ((0.05, 0.2, True), (0.15, 0.2, False), (0.15, 0.6, True), (0.4, 0.6, False)):
+        using, ignoring = (losses.mask_loss(mask, truth + error, truth, tolerance) for mask in (use_warp, ignore_warp))
+        assert bool(using < ignoring) == prefers_warp
+        assert torch.isclose(using, torch.tensor(error / tolerance))
+
+
 def test_the_flow_loss_counts_only_where_the_teacher_is_confident():
     teacher, confidence = torch.zeros(1, 2, 8, 8), torch.zeros(1, 1, 8, 8)
     assert losses.flow_loss(teacher + 5, teacher, confidence) == 0

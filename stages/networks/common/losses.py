@@ -39,13 +39,12 @@ def feature_matching(real: Outputs, fake: Outputs) -> Tensor:
     return torch.stack([F.l1_loss(f.float(), r.float().detach()) for r, f in pairs]).mean()
 
 
-def mask_loss(mask: Tensor, warped: Tensor, target: Tensor) -> Tensor:
-    """Pushes the mask to 0 where the warp is exact and to 1 where its mean error is 0.2 or more, a tenth of the range.
+def mask_loss(mask: Tensor, warped: Tensor, target: Tensor, tolerance: float = 0.2) -> Tensor:
+    """Pushes the mask to 0 where the warp is exact and to 1 where its error, averaged over the channels, is `tolerance` or more.
 
-    mask [B, 1, H, W]; images [B, 3, H, W]. The public code tolerates errors up to a sum of 1 over the channels. With that, the mask is low
-    everywhere, and H does not learn.
+    mask [B, 1, H, W]; images [B, 3, H, W] in [-1, 1]. The tolerance of the public code is 1/3: a sum of 1 over the channels.
     """
-    confidence = (1 - 5 * (warped - target).abs().mean(1, keepdim=True)).clamp(0, 1).detach()
+    confidence = (1 - 1 / tolerance * (warped - target).abs().mean(1, keepdim=True)).clamp(0, 1).detach()
     return (mask * confidence + (1 - mask) * (1 - confidence)).mean()
 
 

@@ -46,6 +46,8 @@ class LossWeights:
     """L1 of the example's flow at the keypoints (`losses.keypoint_flow_loss`)."""
     mask: float = 0.2
     """Pushes the masks to use the warp where it is right (`losses.mask_loss`)."""
+    mask_tolerance: float = 0.2
+    """Error of the warp above which the term `mask` prefers h_t. With a small one, h_t replaces sharp warps that are off by a few pixels."""
     flow: float = 1.0
     """Supervision of the previous frame's flow by a flow estimator, the teacher."""
     example_flow: float = 0.0
@@ -228,7 +230,7 @@ def generator_losses(
             if visible.any():
                 crop, true_crop = (crop_region(image[visible], boxes[visible], min(frame.shape[-2:]) // 2) for image in (mixed, truth))
                 terms["focus"] = perceptual(crop, true_crop).mean()
-    terms |= _example_terms(synthesis, target)
+    terms |= _example_terms(synthesis, target, weights.mask_tolerance)
     if synthesis.shares is not None and synthesis.shares.shape[1] > 1 and target.frame.keypoints.shape[1]:
         terms["attention"] = losses.attention_loss(synthesis.shares, target.frame.keypoints, target.examples.keypoints)
     if synthesis.previous is not None and target.flow is not None and target.flow_confidence is not None:
@@ -236,7 +238,9 @@ def generator_losses(
         terms["warp"] = terms.get("warp", 0) + F.l1_loss(warped_real, truth)  # second term of eq. 8
         terms["flow"] = losses.flow_loss(synthesis.previous.flow, target.flow, target.flow_confidence)
         if synthesis.previous_mask is not None:
-            terms["mask"] = terms.get("mask", 0) + losses.mask_loss(synthesis.previous_mask, synthesis.previous.image, truth)
+            terms["mask"] = terms.get("mask", 0) + losses.mask_loss(
+                synthesis.previous_mask, synthesis.previous.image, truth, weights.mask_tolerance
+            )
     if weights.temporal and target.flow is not None and target.flow_confidence is not None:
         warped_fake = warp(past.fake[-1], target.flow)
         terms["temporal"] = ((frame - warped_fake).abs() * target.flow_confidence).mean()
@@ -245,7 +249,7 @@ def generator_losses(
     return {name: value * getattr(weights, name) for name, value in terms.items() if getattr(weights, name)}
 
 
-def _example_terms(synthesis: Synthesis, target: Target) -> dict[str, Tensor]:
+def _example_terms(synthesis: Synthesis, target: Target, mask_tolerance: float) -> dict[str, Tensor]:
     """The terms of the warped example: warp and keypoint; example_flow if the teacher's flows are given; mask if there is a mask."""
     warped, mask = synthesis.example, synthesis.example_mask
     if warped is None or synthesis.chosen_example is None:
@@ -261,4 +265,4 @@ def _example_terms(synthesis: Synthesis, target: Target) -> dict[str, Tensor]:
     if target.example_flows is not None and target.example_confidence is not None and target.example_flows.shape[1]:
         flow = warped.flow if warped.flows is None else warped.flows[chosen]
         terms["example_flow"] = losses.flow_loss(flow, target.example_flows[chosen], target.example_confidence[chosen])
-    return terms if mask is None else {**terms, "mask": losses.mask_loss(mask, warped.image, target.image)}
+    return terms if mask is None else {**terms, "mask": losses.mask_loss(mask, warped.image, target.image, mask_tolerance)}
