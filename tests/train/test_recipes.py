@@ -58,6 +58,16 @@ def test_a_recipe_file_changes_settings_of_its_base(tmp_path):
     assert (changed.losses.l1, changed.generator.channels) == (base.losses.l1, base.generator.channels)
 
 
+def test_former_names_of_settings_are_read_with_a_warning(tmp_path, caplog):
+    file = tmp_path / "old.toml"
+    file.write_text('base = "face-256"\nmost_stride = 2\ngiven = 0.5\n[players]\nfilters = 8\n')
+    recipe = read_recipe(str(file))
+    assert (recipe.max_stride, recipe.real_past, recipe.discriminators.filters) == (2, 0.5, 8)
+    for former, name in (("most_stride", "max_stride"), ("given", "real_past"), ("players", "discriminators")):
+        assert f"the setting {former} is called {name} now" in caplog.text
+        assert former in recipe.to_json() and name not in recipe.to_json()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
