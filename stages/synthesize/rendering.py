@@ -297,9 +297,9 @@ def example_selector(kind: str, examples: list[Example], options: SynthesizeOpti
     count = {"all": len(examples), "delaunay": 3}.get(options.select, 0) if isinstance(options.select, str) else options.select
     if count >= len(examples):
         return lambda step: tuple(range(len(examples)))
-    places = [find(kind).place(example.sample.keypoints, example.sample.semantic) for example in examples]
-    selector = Selector(AppearanceMap(places), count, options.hysteresis)
-    return lambda step: selector(find(kind).place(step.sample.keypoints, step.sample.semantic))
+    coordinates = find(kind).appearance_coordinates
+    selector = Selector(AppearanceMap([coordinates(e.sample.keypoints, e.sample.semantic) for e in examples]), count, options.hysteresis)
+    return lambda step: selector(coordinates(step.sample.keypoints, step.sample.semantic))
 
 
 def frames_of_steps(
