@@ -19,8 +19,8 @@ from typing import Any
 
 import cv2
 import torch
+from baselines.joints import JOINTS
 from labeller import train as train_labeller
-from rivals.joints import JOINTS
 from scales import Scale
 from scoring import LABEL_METRICS, Figures, Triple, repeated_image, score
 from sources import Row, select_subjects, write_dataset

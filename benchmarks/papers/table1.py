@@ -19,7 +19,8 @@ from experiment import Variant, run
 from sources import read_rows
 
 OURS, OURS_UNWARPED, OURS_HEAT_MAPS = "ours", "ours, no warped example", "ours, heat maps"
-BASELINES = ("Encoder", "ConcatStyle", "AdaIN")
+OWN_BASELINES = ("Encoder", "ConcatStyle", "AdaIN")
+"""The baselines that the authors of few-shot vid2vid made of their own network."""
 NO_WARP = {"warp_example": False}
 COMMON = (
     Variant("Encoder", {"method": "encoder", **NO_WARP}),
@@ -30,7 +31,7 @@ COMMON = (
 )
 JOINT_METHODS = (Variant("PoseWarp", family="posewarp", joints=True), Variant("MonkeyNet", family="monkeynet", joints=True))
 ROWS = {"poses": (*COMMON[:3], *JOINT_METHODS, *COMMON[3:], Variant(OURS_HEAT_MAPS, joints=True)), "segment": COMMON}
-CLAIMED = {OURS: (*BASELINES, "PoseWarp", "MonkeyNet"), OURS_UNWARPED: BASELINES, OURS_HEAT_MAPS: (OURS, "PoseWarp", "MonkeyNet")}
+CLAIMED = {OURS: (*OWN_BASELINES, "PoseWarp", "MonkeyNet"), OURS_UNWARPED: OWN_BASELINES, OURS_HEAT_MAPS: (OURS, "PoseWarp", "MonkeyNet")}
 """For each row of ours, the methods that it is claimed to beat."""
 METRICS = {
     "poses": ("pose-error-pixels", "pose-found", "fid-squeezenet", "psnr", "perceptual-squeezenet"),
