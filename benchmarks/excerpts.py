@@ -14,7 +14,7 @@ from stages.conditions.kinds import find
 from stages.conditions.kinds.bodies import PoseTrack
 from stages.conditions.kinds.faces import LandmarkTrack
 from stages.conditions.view import View
-from stages.tables.skeletons import SIZES
+from stages.tables.skeletons import POINT_COUNTS
 from stages.train.dataset_clip import DatasetClip
 
 EXAMPLES = 4
@@ -72,8 +72,12 @@ def _copy_layer(layer: LayerWriter, source: DatasetClip, name: str, indices: Seq
         layer.arrays({key: _transform(views, array[list(indices)]) for key, array in arrays.items() if key == "points" or array.any()})
     elif isinstance(source.track, PoseTrack):
         bodies = _transform(views, source.track.bodies[list(indices)])
-        ends = np.cumsum(list(SIZES.values()))
-        parts = {part: bodies[..., end - SIZES[part] : end, :] for part, end in zip(SIZES, ends, strict=True) if end <= bodies.shape[2]}
+        ends = np.cumsum(list(POINT_COUNTS.values()))
+        parts = {
+            part: bodies[..., end - POINT_COUNTS[part] : end, :]
+            for part, end in zip(POINT_COUNTS, ends, strict=True)
+            if end <= bodies.shape[2]
+        }
         seen = (bodies[..., 2] > 0).any(-1)
         layer.arrays({**parts, "boxes": np.zeros((*seen.shape, 4), np.float32), "track_id": np.where(seen, 0, -1).astype(np.int32)})
 

@@ -49,7 +49,7 @@ with temporary_clips(Reporter()) as temporary:
     ready = fsv2v.synthesis.prepare(example, driving, temporary, model=model or None)
     fitting = decide("auto", ready.model.config.kind, ready.examples, ready.driving)
     rendering = Rendering(ready.examples, ready.driving, ready.model, SynthesizeOptions(device="cpu"), fitting)
-    renderer, frames = rendering.renderer, [frame_of([step.sample], cpu) for step in rendering.driving.steps()]
+    renderer, frames = rendering.renderer, [frame_of([frame.sample], cpu) for frame in rendering.driving.driving_frames()]
     code = renderer.encode_examples(frame_of([example.sample for example in rendering.examples], cpu).map(lambda x: x[None]))
     past, begun = None, 0.0
     for index, frame in enumerate(frames):

@@ -28,9 +28,9 @@ from stages.clip.writer import CONTAINERS
 from stages.compute.devices import choose_device
 from stages.errors import InputError, InvalidClip, Sentence, SharedInputError, UsageError
 from stages.models.perceptual import open_distance
-from stages.runner import ClipTask, Report, Step, run_over_clips
+from stages.runner import ClipTask, InputProgress, Report, run_over_clips
 from stages.runner import Outcome as Finished
-from stages.synthesize import Encoded, Outcome, ReportRequest, SynthesizeOptions, require_sheet
+from stages.synthesize import EncodedExamples, Outcome, ReportRequest, SynthesizeOptions, require_sheet
 from stages.synthesize.report.remarks import full_precision_frames
 
 SUFFIXES = {*CONTAINERS, ".clip"}
@@ -53,7 +53,7 @@ def synthesize_many(
     address: str | None = None,
     keep_going: bool = True,
     explain: Callable[[str], str] = str,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: Callable[[InputProgress], None] | None = None,
     **options: Any,
 ) -> Generator[Report, None, None]:
     """Animate the examples by each driving video, and yield a report on each result when it is finished.
@@ -78,7 +78,7 @@ def synthesize_many(
     choose_device(chosen.device)
     folder = None if report is None else Path(report)
     work = Work(examples, Path(out), chosen, settings, folder, overwrite, preview, explain)
-    task = ClipTask("fsv2v.many:make_one", work, layer=work.layer, of_clips=False)
+    task = ClipTask("fsv2v.many:make_one", work, layer=work.layer, opens_clips=False)
     clashes = _Clashes(work, shard)
     reports = run_over_clips(
         task, clashes.without_clashes(os.fspath(path) for path in driving), jobs, shard, engine, keep_going, on_step, address
@@ -191,12 +191,12 @@ class Shared:
             "preview": work.preview and not options.retarget,
         }
         self._inputs = _SharedInputs(work.examples, self._temporary, **work.settings, **chosen)
-        self._encoded: dict[Path, Encoded] = {}
+        self._encoded: dict[Path, EncodedExamples] = {}
 
     def close(self) -> None:
         self._open.close()
 
-    def make(self, driving: str, on_step: Callable[[Step], None] | None) -> Finished:
+    def make(self, driving: str, on_step: Callable[[InputProgress], None] | None) -> Finished:
         """Make the result of a driving video."""
         work, recorder = self._work, RecordingReporter(_StepReporter(driving, on_step))
         out, page = work.result_of(driving), work.page_of(driving)
@@ -215,14 +215,14 @@ class Shared:
                 outcome = write_result(ready, out, work.options, recorder, work.overwrite, request, encoded)
         return Finished(work.layer, outcome.status, outcome.frames, self._notes(recorder, outcome), str(out))
 
-    def _encoded_for(self, ready: Prepared) -> Encoded:
+    def _encoded_for(self, ready: Prepared) -> EncodedExamples:
         """The examples, encoded once for each model; the layer of the driving clip chooses the model."""
         model = ready.model
         if model.path not in self._encoded:
             device = choose_device(self._work.options.device)
             perceptual = lambda: open_distance(choose_perceptual_for(model, self._recorder), device)  # noqa: E731
             with _as_shared_errors():
-                self._encoded[model.path] = Encoded(ready.examples, model, self._work.options, perceptual)
+                self._encoded[model.path] = EncodedExamples(ready.examples, model, self._work.options, perceptual)
         return self._encoded[model.path]
 
     def _notes(self, recorder: RecordingReporter, outcome: Outcome) -> dict[str, Any]:
@@ -232,7 +232,7 @@ class Shared:
         return {"once": [*warnings, *outcome.warnings], "warnings": full_precision_frames(outcome), **counts}
 
 
-def make_one(driving: str, work: Work, on_step: Callable[[Step], None] | None) -> Finished:
+def make_one(driving: str, work: Work, on_step: Callable[[InputProgress], None] | None) -> Finished:
     """Make the result of one driving video. Runs in any process."""
     try:
         return work.shared.make(driving, on_step)
@@ -245,13 +245,13 @@ def make_one(driving: str, work: Work, on_step: Callable[[Step], None] | None) -
 class _StepReporter(Reporter):
     """Reports a few times per second how many frames are made."""
 
-    def __init__(self, driving: str, on_step: Callable[[Step], None] | None) -> None:
+    def __init__(self, driving: str, on_step: Callable[[InputProgress], None] | None) -> None:
         self._driving, self._on_step, self._reported = driving, on_step, time.monotonic()
 
     def progress(self, done: int, total: int, **figures: float) -> None:
         if self._on_step is not None and time.monotonic() - self._reported >= _REPORT_INTERVAL:
             self._reported = time.monotonic()
-            self._on_step(Step(self._driving, done, total))
+            self._on_step(InputProgress(self._driving, done, total))
 
 
 class _Clashes:

@@ -22,7 +22,7 @@ from stages.models import Model
 from stages.models.perceptual import open_distance
 from stages.networks.common.objective import PerceptualDistance
 from stages.synthesize import (
-    Encoded,
+    EncodedExamples,
     Outcome,
     ReportRequest,
     Scene,
@@ -132,7 +132,9 @@ def preview(
         return draw_preview(ready, Path(out), chosen, recorder)
 
 
-def draw_preview(ready: Prepared, out: Path, options: SynthesizeOptions, recorder: Reporter, encoded: Encoded | None = None) -> Outcome:
+def draw_preview(
+    ready: Prepared, out: Path, options: SynthesizeOptions, recorder: Reporter, encoded: EncodedExamples | None = None
+) -> Outcome:
     """The sheet of `preview`."""
     started = time.monotonic()
     return write_preview(_open_scene(ready, replace(options, compare=False), recorder, encoded), out, started)
@@ -194,7 +196,7 @@ def write_result(
     recorder: Reporter,
     overwrite: bool,
     report: ReportRequest | None,
-    encoded: Encoded | None = None,
+    encoded: EncodedExamples | None = None,
 ) -> Outcome:
     """Write a video or clip. encoded: the examples as they were encoded for another driving video."""
     return write(
@@ -226,7 +228,7 @@ def _frames(
             reporter.progress(done, scene.first.driving.num_frames)
 
 
-def _open_scene(ready: Prepared, options: SynthesizeOptions, reporter: Reporter, encoded: Encoded | None = None) -> Scene:
+def _open_scene(ready: Prepared, options: SynthesizeOptions, reporter: Reporter, encoded: EncodedExamples | None = None) -> Scene:
     require_inputs(ready.examples, ready.model, options, ready.start, ready.others)
     return Scene(ready.examples, ready.driving, ready.model, options, **_shared_arguments(ready, options, reporter), encoded=encoded)
 

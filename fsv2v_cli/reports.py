@@ -13,9 +13,9 @@ from stages.errors import add_prefix
 
 if TYPE_CHECKING:
     from fsv2v_cli.options import Inputs, Run
-    from stages.runner import FailureList, Report, Step
+    from stages.runner import FailureList, InputProgress, Report
 
-OnStep: TypeAlias = "Callable[[Step], None]"
+OnStep: TypeAlias = "Callable[[InputProgress], None]"
 
 
 def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer: str) -> int:
@@ -72,9 +72,9 @@ class _ClipProgress:
 
     def __init__(self, bar: Bar) -> None:
         self._bar, self._done, self._frames, self._start_time = bar, 0, 0, time.monotonic()
-        self._latest: dict[str, Step] = {}  # of each clip in progress
+        self._latest: dict[str, InputProgress] = {}  # of each clip in progress
 
-    def step(self, step: Step) -> None:
+    def step(self, step: InputProgress) -> None:
         previous = self._latest.get(step.source)
         self._frames += max(0, step.read - (previous.read if previous else 0))
         self._latest[step.source] = step

@@ -33,7 +33,7 @@ from fsv2v_cli.subjects import Subject
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from stages.runner import Report, Step
+    from stages.runner import InputProgress, Report
     from stages.synthesize import Outcome
 
 PREVIEW_NOTE = (
@@ -334,7 +334,7 @@ def _synthesize_many(
     keep_memory = functools.cache(keep_freed_memory)
 
     def reports(on_step: OnStep) -> Generator[Report, None, None]:
-        def step(made: Step) -> None:
+        def step(made: InputProgress) -> None:
             keep_memory()
             on_step(made)
 

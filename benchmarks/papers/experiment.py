@@ -19,8 +19,8 @@ from typing import Any
 
 import cv2
 import torch
+from baselines.joints import JOINTS
 from labeller import train as train_labeller
-from rivals.joints import JOINTS
 from scales import Scale
 from scoring import LABEL_METRICS, Figures, Triple, repeated_image, score
 from sources import Row, select_subjects, write_dataset
@@ -84,7 +84,7 @@ class Experiment:
 
     out: folder of all files. rows: the clips, see `sources`. examples: number of example frames of each held-out clip, at least K.
     adjacent: they come directly before the reference frames. last: only this number of frames at the end of each clip is evaluated; 0: all.
-    teachers: the clips on which the labelling network is trained; if empty, those on which the methods are trained.
+    labeller_rows: the clips on which the labelling network is trained; if empty, those on which the methods are trained.
     """
 
     out: Path
@@ -94,7 +94,7 @@ class Experiment:
     metrics: tuple[str, ...]
     examples: int = 1
     device: str = "auto"
-    teachers: tuple[Row, ...] = ()
+    labeller_rows: tuple[Row, ...] = ()
     adjacent: bool = False
     last: int = 0
 
@@ -141,7 +141,7 @@ class Experiment:
         if self.kind != "segment" or not set(LABEL_METRICS) & set(self.metrics):
             return None
         plain = Variant("labeller")
-        rows = [{**row, "split": "train"} for row in self.teachers]
+        rows = [{**row, "split": "train"} for row in self.labeller_rows]
         data = write_dataset(rows, self.kind, self.out / "data" / "labeller") if rows else self.data(plain)
         return train_labeller(data, self.config(plain, 0), self.scale.labeller_steps, self.out / "labeller.safetensors")
 

@@ -1,7 +1,7 @@
 """Table 1 of few-shot vid2vid: ours, its three baselines, PoseWarp and MonkeyNet, from one example of a held-out person.
 
     python benchmarks/papers/table1.py --data data/actors --out out/papers [--quick] [--jobs 2] [--rows ours PoseWarp]
-    python benchmarks/papers/table1.py --data data/actors --out out/papers --kind segment [--teachers data/others]
+    python benchmarks/papers/table1.py --data data/actors --out out/papers --kind segment [--labeller-data data/others]
 
 With poses, the table has all six methods and two variants of ours: "ours, no warped example" differs from the baselines in the generated
 weights alone, and "ours, heat maps" is driven by heat maps of the joints, as PoseWarp and MonkeyNet are. With label maps (--kind segment),
@@ -19,7 +19,8 @@ from experiment import Variant, run
 from sources import read_rows
 
 OURS, OURS_UNWARPED, OURS_HEAT_MAPS = "ours", "ours, no warped example", "ours, heat maps"
-BASELINES = ("Encoder", "ConcatStyle", "AdaIN")
+OWN_BASELINES = ("Encoder", "ConcatStyle", "AdaIN")
+"""The baselines that the authors of few-shot vid2vid made of their own network."""
 NO_WARP = {"warp_example": False}
 COMMON = (
     Variant("Encoder", {"method": "encoder", **NO_WARP}),
@@ -30,7 +31,7 @@ COMMON = (
 )
 JOINT_METHODS = (Variant("PoseWarp", family="posewarp", joints=True), Variant("MonkeyNet", family="monkeynet", joints=True))
 ROWS = {"poses": (*COMMON[:3], *JOINT_METHODS, *COMMON[3:], Variant(OURS_HEAT_MAPS, joints=True)), "segment": COMMON}
-CLAIMED = {OURS: (*BASELINES, "PoseWarp", "MonkeyNet"), OURS_UNWARPED: BASELINES, OURS_HEAT_MAPS: (OURS, "PoseWarp", "MonkeyNet")}
+CLAIMED = {OURS: (*OWN_BASELINES, "PoseWarp", "MonkeyNet"), OURS_UNWARPED: OWN_BASELINES, OURS_HEAT_MAPS: (OURS, "PoseWarp", "MonkeyNet")}
 """For each row of ours, the methods that it is claimed to beat."""
 METRICS = {
     "poses": ("pose-error-pixels", "pose-found", "fid-squeezenet", "psnr", "perceptual-squeezenet"),
@@ -47,10 +48,10 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--kind", choices=METRICS, default="poses", help="driving kind")
     parser.add_argument("--rows", nargs="+", choices=[row.name for row in ROWS["poses"]], metavar="NAME", help="only these rows")
-    parser.add_argument("--teachers", type=Path, help="clips on which the labelling network is trained; default: those of the methods")
+    parser.add_argument("--labeller-data", type=Path, help="clips on which the labelling network is trained; default: those of the methods")
     arguments = parser.parse_args()
-    teachers = tuple(read_rows(arguments.teachers)) if arguments.teachers else ()
-    experiment = replace(make_experiment(arguments, arguments.kind, METRICS[arguments.kind]), teachers=teachers)
+    labeller_rows = tuple(read_rows(arguments.labeller_data)) if arguments.labeller_data else ()
+    experiment = replace(make_experiment(arguments, arguments.kind, METRICS[arguments.kind]), labeller_rows=labeller_rows)
     variants = [variant for variant in ROWS[arguments.kind] if not arguments.rows or variant.name in arguments.rows]
     if not variants:
         parser.error("these methods need joints and cannot be driven by label maps")

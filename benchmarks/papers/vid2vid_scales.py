@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rivals import MCNetConfig, PredNetConfig
+from baselines import MCNetConfig, PredNetConfig
 from scales import Scale
 
 from stages.networks.common.objective import DiscriminatorConfig, LossWeights
@@ -58,7 +58,7 @@ class ScaleSetup:
         names = ("learning_rate", "discriminator_rate", "losses", "discriminators", "real_past")
         return {**{name: getattr(RECIPE, name) for name in names}, "perceptual": self.perceptual, **changes}
 
-    def rival_training(self, phases: tuple[Phase, ...], **changes: Any) -> dict[str, Any]:
+    def baseline_training(self, phases: tuple[Phase, ...], **changes: Any) -> dict[str, Any]:
         """The training settings of COVST, PredNet and MCNet, whose gradients pass through all frames of a window."""
         plain = {"perceptual": "none", "losses": LossWeights(video_gan=0), "discriminators": DiscriminatorConfig(filters=8, video_rates=0)}
         return {**plain, "phases": phases, "backprop_frames": max(phase.frames for phase in phases), **changes}

@@ -46,7 +46,7 @@ def variants_of(table: int, setup: ScaleSetup) -> list[Variant]:
     ours = Variant(OURS, training=setup.own_training())
     if table == 1:
         hd = Variant(PIX2PIXHD, training=setup.own_training(phases=setup.pix2pixhd_phases), base=setup.pix2pixhd)
-        training = setup.rival_training(setup.covst_phases)
+        training = setup.baseline_training(setup.covst_phases)
         covst = Variant(COVST, training=training, base=setup.pix2pixhd, family="covst", kind="segment+flow", start=hd)
         return [hd, covst, ours]
     if table == 2:
@@ -59,8 +59,8 @@ def variants_of(table: int, setup: ScaleSetup) -> list[Variant]:
             replace(ours, name=NO_FLOW, network={"motion": False}),
         ]
     predictors = {
-        PREDNET: (setup.prednet, setup.rival_training(setup.prednet_phases, learning_rate=1e-3)),
-        MCNET: (setup.mcnet, setup.rival_training(setup.mcnet_phases, real_past=1.0, **setup.mcnet_adversary())),
+        PREDNET: (setup.prednet, setup.baseline_training(setup.prednet_phases, learning_rate=1e-3)),
+        MCNET: (setup.mcnet, setup.baseline_training(setup.mcnet_phases, real_past=1.0, **setup.mcnet_adversary())),
     }
     return [
         *(Variant(name, training=training, base=base, continues=True) for name, (base, training) in predictors.items()),

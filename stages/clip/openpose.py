@@ -22,10 +22,10 @@ from stages.clip.scaling import Poses, WidthHeight, common_size, read_coordinate
 from stages.clip.schema import MAX_JSON
 from stages.errors import InputError
 from stages.io.reading import parse_json
-from stages.tables.skeletons import BODY_25, BODY_25B, OPENPOSE_18, SIZES, Points, Skeleton, convert_to_body_25
+from stages.tables.skeletons import BODY_25, BODY_25B, OPENPOSE_18, POINT_COUNTS, Points, Skeleton, convert_to_body_25
 
 PARTS = {"keypoints": ("pose_keypoints_2d", 25)} | {
-    part: (f"{part}_keypoints_2d", SIZES[part]) for part in ("face", "hand_left", "hand_right")
+    part: (f"{part}_keypoints_2d", POINT_COUNTS[part]) for part in ("face", "hand_left", "hand_right")
 }
 """Array of the layer -> (key in the JSON file, number of points). Before OpenPose 1.2 the keys did not end in `_2d`."""
 
@@ -124,7 +124,9 @@ def _read_frame(path: Path) -> dict[str, Any]:
 def _read_person(path: Path, person: Mapping[str, Any], skeleton: Skeleton) -> Person:
     """skeleton: the one that applies if the body has 25 points."""
     lists = {name: person.get(key, person.get(key.removesuffix("_2d"))) or [] for name, (key, _) in PARTS.items()}
-    parts = {name: read_points(f"{path}: {PARTS[name][0]}", lists[name], SIZES[name]) for name in SIZES if name != "keypoints"}
+    parts = {
+        name: read_points(f"{path}: {PARTS[name][0]}", lists[name], POINT_COUNTS[name]) for name in POINT_COUNTS if name != "keypoints"
+    }
     number = person.get("person_id")
     return Person({**parts, "keypoints": _read_body(path, lists["keypoints"], skeleton)}, _person_number(number))
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.conditions.landmarks import MIRROR as FACE_MIRROR
-from stages.tables.skeletons import SIZES
+from stages.tables.skeletons import POINT_COUNTS
 
 NAMES: tuple[str, ...] = (
     "nose", "neck", "right shoulder", "right elbow", "right wrist", "left shoulder", "left elbow", "left wrist", "mid hip",
@@ -75,10 +75,10 @@ _SUBPIXEL_BITS = 4
 def whole_bodies(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
     """The arrays of a layer `poses` as one array: [T, P, 137, 3] if it has hands or faces, else [T, P, 25, 3]."""
     keypoints = arrays["keypoints"]
-    if not any(name in arrays for name in SIZES if name != "keypoints"):
+    if not any(name in arrays for name in POINT_COUNTS if name != "keypoints"):
         return keypoints
-    empty = {name: np.zeros((*keypoints.shape[:2], count, 3), np.float32) for name, count in SIZES.items()}
-    return np.concatenate([arrays.get(name, empty[name]) for name in SIZES], axis=2)
+    empty = {name: np.zeros((*keypoints.shape[:2], count, 3), np.float32) for name, count in POINT_COUNTS.items()}
+    return np.concatenate([arrays.get(name, empty[name]) for name in POINT_COUNTS], axis=2)
 
 
 def with_hands(body: NDArray[np.float32]) -> NDArray[np.float32]:

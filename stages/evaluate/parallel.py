@@ -18,7 +18,7 @@ from stages.evaluate.measure import OnEvent, Score, ignore
 from stages.evaluate.partial_result import PartialResult, load, require_same
 from stages.evaluate.set_statistics import set_names
 from stages.io.files import TEMPORARY_PREFIX, hidden_directory
-from stages.runner import ClipTask, Outcome, Report, Step, run_over_clips
+from stages.runner import ClipTask, InputProgress, Outcome, Report, run_over_clips
 
 _SHARDS_PER_PROCESS = 4
 _SHARDS_ON_RAY = 1024
@@ -74,7 +74,7 @@ def evaluate_parallel(
     shards = (f"{index + count * piece}/{count * pieces}" for piece in range(pieces))
     with _temporary_folder(options.cache, engine) as folder:
         work = _Work(tuple(results), tuple(references), options, folder.resolve(), out is not None)
-        task = ClipTask("stages.evaluate.parallel:measure_shard", work, of_clips=False)
+        task = ClipTask("stages.evaluate.parallel:measure_shard", work, opens_clips=False)
         whole, done = None, 0
         with contextlib.closing(run_over_clips(task, shards, jobs, engine=engine, keep_going=False, address=address)) as reports:
             for report in reports:
@@ -94,7 +94,7 @@ def evaluate_parallel(
         yield from whole.aggregate_scores()
 
 
-def measure_shard(name: str, work: _Work, on_step: Callable[[Step], None] | None) -> Outcome:
+def measure_shard(name: str, work: _Work, on_step: Callable[[InputProgress], None] | None) -> Outcome:
     """Measure the shard "i/n" and write its partial result. The outcome's notes hold the warnings. `on_step` may raise an interrupt."""
     if not work.folder.is_dir():
         raise UsageError(
@@ -110,7 +110,7 @@ def measure_shard(name: str, work: _Work, on_step: Callable[[Step], None] | None
             warnings.append(event["warning"])
         elif on_step is not None and time.monotonic() - reported > _INTERVAL:
             reported = time.monotonic()
-            on_step(Step(name, event["done"], event["total"]))
+            on_step(InputProgress(name, event["done"], event["total"]))
 
     for _ in evaluate(work.results, work.references, work.options, on_event, (index, count), work.part_path(name), work.sets_grow):
         pass

@@ -15,7 +15,7 @@ from stages.conditions.poses import NAMES
 from stages.errors import NoDetection, UsageError
 from stages.extract_poses import rules
 from stages.runner import Outcome
-from stages.tables.skeletons import SIZES, boxes_of
+from stages.tables.skeletons import POINT_COUNTS, boxes_of
 from stages.tracking.interpolation import fill_gaps
 from stages.tracking.smoothing import TrackedFrame, smooth_tracks
 from stages.tracking.tracker import Detections, Detector, detect_in_frames, follow, parse_choice
@@ -98,8 +98,10 @@ def _arrays(frames: list[TrackedFrame[Boxes]]) -> dict[str, NDArray[Any]]:
     for index, frame in enumerate(frames):
         points[index, : len(frame.points)] = frame.points
         track_id[index, : len(frame.points)] = frame.identity
-    ends = np.cumsum(list(SIZES.values()))
-    parts = {name: points[..., end - SIZES[name] : end, :] for name, end in zip(SIZES, ends, strict=True) if end <= points.shape[2]}
+    ends = np.cumsum(list(POINT_COUNTS.values()))
+    parts = {
+        name: points[..., end - POINT_COUNTS[name] : end, :] for name, end in zip(POINT_COUNTS, ends, strict=True) if end <= points.shape[2]
+    }
     return {**parts, "boxes": boxes_of(points[..., : len(NAMES), :]), "track_id": track_id}
 
 

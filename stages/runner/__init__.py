@@ -8,10 +8,10 @@ from typing import Literal
 
 from stages.errors import UsageError
 from stages.runner.failures import FailureList
-from stages.runner.report import ClipTask, Outcome, Report, Step
+from stages.runner.report import ClipTask, InputProgress, Outcome, Report
 from stages.runner.work import run_one
 
-__all__ = ["ClipTask", "FailureList", "Outcome", "Report", "Step", "exit_code", "run_over_clips"]
+__all__ = ["ClipTask", "FailureList", "Outcome", "Report", "InputProgress", "exit_code", "run_over_clips"]
 
 
 def run_over_clips(
@@ -21,7 +21,7 @@ def run_over_clips(
     shard: tuple[int, int] = (0, 1),
     engine: Literal["local", "ray"] = "local",
     keep_going: bool = True,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: Callable[[InputProgress], None] | None = None,
     address: str | None = None,
 ) -> Generator[Report, None, None]:
     """Run `task` on every input and yield one Report each, as soon as it is finished.
@@ -55,7 +55,7 @@ def exit_code(failures: Collection[int]) -> int:
 
 
 def _run_with_engine(
-    task: ClipTask, sources: Iterable[str], jobs: int, engine: str, on_step: Callable[[Step], None] | None, address: str | None
+    task: ClipTask, sources: Iterable[str], jobs: int, engine: str, on_step: Callable[[InputProgress], None] | None, address: str | None
 ) -> Generator[Report, None, None]:
     if engine == "ray":
         from stages.runner.ray_engine import run_on_ray

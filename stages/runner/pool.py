@@ -22,7 +22,7 @@ from types import FrameType
 
 from stages.errors import Fsv2vError, Sentence
 from stages.runner.feeder import Feeder
-from stages.runner.report import ClipTask, Report, Step
+from stages.runner.report import ClipTask, InputProgress, Report
 from stages.runner.work import FATAL_ERRORS, available_cores, limit_threads, run_one
 
 _GRACE_SECONDS = 5.0
@@ -39,7 +39,9 @@ class _Worker:
     second_try: bool = False
 
 
-def run_in_processes(task: ClipTask, sources: Iterable[str], jobs: int, on_step: Callable[[Step], None] | None = None) -> Iterator[Report]:
+def run_in_processes(
+    task: ClipTask, sources: Iterable[str], jobs: int, on_step: Callable[[InputProgress], None] | None = None
+) -> Iterator[Report]:
     """Reports in the order in which the inputs finish. At most `jobs` inputs are in progress, and as many are read ahead.
 
     Raises the first of FATAL_ERRORS that an input causes. When the iterator ends or is closed, all workers have ended.
@@ -105,7 +107,7 @@ def _send(worker: _Worker, source: str) -> None:
         worker.pipe.send(source)
 
 
-def _receive(worker: _Worker) -> Report | Step | None:
+def _receive(worker: _Worker) -> Report | InputProgress | None:
     """The next message of a worker; None when it has died. Raises an error that the worker has sent."""
     try:
         message = worker.pipe.recv()
@@ -116,7 +118,7 @@ def _receive(worker: _Worker) -> Report | Step | None:
     if isinstance(message, Report):
         worker.source, worker.second_try = None, False
         return message
-    assert isinstance(message, Step)
+    assert isinstance(message, InputProgress)
     return message
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from stages.errors import MissingRequirement
 from stages.runner.feeder import Feeder
 from stages.runner.ray_pool import Input, RayPool
-from stages.runner.report import ClipTask, Report, Step
+from stages.runner.report import ClipTask, InputProgress, Report
 from stages.runner.work import available_cores
 
 _CONNECT_SECONDS = 10.0
@@ -36,7 +36,7 @@ _LOCAL_OPTIONS = {"include_dashboard": False, "object_store_memory": 80 << 20}
 
 
 def run_on_ray(
-    task: ClipTask, sources: Iterable[str], jobs: int, address: str | None = None, on_step: Callable[[Step], None] | None = None
+    task: ClipTask, sources: Iterable[str], jobs: int, address: str | None = None, on_step: Callable[[InputProgress], None] | None = None
 ) -> Iterator[Report]:
     """Reports in the order in which the inputs finish, from `jobs` workers (1: as many as the cluster has cores).
 
@@ -54,7 +54,7 @@ def run_on_ray(
             pool.end_workers()
 
 
-def _run(feeder: Feeder, pool: RayPool, on_step: Callable[[Step], None] | None) -> Iterator[Report]:
+def _run(feeder: Feeder, pool: RayPool, on_step: Callable[[InputProgress], None] | None) -> Iterator[Report]:
     while True:
         while pool.has_room and (source := feeder.next()) is not None:
             pool.waiting.append(Input(source))

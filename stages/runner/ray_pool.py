@@ -13,7 +13,7 @@ from typing import Any
 
 from stages.errors import Fsv2vError, MissingRequirement, Sentence
 from stages.runner.ray_worker import RayWorker
-from stages.runner.report import ClipTask, Report, Step
+from stages.runner.report import ClipTask, InputProgress, Report
 
 _GRACE_SECONDS = 5.0
 """Time for workers to clean up before they are killed."""
@@ -103,7 +103,7 @@ class RayPool:
         if time.monotonic() - self._refresh_time >= _REFRESH_SECONDS:
             self._refresh()
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[InputProgress]:
         """The latest progress of the busy workers, at most once per second."""
         if time.monotonic() - self._poll_time < _POLL_SECONDS:
             return

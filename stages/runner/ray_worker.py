@@ -7,7 +7,7 @@ import pickle
 import socket
 
 from stages.errors import Fsv2vError, UsageError
-from stages.runner.report import ClipTask, Report, Step
+from stages.runner.report import ClipTask, InputProgress, Report
 from stages.runner.work import FATAL_ERRORS, limit_threads, run_one
 
 
@@ -17,7 +17,7 @@ class RayWorker:
     def __init__(self, pickled_task: bytes, folder: str, threads: int) -> None:
         self._pickled_task, self._folder, self._threads = pickled_task, folder, threads
         self._task: ClipTask
-        self._step: Step | None = None
+        self._step: InputProgress | None = None
         self._stopped = False
 
     def start(self) -> str | Fsv2vError:
@@ -46,7 +46,7 @@ class RayWorker:
         except KeyboardInterrupt:
             return None
 
-    def step(self) -> Step | None:
+    def step(self) -> InputProgress | None:
         """The progress of the current input."""
         return self._step
 
@@ -54,7 +54,7 @@ class RayWorker:
         """End the work on the current input at its next step, so that partial output is removed."""
         self._stopped = True
 
-    def _on_step(self, step: Step) -> None:
+    def _on_step(self, step: InputProgress) -> None:
         self._step = step
         if self._stopped:
             raise KeyboardInterrupt

@@ -22,7 +22,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Step:
+class InputProgress:
     """Progress on one input: `read` of its `frames` frames have been read."""
 
     source: str
@@ -67,8 +67,9 @@ class ClipTask:
 
     function: the import path of `extract(clip, options, overwrite) -> Outcome`, such as "stages.extract_sketch:extract". It is a path, so
     that only the workers import what the function needs. options: its options, a frozen dataclass that can be pickled. out: where clips are
-    made, as in `stages.clip.as_clip`. layer: the name of the layer in the reports of failed inputs. of_clips: if false, an input is any
-    string that the function understands, and the function is `work(name, options, on_step) -> Outcome`, where on_step may be None.
+    made, as in `stages.clip.as_clip`. layer: the name of the layer in the reports of failed inputs. opens_clips: whether each input is
+    opened as a clip. If not, an input is any string that the function understands, and the function is
+    `work(name, options, on_step) -> Outcome`, where on_step may be None.
     """
 
     function: str
@@ -76,4 +77,4 @@ class ClipTask:
     out: str | None = None
     overwrite: bool = False
     layer: str = ""
-    of_clips: bool = True
+    opens_clips: bool = True

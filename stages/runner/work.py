@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.errors import Fsv2vError, InProgress, MissingRequirement, Sentence, UsageError, was_interrupted
 from stages.io.files import discard, shared_lock, wait_for_lock
-from stages.runner.report import ClipTask, Outcome, Report, Step
+from stages.runner.report import ClipTask, InputProgress, Outcome, Report
 
 if TYPE_CHECKING:
     from stages.clip import Clip
@@ -24,11 +24,11 @@ FATAL_ERRORS = (MissingRequirement, UsageError)
 """Errors that every other input would raise, too; they end the run."""
 
 
-def run_one(task: ClipTask, source: str, on_step: Callable[[Step], None] | None = None) -> Report:
+def run_one(task: ClipTask, source: str, on_step: Callable[[InputProgress], None] | None = None) -> Report:
     """Run `task` on the input at `source`. Raises FATAL_ERRORS and KeyboardInterrupt; other errors become a failed Report."""
     started = time.perf_counter()
     try:
-        if task.of_clips:
+        if task.opens_clips:
             path, outcome = _run_on_clip(task, source, on_step)
         else:
             path, outcome = source, import_function(task.function)(source, task.options, on_step)
@@ -44,7 +44,7 @@ def run_one(task: ClipTask, source: str, on_step: Callable[[Step], None] | None 
     return Report(outcome.path or path, outcome.layer, outcome.status, outcome.frames, seconds, notes=outcome.notes, source=source)
 
 
-def _run_on_clip(task: ClipTask, source: str, on_step: Callable[[Step], None] | None) -> tuple[str, Outcome]:
+def _run_on_clip(task: ClipTask, source: str, on_step: Callable[[InputProgress], None] | None) -> tuple[str, Outcome]:
     from stages.clip.create import clip_path
 
     target = clip_path(Path(source), task.out)
@@ -104,10 +104,10 @@ def missing_package(error: ModuleNotFoundError) -> MissingRequirement:
     return MissingRequirement(f"The Python package {error.name} is not installed", code="package-missing")
 
 
-def _watch_progress(clip: Clip, source: str, on_step: Callable[[Step], None]) -> Clip:
+def _watch_progress(clip: Clip, source: str, on_step: Callable[[InputProgress], None]) -> Clip:
     from stages.runner.watched import WatchedClip
 
-    return WatchedClip(clip, lambda read, frames: on_step(Step(source, read, frames)))
+    return WatchedClip(clip, lambda read, frames: on_step(InputProgress(source, read, frames)))
 
 
 def import_function(function: str) -> Callable[..., Any]:

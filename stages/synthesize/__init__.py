@@ -5,14 +5,14 @@ from stages.synthesize.film import FilmRendering
 from stages.synthesize.fitting import decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
 from stages.synthesize.preview import require_sheet, write_preview
-from stages.synthesize.rendering import Encoded, Rendering, choose_placement
+from stages.synthesize.rendering import EncodedExamples, Rendering, choose_placement
 from stages.synthesize.report import ReportRequest
 from stages.synthesize.scene import Scene, require_examples, require_face, require_inputs
 from stages.synthesize.stage import synthesize
 
 __all__ = [
     "Choices",
-    "Encoded",
+    "EncodedExamples",
     "FilmRendering",
     "Outcome",
     "Rendering",

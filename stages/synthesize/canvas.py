@@ -28,7 +28,7 @@ MIN_SHARE = 0.02
 
 
 @dataclass(frozen=True)
-class Plate:
+class FullSizeExample:
     """An example at full size. view: maps its pixels to the model's."""
 
     image: Image
@@ -36,28 +36,28 @@ class Plate:
 
     @property
     def inverse(self) -> NDArray[np.float64]:
-        """The matrix [2, 3] that maps the model's pixels to the plate's."""
+        """The matrix [2, 3] that maps the model's pixels to those of `image`."""
         return self.view.inverse(*self.image.shape[:2]).matrix
 
 
 class Canvas:
-    """Makes frames of the size of the first plate. plates: one for each example."""
+    """Makes frames of the size of the first of `examples`."""
 
-    def __init__(self, plates: Sequence[Plate]) -> None:
-        self.plates = plates
-        self.height, self.width = plates[0].image.shape[:2]
-        self._to_model = plates[0].view.matrix.astype(np.float64)
+    def __init__(self, examples: Sequence[FullSizeExample]) -> None:
+        self.examples = examples
+        self.height, self.width = examples[0].image.shape[:2]
+        self._to_model = examples[0].view.matrix.astype(np.float64)
         y, x = np.mgrid[: self.height, : self.width].astype(np.float32)
         grid = np.stack([x, y], -1)
-        self._at_rest = [grid, *(_transform(plate.inverse @ _with_last_row(self._to_model), grid) for plate in plates[1:])]
-        """For each plate, the position from which each pixel of the canvas comes if nothing moves."""
+        self._at_rest = [grid, *(_transform(example.inverse @ _with_last_row(self._to_model), grid) for example in examples[1:])]
+        """For each example, the position from which each pixel of the canvas comes if nothing moves."""
 
     def frame(self, synthesis: Synthesis, chosen: Sequence[int], motion_weights: Map | None = None) -> Image:
         """The frame, uint8 [H, W, 3].
 
         synthesis: the output of the network.
         chosen: indices of the examples from which it was made.
-        motion_weights: float32 [h, w] in [0, 1] at the model's size, factors of the motion. Where they are 0, the first plate is not
+        motion_weights: float32 [h, w] in [0, 1] at the model's size, factors of the motion. Where they are 0, the first example is not
         moved. None stands for 1 everywhere.
         """
         assert synthesis.example is not None
@@ -84,7 +84,7 @@ class Canvas:
         return np.asarray(trust, np.float32), np.asarray(light, np.float32)
 
     def _flows(self, synthesis: Synthesis, chosen: Sequence[int]) -> dict[int, tuple[Map, Map | None]]:
-        """Index of a plate -> (its flow [h, w, 2] in the model's pixels, its share [h, w], or None for a share of 1)."""
+        """Index of an example -> (its flow [h, w, 2] in the model's pixels, its share [h, w], or None for a share of 1)."""
         warped = synthesis.example
         assert warped is not None
         if warped.flows is None or warped.shares is None:
@@ -99,10 +99,10 @@ class Canvas:
     def _warp(self, flows: dict[int, tuple[Map, Map | None]]) -> Map:
         shown: Map | float = 0.0
         for index, (flow, share) in flows.items():
-            plate = self.plates[index]
-            moved = flow @ plate.inverse[:, :2].T.astype(np.float32)
+            example = self.examples[index]
+            moved = flow @ example.inverse[:, :2].T.astype(np.float32)
             position = self._at_rest[index] + self._enlarge(moved)
-            image = cv2.remap(plate.image, position[..., 0], position[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            image = cv2.remap(example.image, position[..., 0], position[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
             shown = shown + (image if share is None else image * self._enlarge(share)[..., None])
         return np.asarray(shown, np.float32)
 

@@ -23,8 +23,8 @@ AppearanceFunction = Callable[[int, View], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Step:
-    """The input that drives one frame."""
+class DrivingFrame:
+    """The input that drives one frame of the result."""
 
     sample: Sample
     """Semantic image and keypoints."""
@@ -76,8 +76,8 @@ class Driving:
         """Give each frame an appearance map. open_appearance: returns a new function for each pass over the clip."""
         self._open_appearance = open_appearance
 
-    def steps(self) -> Iterator[Step]:
-        """A step for each frame of the clip."""
+    def driving_frames(self) -> Iterator[DrivingFrame]:
+        """The input for each frame of the result, in order."""
         previous = None
         appearance_map = None if self._open_appearance is None else self._open_appearance()
         for index in self.source:
@@ -87,7 +87,7 @@ class Driving:
                 sample = replace(sample, appearance=appearance_map(int(index), view))
             starts_shot = self._independent or previous is None or _jumps(previous, sample.keypoints)
             previous = sample.keypoints
-            yield Step(sample, starts_shot)
+            yield DrivingFrame(sample, starts_shot)
 
     def keypoints(self) -> Iterator[np.ndarray]:
         """The keypoints [N, 3] of each frame, in the model's pixels."""

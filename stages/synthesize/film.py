@@ -29,7 +29,7 @@ from stages.synthesize.driving import Driving
 from stages.synthesize.fitting import Fitting
 from stages.synthesize.options import SynthesizeOptions
 from stages.synthesize.placement import Photograph, Placement, whole_view
-from stages.synthesize.rendering import Encoded, Observer, Rendering, require_finite
+from stages.synthesize.rendering import EncodedExamples, Observer, Rendering, require_finite
 from stages.synthesize.transforms import FrameTransform, apply_transforms
 
 SOFT_EDGE = 0.08
@@ -113,7 +113,7 @@ class FilmRendering(Rendering):
         start: Clip | None = None,
         appearance_images: Mapping[str, Clip] = MappingProxyType({}),
         placement: Placement | None = None,
-        encoded: Encoded | None = None,
+        encoded: EncodedExamples | None = None,
     ) -> None:
         require_film(examples, model, alone=start is None)
         needed = options if options.finetune else replace(options, num_examples=1)
@@ -149,13 +149,13 @@ class FilmRendering(Rendering):
         kind, past = find(self._kind), None
         assert kind.cover_features is not None
         shown = self.driving.source.tolist()
-        for index, picture, step in zip(shown, frames_at(self._film, shown), self.driving.steps(), strict=True):
+        for index, picture, driving_frame in zip(shown, frames_at(self._film, shown), self.driving.driving_frames(), strict=True):
             if not self.driving.track.seen(index):
                 past = None
                 yield whole_view(*picture.shape[:2]).image(picture)
                 continue
-            example, target = self._example(index, picture), frame_of([step.sample], self._device)
-            known: Frame | None = None if step.starts_shot else past
+            example, target = self._example(index, picture), frame_of([driving_frame.sample], self._device)
+            known: Frame | None = None if driving_frame.starts_shot else past
             code = self.renderer.encode_examples(frame_of([example.sample], self._device).map(lambda x: x[None]))
             synthesis = self.renderer.synthesize(code, target, known)
             past = self.renderer.remember(target, synthesis, known)
@@ -163,7 +163,7 @@ class FilmRendering(Rendering):
             if observe is not None:
                 observe(index, synthesis)
             photograph = Photograph(picture, [example], self._placement, kind.cover_features, SOFT_EDGE)
-            yield photograph.frame(synthesis, [0], step.sample.keypoints, photograph.image)
+            yield photograph.frame(synthesis, [0], driving_frame.sample.keypoints, photograph.image)
 
     def _example(self, index: int, picture: np.ndarray) -> Example:
         """A frame of the film as the example."""

@@ -18,11 +18,11 @@ from stages.conditions.view import View
 from stages.errors import UsageError
 from stages.models import Model
 from stages.networks.common.objective import PerceptualDistance
-from stages.synthesize.driving import Step
+from stages.synthesize.driving import DrivingFrame
 from stages.synthesize.fitting import Fitting
 from stages.synthesize.options import SynthesizeOptions
 from stages.synthesize.placement import Photograph
-from stages.synthesize.rendering import Encoded, canvas_for, choose_placement, combine_on, example_selector, frames_of_steps
+from stages.synthesize.rendering import EncodedExamples, canvas_for, choose_placement, combine_on, example_selector, synthesized_frames
 from stages.tracking.tracker import Detector
 
 Image = NDArray[np.uint8]
@@ -47,7 +47,7 @@ class LiveRendering:
         if kind.live is None or not model.config.few_shot:
             raise UsageError(f"{model.path} cannot be driven live: only models of faces with examples can", code="not-live")
         placement = choose_placement(examples, model, options)
-        self._encoded = Encoded(examples, model, options, perceptual)
+        self._encoded = EncodedExamples(examples, model, options, perceptual)
         self._select = example_selector(kind.name, self._encoded.examples, options)
         self._canvas = canvas_for(self._encoded.examples, placement, kind)
         proportions = options.normalize != "off"
@@ -68,8 +68,8 @@ class LiveRendering:
 
     def frames(self, images: Iterable[Image], detect: Detector) -> Iterator[Image]:
         """uint8 RGB [H, W, 3], one for each driving image (uint8 RGB of any size). detect: finds faces; called in order."""
-        steps = self._driving.steps(images, detect)
-        return frames_of_steps(self._encoded, steps, self._select, self._show, (), combine_on(self._canvas), None, live=True)
+        driving = self._driving.driving_frames(images, detect)
+        return synthesized_frames(self._encoded, driving, self._select, self._show, (), combine_on(self._canvas), None, live=True)
 
 
 class LiveDriving:
@@ -88,8 +88,8 @@ class LiveDriving:
         """Measure the driver's proportions and the start of relative motion again, from the next image on."""
         self._face.restart()
 
-    def steps(self, images: Iterable[Image], detect: Detector) -> Iterator[Step]:
-        """A step for each image."""
+    def driving_frames(self, images: Iterable[Image], detect: Detector) -> Iterator[DrivingFrame]:
+        """The input for each image."""
         for image in images:
             faces = detect(image)
             if faces:
@@ -97,4 +97,4 @@ class LiveDriving:
                 missing = len(self._current) - len(points)  # irises, which some backends do not find
                 self._current = self._face(np.pad(points, ((0, missing), (0, 0))))
             self.held += not faces
-            yield Step(sample_of(self._track_of(self._current), 0, self._view), starts_shot=False)
+            yield DrivingFrame(sample_of(self._track_of(self._current), 0, self._view), starts_shot=False)

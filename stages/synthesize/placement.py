@@ -15,7 +15,7 @@ from stages.conditions.kinds.kind import Keypoints
 from stages.conditions.view import View
 from stages.networks.common.generator import Synthesis
 from stages.synthesize.background import Background
-from stages.synthesize.canvas import Canvas, Image, Map, Plate
+from stages.synthesize.canvas import Canvas, FullSizeExample, Image, Map
 
 Size = Literal["auto", "model", "example"] | int
 MAX_SIDE = 1024
@@ -71,13 +71,13 @@ def _even(length: float) -> int:
 
 def canvas_of(examples: Sequence[Example], placement: Placement) -> Canvas:
     """A canvas for frames that show the crop at the placement's size."""
-    return Canvas([_plate(example, placement) for example in examples])
+    return Canvas([_full_size(example, placement) for example in examples])
 
 
-def _plate(example: Example, placement: Placement) -> Plate:
+def _full_size(example: Example, placement: Placement) -> FullSizeExample:
     model = example.view
     larger = View.scaled(model.height, model.width, placement.height, placement.width)
-    return Plate(model.then(larger).image(example.clip.frame(example.index)), larger.inverse(model.height, model.width))
+    return FullSizeExample(model.then(larger).image(example.clip.frame(example.index)), larger.inverse(model.height, model.width))
 
 
 class Photograph:
@@ -109,8 +109,8 @@ class Photograph:
         cut = View(np.array([[1.0, 0, self._part[1].start], [0, 1.0, self._part[0].start]]), height, width)
         factor = min(1.0, placement.height / (view.height / _scale(view)))
         small = View.scaled(rows, columns, round(rows * factor), round(columns * factor))
-        plate = Plate(small.image(part), small.inverse(rows, columns).then(cut).then(view))
-        self._canvas = Canvas([plate, *(_plate(example, placement) for example in examples[1:])])
+        first_example = FullSizeExample(small.image(part), small.inverse(rows, columns).then(cut).then(view))
+        self._canvas = Canvas([first_example, *(_full_size(example, placement) for example in examples[1:])])
         self._to_model = cut.then(view).matrix
         self._known: Map | None = None
         if background is not None:

@@ -35,7 +35,7 @@ from stages.networks.common.tuning import TuneOptions, tune
 from stages.synthesize.appearance import decide_appearance, require_appearance
 from stages.synthesize.background import find_background
 from stages.synthesize.canvas import Canvas
-from stages.synthesize.driving import Driving, Step
+from stages.synthesize.driving import Driving, DrivingFrame
 from stages.synthesize.fitting import Fitting
 from stages.synthesize.options import SynthesizeOptions
 from stages.synthesize.own_size import multiple_of, padded, size_notes, size_of_frames
@@ -56,7 +56,7 @@ Combine = Callable[[Synthesis, Sequence[int], Keypoints], np.ndarray]
 """The output of the network, the indices of its examples, the keypoints of the frame -> the frame, uint8 RGB [H, W, 3]."""
 
 
-class Encoded:
+class EncodedExamples:
     """The examples, encoded for any number of driving clips. The parameters are those of `synthesize`.
 
     The network is prepared, finetuned and given the examples when it is first needed, and only once. renderer: one that is already
@@ -115,13 +115,13 @@ class Rendering:
         start: Clip | None = None,
         appearance_images: Mapping[str, Clip] = MappingProxyType({}),
         placement: Placement | None = None,
-        encoded: Encoded | None = None,
+        encoded: EncodedExamples | None = None,
     ) -> None:
         require_shown(options.show, model.config)
         require_appearance(options.appearance, model)
         self.options, self._clip = options, driving
         self._kind, size = model.config.kind, size_of_frames(driving, model.config, options)
-        self._encoded = Encoded(examples, model, options, perceptual) if encoded is None else encoded
+        self._encoded = EncodedExamples(examples, model, options, perceptual) if encoded is None else encoded
         self._examples = self._encoded.examples
         self.driving = Driving(driving, self._kind, size, options.crop)
         require_channels(driving, self.driving.track.channels, model.config.semantic_channels)
@@ -189,10 +189,9 @@ class Rendering:
         With `compare` they are two or three times as wide. photographs: for each frame the photograph, in which other subjects have moved.
         observe: receives the output of the network for each frame. transform: is applied before `compare` puts frames side by side.
         """
-        select = example_selector(self._kind, self._examples, self.options)
-        frames = frames_of_steps(
-            self._encoded, self.driving.steps(), select, self.options.show, self._start, combine_on(self._canvas, photographs), observe
-        )
+        select, combine = example_selector(self._kind, self._examples, self.options), combine_on(self._canvas, photographs)
+        driving = self.driving.driving_frames()
+        frames = synthesized_frames(self._encoded, driving, select, self.options.show, self._start, combine, observe)
         transforms = [] if transform is None else [transform]
         return apply_transforms(frames, [*transforms, SideBySide(self.driving)] if self.options.compare else transforms)
 
@@ -292,20 +291,20 @@ def _last_frames(clip: Clip, config: GeneratorConfig, size: tuple[int, int], cro
     return [sample_of(track, index, view, image, regions=config.appearance > 0) for index, view, image in seen]
 
 
-def example_selector(kind: str, examples: list[Example], options: SynthesizeOptions) -> Callable[[Step], tuple[int, ...]]:
+def example_selector(kind: str, examples: list[Example], options: SynthesizeOptions) -> Callable[[DrivingFrame], tuple[int, ...]]:
     """A function from a driving frame to the indices of the examples from which a frame is made."""
     count = {"all": len(examples), "delaunay": 3}.get(options.select, 0) if isinstance(options.select, str) else options.select
     if count >= len(examples):
-        return lambda step: tuple(range(len(examples)))
-    places = [find(kind).place(example.sample.keypoints, example.sample.semantic) for example in examples]
-    selector = Selector(AppearanceMap(places), count, options.hysteresis)
-    return lambda step: selector(find(kind).place(step.sample.keypoints, step.sample.semantic))
+        return lambda frame: tuple(range(len(examples)))
+    coordinates = find(kind).appearance_coordinates
+    selector = Selector(AppearanceMap([coordinates(e.sample.keypoints, e.sample.semantic) for e in examples]), count, options.hysteresis)
+    return lambda frame: selector(coordinates(frame.sample.keypoints, frame.sample.semantic))
 
 
-def frames_of_steps(
-    encoded: Encoded,
-    steps: Iterable[Step],
-    select: Callable[[Step], tuple[int, ...]],
+def synthesized_frames(
+    encoded: EncodedExamples,
+    driving: Iterable[DrivingFrame],
+    select: Callable[[DrivingFrame], tuple[int, ...]],
     show: Show,
     start: Sequence[Sample],
     combine: Combine | None,
@@ -313,10 +312,10 @@ def frames_of_steps(
     *,
     live: bool = False,
 ) -> Iterator[np.ndarray]:
-    """The frames, uint8 RGB [H, W, 3], one for each step. start: the frames before the first one, of the size of the steps.
+    """The frames, uint8 RGB [H, W, 3], one for each driving frame. start: the frames before the first one, of the same size.
 
-    combine: makes frames from the output of the network; None for the network's own images. live: make each frame before the next step is
-    read.
+    combine: makes frames from the output of the network; None for the network's own images. live: make each frame before the next
+    driving frame is read.
     """
     renderer, device, whole = encoded.renderer, encoded.device, encoded.code
 
@@ -329,13 +328,13 @@ def frames_of_steps(
         frame = padded(frame_of([sample], device), encoded.multiple)
         past = renderer.remember(frame, Synthesis(frame.required_image, frame.required_image), past)
 
-    def synthesize_step(numbered: tuple[int, Step]) -> tuple[torch.Tensor, Synthesis | None, tuple[int, ...]]:
+    def synthesize_one(numbered: tuple[int, DrivingFrame]) -> tuple[torch.Tensor, Synthesis | None, tuple[int, ...]]:
         """The image, its parts if they are needed, and the chosen examples."""
         nonlocal past
-        (index, step), synthesis = numbered, None
-        target = padded(frame_of([step.sample], device), encoded.multiple)
-        known = None if step.starts_shot and index else past
-        chosen = select(step)
+        (index, driving_frame), synthesis = numbered, None
+        target = padded(frame_of([driving_frame.sample], device), encoded.multiple)
+        known = None if driving_frame.starts_shot and index else past
+        chosen = select(driving_frame)
         if combine is None and observe is None:
             image, past = show_step(renderer, show, code_of(chosen), target, known)
         else:
@@ -345,18 +344,18 @@ def frames_of_steps(
         require_finite(image, index)
         return image, synthesis, chosen
 
-    numbered_steps = enumerate(steps)
-    # On a CPU the network runs in a thread while the next step is drawn and the previous frame is written. A CUDA graph needs one thread.
+    numbered_frames = enumerate(driving)
+    # On a CPU the network runs in a thread while the next s_t is drawn and the previous result is written. A CUDA graph needs one thread.
     in_thread = device.type == "cpu" and not live
-    pairs = map_in_thread(synthesize_step, numbered_steps) if in_thread else ((each, synthesize_step(each)) for each in numbered_steps)
-    for (index, step), (image, synthesis, chosen) in pairs:
+    pairs = map_in_thread(synthesize_one, numbered_frames) if in_thread else ((each, synthesize_one(each)) for each in numbered_frames)
+    for (index, driving_frame), (image, synthesis, chosen) in pairs:
         if observe is not None and synthesis is not None:
             observe(index, synthesis)
         if combine is None or synthesis is None:
-            height, width = step.sample.semantic.shape[1:]
+            height, width = driving_frame.sample.semantic.shape[1:]
             yield image_array(image[0, :, :height, :width])
         else:
-            yield combine(synthesis, chosen, step.sample.keypoints)
+            yield combine(synthesis, chosen, driving_frame.sample.keypoints)
 
 
 def require_finite(image: torch.Tensor, index: int) -> None:

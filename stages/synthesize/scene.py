@@ -19,7 +19,7 @@ from stages.synthesize.film import FilmRendering, require_film
 from stages.synthesize.fitting import Fitting, decide
 from stages.synthesize.options import SynthesizeOptions
 from stages.synthesize.placement import Placement
-from stages.synthesize.rendering import Encoded, Rendering, choose_placement
+from stages.synthesize.rendering import EncodedExamples, Rendering, choose_placement
 from stages.synthesize.report.record import Record
 
 
@@ -40,7 +40,7 @@ class Scene:
         appearance_images: Mapping[str, Clip] = MappingProxyType({}),
         others: Sequence[tuple[Clip, Clip]] = (),
         perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
-        encoded: Encoded | None = None,
+        encoded: EncodedExamples | None = None,
         decided: tuple[Fitting, Placement | None] | None = None,
     ) -> None:
         """decided: fitting and placement, if the caller has decided them."""
@@ -150,7 +150,7 @@ def _other_renderings(
         fitting = decide(first.options.normalize, model.config.kind, [example], driver)
         placement = choose_placement([example], model, replace(first.options, paste=True))
         shared = None if first.options.finetune else first.renderer
-        encoded = Encoded([example], model, first.options, perceptual, shared)
+        encoded = EncodedExamples([example], model, first.options, perceptual, shared)
         renderings.append(Rendering([example], driver, model, first.options, fitting, placement=placement, encoded=encoded))
     return renderings
 

@@ -16,14 +16,14 @@ is kept while the chosen examples are farther from the frame than the nearest on
 class AppearanceMap:
     """Examples as points in a plane, with their Delaunay triangulation.
 
-    places: the coordinates [n, D] of the examples (`Kind.place`). More than two coordinates are reduced to two by a principal component
+    coordinates: [D] for each of the n examples (`Kind.appearance_coordinates`). More than two are reduced to two by a principal component
     analysis.
     """
 
-    def __init__(self, places: Sequence[NDArray[np.float64]]) -> None:
+    def __init__(self, coordinates: Sequence[NDArray[np.float64]]) -> None:
         from scipy.spatial import Delaunay, QhullError
 
-        stacked = np.stack(places)
+        stacked = np.stack(coordinates)
         self._middle, self._axes = stacked.mean(0), np.eye(stacked.shape[1])[:2]
         if stacked.shape[1] > 2:
             self._axes = np.linalg.svd(stacked - self._middle, full_matrices=False)[2][:2]
@@ -33,9 +33,9 @@ class AppearanceMap:
         except QhullError:  # all on one line
             self._triangulation = None
 
-    def locate(self, place: NDArray[np.float64]) -> NDArray[np.float64]:
+    def locate(self, coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
         """The point [2] in the plane for a frame's coordinates [D]."""
-        return np.asarray((place - self._middle) @ self._axes.T)
+        return np.asarray((coordinates - self._middle) @ self._axes.T)
 
     def triangle(self, point: NDArray[np.float64]) -> int:
         """The index of the triangle that contains the point; -1 outside the hull, and if there are no triangles."""
@@ -84,8 +84,8 @@ class Selector:
         self._triangle: int | None = None
         self._chosen: tuple[int, ...] = ()
 
-    def __call__(self, place: NDArray[np.float64]) -> tuple[int, ...]:
-        point = self._map.locate(place)
+    def __call__(self, coordinates: NDArray[np.float64]) -> tuple[int, ...]:
+        point = self._map.locate(coordinates)
         if self._keeps_choice(point):
             return self._chosen
         self._triangle = self._map.triangle(point)

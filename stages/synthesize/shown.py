@@ -41,5 +41,7 @@ def part_of(synthesis: Synthesis, show: Show) -> Tensor:
 
 def require_shown(show: Show, config: GeneratorConfig) -> None:
     """Raises UsageError if the model does not make this image."""
-    if show not in config.shows:
-        raise UsageError(f"this model does not make the image {show}", code="view-missing", facts={"views": " or ".join(config.shows)})
+    if show not in config.show_choices:
+        raise UsageError(
+            f"this model does not make the image {show}", code="view-missing", facts={"views": " or ".join(config.show_choices)}
+        )

@@ -23,7 +23,7 @@ from stages.synthesize.options import Outcome, SynthesizeOptions
 from stages.synthesize.output import is_finished, write_output
 from stages.synthesize.own_size import size_of_frames
 from stages.synthesize.placement import Placement
-from stages.synthesize.rendering import Encoded, choose_placement
+from stages.synthesize.rendering import EncodedExamples, choose_placement
 from stages.synthesize.report import ReportRequest, write_report
 from stages.synthesize.report.record import Record
 from stages.synthesize.scene import Scene, example_clips, require_inputs
@@ -42,7 +42,7 @@ def synthesize(
     appearance_images: Mapping[str, Clip] = MappingProxyType({}),
     others: Sequence[tuple[Clip, Clip]] = (),
     perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
-    encoded: Encoded | None = None,
+    encoded: EncodedExamples | None = None,
     overwrite: bool = False,
     report: ReportRequest | None = None,
     progress: Progress = lambda done, total: None,

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 Points = NDArray[np.float32]
 
-SIZES: Mapping[str, int] = {"keypoints": 25, "face": 70, "hand_left": 21, "hand_right": 21}
-"""Arrays of a layer `poses` -> their number of points: BODY_25, OpenPose's face (iBUG-68 and two pupils), OpenPose's hands."""
+POINT_COUNTS: Mapping[str, int] = {"keypoints": 25, "face": 70, "hand_left": 21, "hand_right": 21}
+"""Array of a layer `poses` -> its number of points: BODY_25, OpenPose's face (iBUG-68 and two pupils), OpenPose's hands."""
 
 
 def boxes_of(points: Points) -> NDArray[np.float32]:
@@ -85,7 +85,7 @@ def convert_to_body_25(points: Points, skeleton: Skeleton) -> dict[str, Points]:
             arrays["keypoints"][..., index, 2] = points[..., parts, 2].min(axis=-1)
     for name, indices in (("face", skeleton.face), ("hand_left", skeleton.hand_left), ("hand_right", skeleton.hand_right)):
         if indices:
-            arrays[name] = np.zeros((*points.shape[:-2], SIZES[name], 3), np.float32)
+            arrays[name] = np.zeros((*points.shape[:-2], POINT_COUNTS[name], 3), np.float32)
             arrays[name][..., : len(indices), :] = points[..., indices, :]
     return {name: np.where(array[..., 2:] > 0, array, np.float32(0)) for name, array in arrays.items()}
 

@@ -11,7 +11,7 @@ from stages.networks.common.objective import DiscriminatorConfig, LossWeights
 from stages.networks.families import config_from_json
 from stages.networks.fewshot.config import FewShotConfig
 
-STORED_NAMES = {"discriminators": "players", "real_past": "given"}
+STORED_NAMES = {"discriminators": "players", "real_past": "given", "max_stride": "most_stride"}
 """Field -> its former name, which is still used in runs and models."""
 FIELD_NAMES = {stored: name for name, stored in STORED_NAMES.items()}
 
@@ -70,7 +70,7 @@ class TrainConfig:
     """Number of successive frames of a window through which gradients flow back. The frame before them is detached."""
     real_past: float = 0.0
     """Share of the steps whose windows continue real frames (`past_frames` of the generator); the other windows begin without a past."""
-    most_stride: int = 1
+    max_stride: int = 1
     """A window consists of every n-th frame of a clip, with n drawn from 1 to this number, so that the speed of the motion varies."""
     r1: float = 0.0
     """Weight of the gradient penalty of D_I on real images (R1, Mescheder et al. 2018), every 16th step; 0: there is none."""

@@ -148,7 +148,7 @@ class Dataset:
         """
         self._keep_open(dataset_clip)
         require_channels(dataset_clip.clip, dataset_clip.track.channels, config.generator.semantic_channels)
-        stride = int(rng.integers(1, config.most_stride + 1))
+        stride = int(rng.integers(1, config.max_stride + 1))
         distance = round(EXAMPLE_DISTANCE * dataset_clip.clip.fps)
         candidates = FAR_CANDIDATES if config.far_examples and rng.random() < config.far_examples else 1
         window, drawn = draw_window(rng, dataset_clip.usable, before + phase.frames, candidates * examples, distance, stride)

@@ -83,7 +83,7 @@ def _config(table: dict[str, Any]) -> TrainConfig:
         **settings,
     )  # fmt: skip
     for phase in config.phases:
-        if phase.motion_only and (phase.has_past or phase.adversarial or not config.generator.trains_motion_alone(config.max_examples)):
+        if phase.motion_only and (phase.has_past or phase.adversarial or not config.generator.can_train_motion_only(config.max_examples)):
             raise ValueError("a phase with motion_only needs frames = 1, adversarial = false, and a network that warps all its examples")
         if phase.adversarial and config.generator.makes_labels:
             raise ValueError("there are no discriminators for label maps: all phases need adversarial = false")

@@ -34,14 +34,14 @@ LABELS, SIZE = 3, (32, 32)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def rivals() -> Iterator[ModuleType]:
+def baselines() -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(PAPERS))
-        yield import_module("rivals")
+        yield import_module("baselines")
 
 
 def tiny_config() -> Any:
-    return import_module("rivals").CovstConfig(semantic_channels=LABELS + 2, size=SIZE, filters=4, downs=2, blocks=1, mask_filters=2)
+    return import_module("baselines").CovstConfig(semantic_channels=LABELS + 2, size=SIZE, filters=4, downs=2, blocks=1, mask_filters=2)
 
 
 def build_network() -> Any:
@@ -205,8 +205,8 @@ def test_the_weights_of_a_pix2pixhd_fit_all_but_the_mask():
 
 def test_a_saved_covst_is_loaded_and_its_fast_form_renders_the_same_video(tmp_path: Path):
     network = build_network()
-    save_model(tmp_path / "rival.safetensors", network.state_dict(), tiny_config(), {"step": 0})
-    assert load_model(tmp_path / "rival.safetensors").config == tiny_config()
+    save_model(tmp_path / "baseline.safetensors", network.state_dict(), tiny_config(), {"step": 0})
+    assert load_model(tmp_path / "baseline.safetensors").config == tiny_config()
     renderer = Renderer(network, InferenceOptions("fp32"))
     fast_past: Frame | None = None
     exact_past: Frame | None = None

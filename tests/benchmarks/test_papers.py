@@ -241,7 +241,7 @@ def test_finished_results_are_kept_and_missing_metrics_are_named(import_benchmar
     assert changed == {"figures.json"}  # only the missing metric is computed again
 
 
-def test_results_are_labelled_by_a_network_trained_on_the_teachers(import_benchmark, bench: Any):
+def test_results_are_labelled_by_a_network_trained_on_other_clips(import_benchmark, bench: Any):
     if reason := missing_weights(WEIGHTS):
         pytest.skip(reason)
     experiment = import_benchmark("experiment")
@@ -250,7 +250,7 @@ def test_results_are_labelled_by_a_network_trained_on_the_teachers(import_benchm
     ours = [experiment.Variant("ours", training=FAST)]
     (first,) = experiment.run(bench, ours)
     snapshots = times(bench.out / "models")
-    (again,) = experiment.run(replace(bench, teachers=bench.rows[:1]), ours)
+    (again,) = experiment.run(replace(bench, labeller_rows=bench.rows[:1]), ours)
     assert first.values.keys() == first.real.keys() == {"label-accuracy", "label-miou"}
     assert first.real != again.real  # labelled by another network
     assert times(bench.out / "models") == snapshots

@@ -28,10 +28,10 @@ OBSERVED = 3
 
 
 @pytest.fixture(scope="module", autouse=True)
-def rivals() -> Iterator[ModuleType]:
+def baselines() -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(PAPERS))
-        yield import_module("rivals")
+        yield import_module("baselines")
 
 
 def tiny_config(method: str) -> Any:
@@ -187,7 +187,7 @@ def test_the_gradient_difference_is_that_of_a_loop():
                     steps = [abs(float(x[0, c, i, j] - x[0, c, i - down, j - right])) for x in (predicted, truth)]
                     differences.append(abs(steps[0] - steps[1]))
         losses[axis] = sum(differences) / len(differences)
-    assert float(import_module("rivals.mcnet").gradient_difference(predicted, truth)) == pytest.approx(sum(losses))
+    assert float(import_module("baselines.mcnet").gradient_difference(predicted, truth)) == pytest.approx(sum(losses))
 
 
 # PredNet and MCNet
@@ -243,8 +243,8 @@ def test_every_weight_has_a_gradient_through_predicted_frames(method: str):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_saved_predictor_is_loaded_and_its_fast_form_predicts_the_same(method: str, tmp_path: Path):
     network = build_network(method).eval()
-    save_model(tmp_path / "rival.safetensors", network.state_dict(), tiny_config(method), {"step": 0})
-    model = load_model(tmp_path / "rival.safetensors")
+    save_model(tmp_path / "baseline.safetensors", network.state_dict(), tiny_config(method), {"step": 0})
+    model = load_model(tmp_path / "baseline.safetensors")
     assert type(model.generator) is type(network) and model.config == tiny_config(method)
     renderer = Renderer(network, InferenceOptions("fp32"))
     fast_past: Frame | None = None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from stages.conditions.appearance import _HEAD_MODEL, _RIGID_LANDMARKS, body_coordinates, head_angles
-from stages.conditions.kinds import find
+from stages.conditions.kinds import Kind, find
 from stages.conditions.poses import NAMES
 
 
@@ -56,7 +58,17 @@ def test_the_position_of_a_body_is_its_orientation_and_the_height_of_its_hands()
     assert body_coordinates(np.zeros((25, 3), np.float32)).tolist() == [0, 0]
 
 
+def test_a_kind_may_still_define_its_coordinates_by_the_former_name():
+    def coordinates(keypoints: np.ndarray, semantic: np.ndarray) -> np.ndarray:
+        return np.zeros(2)
+
+    street = find("segment")
+    former = Kind("other", ("segment",), street.open, street.draw, place=coordinates)
+    assert former.appearance_coordinates is coordinates
+    assert replace(former, name="third").appearance_coordinates is coordinates
+
+
 def test_the_position_of_a_street_is_the_share_of_each_label():
     labels = np.zeros((3, 4, 4), np.float32)
     labels[0, :3], labels[2, 3:] = 1, 1
-    assert find("segment").place(np.zeros((0, 3), np.float32), labels).tolist() == [0.75, 0, 0.25]
+    assert find("segment").appearance_coordinates(np.zeros((0, 3), np.float32), labels).tolist() == [0.75, 0, 0.25]

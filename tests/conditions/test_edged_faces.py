@@ -95,7 +95,7 @@ def test_fitting_a_face_does_not_move_the_background(wall):
     example[:68, 0] += 15
     driving = Driving(wall, KIND, (SIDE, SIDE), "none")
     driving.fit_to([example], proportions=False)
-    samples = [step.sample for step in driving.steps()]
+    samples = [frame.sample for frame in driving.driving_frames()]
     assert np.allclose(samples[0].keypoints[:68, 0], example[:68, 0], atol=0.01)
     for index, sample in enumerate(samples):
         assert sample.semantic[-1, 2:-2, EDGE + index].all()

@@ -101,7 +101,7 @@ def test_the_exported_face_model_makes_the_same_frames_for_the_example_clip(tmp_
     assert run(["export", "face-256", "-o", str(tmp_path / "face"), "-q"]) == 0
     model = fsv2v.load_model("face-256")
     driving = Driving(open_clip(ROOT / "examples" / "driving.clip"), model.config.kind, model.config.size, "auto")
-    samples = [step.sample for step in driving.steps()][:40:10]
+    samples = [frame.sample for frame in driving.driving_frames()][:40:10]
     portrait = np.array(Image.fromarray(skimage.data.astronaut()).resize((256, 256)))
     example = frame_of([replace(samples[-1], image=portrait)], torch.device("cpu"))
     frames = [frame_of([sample], torch.device("cpu")) for sample in samples]

@@ -27,7 +27,7 @@ from stages.networks.enhancer.generator import Enhancer
 from stages.networks.fewshot.config import PRESETS as FEW_SHOT
 from stages.networks.fewshot.generator import FewShotGenerator
 from stages.synthesize import SynthesizeOptions, synthesize
-from stages.synthesize.canvas import Canvas, Plate
+from stages.synthesize.canvas import Canvas, FullSizeExample
 from stages.train import LoggingSettings, Phase, TrainOptions, read_recipe, train
 
 BASE = replace(FEW_SHOT["tiny"], size=(32, 32))
@@ -94,7 +94,7 @@ def test_before_training_the_frame_is_that_of_the_canvas(count):
     with torch.no_grad():
         coarse = base.synthesize(base.encode_examples(replace(few, image=shrink(image_tensor(images))).map(lambda x: x[None])), small)
     view = View.scaled(SIDE, SIDE, 32, 32)
-    expected = Canvas([Plate(image, view) for image in images]).frame(coarse, range(count))
+    expected = Canvas([FullSizeExample(image, view) for image in images]).frame(coarse, range(count))
     assert coarse.example is not None and float(coarse.example.flow.abs().max()) > 0.5
     difference = np.abs(image_array(made.frame[0]).astype(int) - expected)
     assert difference.mean() < 0.5 and np.quantile(difference, 0.99) <= 3

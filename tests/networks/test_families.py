@@ -90,6 +90,25 @@ def test_a_registered_family_can_be_trained_and_loaded(painted_dataset, tmp_path
     assert type(load_model(tmp_path / "run").generator) is Plain
 
 
+def test_a_family_may_still_define_its_settings_by_their_former_names():
+    class Former(Pix2PixHDConfig):
+        @property
+        def shows(self) -> tuple[str, ...]:
+            return ("result", "mask")
+
+        def trains_motion_alone(self, max_examples: int) -> bool:
+            return max_examples == 1
+
+    class Derived(Former):
+        @property
+        def show_choices(self) -> tuple[str, ...]:
+            return ("raw",)
+
+    assert Former().show_choices == ("result", "mask") and Derived().show_choices == ("raw",)
+    assert Former().can_train_motion_only(1) and not Derived().can_train_motion_only(2)
+    assert Pix2PixHDConfig().show_choices == ("result",)
+
+
 def test_a_family_is_found_by_the_entry_point_of_its_package(tmp_path):
     """The package has the files that `pip install --target` would write."""
     (tmp_path / "otherpackage.py").write_text(

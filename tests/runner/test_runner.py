@@ -20,7 +20,7 @@ from stages.clip import Clip, Producer, as_clip, open_clip
 from stages.errors import MissingRequirement, NoDetection, UsageError
 from stages.io.files import shared_lock
 from stages.runner import ClipTask, exit_code, run_over_clips
-from stages.runner.report import Step
+from stages.runner.report import InputProgress
 from stages.runner.work import available_cores
 
 ONE_AND_TWO_JOBS = pytest.mark.parametrize("jobs", [1, 2])
@@ -225,7 +225,7 @@ def test_steps_report_the_progress_of_an_input(make_face_video, stub_stages, tmp
     monkeypatch.setattr(watched, "_INTERVAL", 0.0)  # affects only this process, not the workers
     video = str(make_face_video(tmp_path / "long.mp4", 100 if jobs == 1 else 2000))
     work = ClipTask("stub_stages:extract", stub_stages.StubOptions(str(tmp_path / "log")), str(tmp_path / "out"))
-    steps: list[Step] = []
+    steps: list[InputProgress] = []
     reports = list(run_over_clips(work, [video] if jobs == 1 else [video, "absent"], jobs, on_step=steps.append))
     assert {report.status for report in reports} <= {"done", "failed"}
     assert steps and {step.source for step in steps} == {video}

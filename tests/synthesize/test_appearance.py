@@ -51,9 +51,9 @@ def maps_of(clip: Clip, model: Model, appearance: str = "", **more: Any) -> np.n
     """The appearance maps that a synthesis passes to its network, [T, 3, 64, 64]."""
     options = SynthesizeOptions(appearance=appearance, device="cpu")
     rendering = Rendering([], clip, model, options, NOT_FITTED, **more)
-    steps = [step.sample.appearance for step in rendering.driving.steps()]
-    assert all(step is not None for step in steps)
-    return np.stack([step for step in steps if step is not None])
+    maps = [frame.sample.appearance for frame in rendering.driving.driving_frames()]
+    assert all(each is not None for each in maps)
+    return np.stack([each for each in maps if each is not None])
 
 
 def values_in(maps: np.ndarray, mask: np.ndarray) -> np.ndarray:

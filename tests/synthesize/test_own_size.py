@@ -184,7 +184,7 @@ def test_the_appearance_of_instances_covers_a_clip_that_keeps_its_size(tmp_path,
     drive = make_drive(61, 67)
     assert made(drive, model, appearance="sample:1").shape == (4, 61, 67, 3)
     rendering = Rendering([], drive, model, SynthesizeOptions(appearance="sample:1", device="cpu"), Fitting("none", ""))
-    sample = next(rendering.driving.steps()).sample
+    sample = next(rendering.driving.driving_frames()).sample
     assert sample.appearance is not None and sample.appearance.shape == (3, 61, 67)
 
 

@@ -28,7 +28,7 @@ from stages.networks.common.inference import Renderer
 from stages.networks.pix2pixhd.config import Pix2PixHDConfig
 from stages.networks.pix2pixhd.generator import Pix2PixHD
 from stages.synthesize import Outcome, ReportRequest, SynthesizeOptions, placement, rendering, synthesize
-from stages.synthesize.canvas import Canvas, Plate
+from stages.synthesize.canvas import Canvas, FullSizeExample
 from stages.synthesize.placement import soft_mask
 
 OPTIONS = SynthesizeOptions(device="cpu", crop="subject", precision="fp32")
@@ -83,10 +83,10 @@ def reduce_and_enlarge(image: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.resize(small, (HIGH, HIGH), interpolation=cv2.INTER_CUBIC)).astype(int)
 
 
-def plate_of(image: np.ndarray) -> Plate:
+def full_size(image: np.ndarray) -> FullSizeExample:
     """The image as an example of the simulated network."""
     height, width = image.shape[:2]
-    return Plate(image, View.scaled(height, width, LOW, LOW))
+    return FullSizeExample(image, View.scaled(height, width, LOW, LOW))
 
 
 def synthesis_of(image: np.ndarray, flow: tuple[float, float] = (0, 0), mask: float = 0.0) -> Synthesis:
@@ -100,14 +100,14 @@ def synthesis_of(image: np.ndarray, flow: tuple[float, float] = (0, 0), mask: fl
 
 def test_a_warp_with_mask_0_shows_the_pixels_of_the_example():
     image = smooth_image(HIGH, 0)
-    assert np.abs(Canvas([plate_of(image)]).frame(synthesis_of(image), [0]).astype(int) - image).max() <= 1
+    assert np.abs(Canvas([full_size(image)]).frame(synthesis_of(image), [0]).astype(int) - image).max() <= 1
 
 
 def test_the_flow_is_scaled_to_the_size_of_the_canvas():
     """2.5 pixels of the model are exactly 10 pixels of a canvas of four times its size, without an offset of half a pixel."""
     image = smooth_image(HIGH, 1)
     made = synthesis_of(np.roll(image, (-4, -10), (0, 1)), flow=(2.5, 1.0))
-    shown = Canvas([plate_of(image)]).frame(made, [0])
+    shown = Canvas([full_size(image)]).frame(made, [0])
     inside = np.abs(shown[16:200, 16:200].astype(int) - image[20:204, 26:210])
     assert inside.max() <= 2
 
@@ -115,7 +115,7 @@ def test_the_flow_is_scaled_to_the_size_of_the_canvas():
 def test_pixels_that_the_network_paints_are_enlarged():
     image, painted = smooth_image(HIGH, 2), smooth_image(HIGH, 3)
     made = replace(synthesis_of(painted, mask=1.0), example=synthesis_of(image).example)
-    shown = Canvas([plate_of(image)]).frame(made, [0])
+    shown = Canvas([full_size(image)]).frame(made, [0])
     assert np.abs(shown.astype(int) - reduce_and_enlarge(painted))[16:-16, 16:-16].max() <= 2
 
 
@@ -124,7 +124,7 @@ def test_a_warp_that_differs_from_the_frame_is_not_shown():
     image = smooth_image(HIGH, 4)
     frame = image.copy()
     frame[64:192, 64:192] = np.where(np.indices((128, 128)).sum(0)[..., None] // 16 % 2, 250, 5)  # a pattern, not a change of light
-    shown = Canvas([plate_of(image)]).frame(replace(synthesis_of(image), frame=synthesis_of(frame).frame), [0])
+    shown = Canvas([full_size(image)]).frame(replace(synthesis_of(image), frame=synthesis_of(frame).frame), [0])
     middle = (slice(96, 160), slice(96, 160))
     assert np.abs(shown[middle].astype(int) - reduce_and_enlarge(frame)[middle]).mean() < 1
 
@@ -132,7 +132,7 @@ def test_a_warp_that_differs_from_the_frame_is_not_shown():
 def test_the_brightness_is_that_of_the_frame():
     image = smooth_image(HIGH, 5)
     made = synthesis_of(image)
-    shown = Canvas([plate_of(image)]).frame(replace(made, frame=made.frame + 20 / 127.5), [0])
+    shown = Canvas([full_size(image)]).frame(replace(made, frame=made.frame + 20 / 127.5), [0])
     assert np.abs(shown.astype(int) - image - 20).max() <= 1
 
 
@@ -146,7 +146,7 @@ def test_several_examples_are_combined_by_their_shares():
     flows = torch.zeros(1, 2, 2, LOW, LOW)
     warped = Warped(frame, flows[:, 0], torch.zeros(1, 1, LOW, LOW), flows, shares)
     made = Synthesis(frame, frame, warped, torch.zeros(1, 1, LOW, LOW))
-    shown = Canvas([plate_of(smooth_image(HIGH, 8)), *map(plate_of, images)]).frame(made, [1, 2]).astype(int)
+    shown = Canvas([full_size(smooth_image(HIGH, 8)), *map(full_size, images)]).frame(made, [1, 2]).astype(int)
     expected = cv2.resize(images[1], (HIGH, HIGH), interpolation=cv2.INTER_AREA).astype(int)
     assert np.abs(shown - images[0])[:, :120].mean() < 1
     assert np.abs(shown - expected)[:, 136:].mean() < 1
@@ -156,7 +156,7 @@ def test_the_example_does_not_move_where_the_window_is_0():
     image = smooth_image(HIGH, 9)
     window = np.zeros((LOW, LOW), np.float32)
     window[24:40, 24:40] = 1
-    still, moved = (Canvas([plate_of(image)]).frame(synthesis_of(image, flow), [0], window).astype(int) for flow in ((0, 0), (3.0, 0)))
+    still, moved = (Canvas([full_size(image)]).frame(synthesis_of(image, flow), [0], window).astype(int) for flow in ((0, 0), (3.0, 0)))
     assert (still[:88] == moved[:88]).all() and (still[:, 168:] == moved[:, 168:]).all()
     assert np.abs(still - moved)[112:144, 112:144].mean() > 5
 

@@ -86,8 +86,8 @@ def test_the_thread_of_the_network_changes_no_pixel(model, person, driver, monke
 
 
 def test_only_one_driving_frame_is_drawn_ahead(model, person, driver, monkeypatch):
-    drawn, steps = [], Driving.steps
-    monkeypatch.setattr(Driving, "steps", lambda self: (drawn.append(step) or step for step in steps(self)))
+    drawn, driving_frames = [], Driving.driving_frames
+    monkeypatch.setattr(Driving, "driving_frames", lambda self: (drawn.append(frame) or frame for frame in driving_frames(self)))
     fitting = decide("off", model.config.kind, [person], driver)
     for number, _ in enumerate(Rendering([person], driver, model, OPTIONS, fitting).frames(), 1):
         assert len(drawn) <= number + 1

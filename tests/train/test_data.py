@@ -160,7 +160,7 @@ def test_a_window_of_a_video_is_decoded_in_one_pass(make_face_video, make_painte
     processes: list[Any] = []
     popen = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda *command, **more: processes.append(command) or popen(*command, **more))
-    config = replace(TINY, max_examples=1, most_stride=1)
+    config = replace(TINY, max_examples=1, max_stride=1)
     batch = Dataset(tmp_path / "faces", "landmarks", "train").batch(config, 0, Phase(1, frames=8, batch=1))
     assert batch.frames.required_image.shape[1] == 8
     assert len(processes) == 2, "one for the window and one for the example"

@@ -51,11 +51,21 @@ def test_the_networks_of_the_shipped_models_can_be_built(name):
 
 def test_a_recipe_file_changes_settings_of_its_base(tmp_path):
     file = tmp_path / "mine.toml"
-    file.write_text('base = "face-256"\nmost_stride = 2\n[losses]\ngan = 0.1\n[generator]\nattention = "compact"\n[[phases]]\nsteps = 7\n')
+    file.write_text('base = "face-256"\nmax_stride = 2\n[losses]\ngan = 0.1\n[generator]\nattention = "compact"\n[[phases]]\nsteps = 7\n')
     changed, base = read_recipe(str(file)), read_recipe("face-256")
     assert isinstance(changed.generator, FewShotConfig) and isinstance(base.generator, FewShotConfig)
-    assert (changed.most_stride, changed.losses.gan, changed.generator.attention, changed.steps) == (2, 0.1, "compact", 7)
+    assert (changed.max_stride, changed.losses.gan, changed.generator.attention, changed.steps) == (2, 0.1, "compact", 7)
     assert (changed.losses.l1, changed.generator.channels) == (base.losses.l1, base.generator.channels)
+
+
+def test_former_names_of_settings_are_read_with_a_warning(tmp_path, caplog):
+    file = tmp_path / "old.toml"
+    file.write_text('base = "face-256"\nmost_stride = 2\ngiven = 0.5\n[players]\nfilters = 8\n')
+    recipe = read_recipe(str(file))
+    assert (recipe.max_stride, recipe.real_past, recipe.discriminators.filters) == (2, 0.5, 8)
+    for former, name in (("most_stride", "max_stride"), ("given", "real_past"), ("players", "discriminators")):
+        assert f"the setting {former} is called {name} now" in caplog.text
+        assert former in recipe.to_json() and name not in recipe.to_json()
 
 
 @pytest.mark.parametrize(

@@ -123,55 +123,58 @@ def _block(town: TownBuilder, start: float, end: float, side: int) -> None:
     old, gap = bool(rng.random() < 0.3), rng.uniform(22, 32)
     for z in np.arange(start + 3 + (gap / 2 if side < 0 else 0), end, gap):
         x, z, yaw = town.position_beside(float(z), roads.half + 0.45, side)
-        town.add(furniture.lamp_post(town.atlas, 3.6 if old else 7.5, 1.4, old), x, z, yaw)
+        town.add(furniture.lamp_post(town.atlas, height=3.6 if old else 7.5, arm=1.4, old=old), x, z, yaw)
     if rng.random() < 0.3 and end - start > 12:
-        low = rng.uniform(start, end - 10)
-        for z in np.arange(low, low + 8, 1.6):
+        first = rng.uniform(start, end - 10)
+        for z in np.arange(first, first + 8, 1.6):
             x, z, yaw = town.position_beside(float(z), roads.half + 0.35, side)
             town.add(furniture.bollard(town.atlas), x, z, yaw)
 
 
 def _house_row(town: TownBuilder, start: float, end: float, side: int, offset: float) -> None:
     """A row of adjacent houses, `offset` metres from the middle of the street."""
-    rng, low = town.rng, start
-    while low < end - 3:
-        width = min(float(rng.uniform(7, 16)), end - low)
-        if end - low - width < 5:
-            width = end - low
+    rng, house_start = town.rng, start
+    while house_start < end - 3:
+        width = min(float(rng.uniform(7, 16)), end - house_start)
+        if end - house_start - width < 5:
+            width = end - house_start
         shops, gabled = town.shops and bool(rng.random() < 0.85), bool(rng.random() < 0.55)
-        house = draw_house(rng, town.atlas, width, 11.0, int(rng.integers(*town.floors)), shops, gabled)
-        x, z, yaw = town.position_beside(low + width / 2, offset + float(rng.choice([0, 0, 0.3])), side)
+        house = draw_house(rng, town.atlas, width, depth=11.0, floors=int(rng.integers(*town.floors)), shops=shops, gabled=gabled)
+        x, z, yaw = town.position_beside(house_start + width / 2, offset + float(rng.choice([0, 0, 0.3])), side)
         along = np.array([np.cos(yaw), -np.sin(yaw)]) * width / 2
         town.add(house, x - along[0], z - along[1], yaw, 0.0)
-        low += width
+        house_start += width
         if rng.random() < 0.08:
-            low += 2.5
+            house_start += 2.5
     if rng.random() < 0.5:
         middle = (start + end) / 2
         x, z, yaw = town.position_beside(middle, offset + rng.uniform(18, 35), side)
-        tower = draw_house(rng, town.atlas, float(rng.uniform(14, 24)), 14.0, int(rng.integers(7, 13)), False, False)
+        width = float(rng.uniform(14, 24))
+        tower = draw_house(rng, town.atlas, width, depth=14.0, floors=int(rng.integers(7, 13)), shops=False, gabled=False)
         town.add(tower, x, z, yaw, 0.0)
 
 
 def _houses_with_gardens(town: TownBuilder, start: float, end: float, side: int) -> None:
     """Detached houses, each in a garden behind a hedge, a fence or a wall."""
-    rng, offset, low = town.rng, town.roads.half + town.roads.pavement, start + 1
-    while low < end - 9:
-        plot = min(float(rng.uniform(12, 19)), end - low)
+    rng, offset, plot_start = town.rng, town.roads.half + town.roads.pavement, start + 1
+    while plot_start < end - 9:
+        plot = min(float(rng.uniform(12, 19)), end - plot_start)
         width = min(plot - 2.5, float(rng.uniform(8, 12)))
-        house = draw_house(rng, town.atlas, width, 8.5, int(rng.integers(*town.floors)), False, bool(rng.random() < 0.9))
-        x, z, yaw = town.position_beside(low + plot / 2, offset + float(rng.uniform(4, 6.5)), side)
+        floors, gabled = int(rng.integers(*town.floors)), bool(rng.random() < 0.9)
+        house = draw_house(rng, town.atlas, width, depth=8.5, floors=floors, shops=False, gabled=gabled)
+        x, z, yaw = town.position_beside(plot_start + plot / 2, offset + float(rng.uniform(4, 6.5)), side)
         along = np.array([np.cos(yaw), -np.sin(yaw)])
         town.add(house, x - along[0] * width / 2, z - along[1] * width / 2, yaw, 0.0)
-        _garden_border(town, low + 0.3, low + plot - 3.0 if rng.random() < 0.6 else low + plot - 0.3, side, offset + 0.2)
+        border_end = plot_start + plot - (3.0 if rng.random() < 0.6 else 0.3)
+        _garden_border(town, plot_start + 0.3, border_end, side, offset + 0.2)
         for _ in range(int(rng.integers(1, 4))):
-            at = town.position_beside(float(rng.uniform(low, low + plot)), offset + float(rng.uniform(1.4, 3.2)), side)
+            at = town.position_beside(float(rng.uniform(plot_start, plot_start + plot)), offset + float(rng.uniform(1.4, 3.2)), side)
             if rng.random() < 0.3:
                 town.add_tree(at[0], at[1], 0.55)
             else:
                 bush = plants.draw_bush(rng, town.atlas, float(rng.uniform(0.8, 1.6)), town.autumn)
                 town.add(bush, at[0], at[1], rng.uniform(0, 6))
-        low += plot
+        plot_start += plot
     for z in np.arange(start, end, 7.0):
         x, z, _ = town.position_beside(float(z + rng.uniform(0, 4)), offset + float(rng.uniform(17, 26)), side)
         town.add_tree(x, z, 1.15)
@@ -204,22 +207,23 @@ def _side_street(town: TownBuilder, crossing: Crossing, side: int) -> None:
     """Houses and trees along a side street, and a house across its end."""
     rng, roads = town.rng, town.roads
     middle = float(roads.centre(np.array([crossing.z]))[0])
-    first = roads.half + roads.pavement + {"town": 12.0, "suburb": 16.0, "boulevard": 14.5}[town.style]
-    for up in (-1, 1):
-        reach = first
-        while reach < _SIDE_STREET:
+    first_distance = roads.half + roads.pavement + {"town": 12.0, "suburb": 16.0, "boulevard": 14.5}[town.style]
+    for far_side in (-1, 1):  # the side of the side street: -1 nearer to the camera, 1 farther from it
+        distance = first_distance
+        while distance < _SIDE_STREET:
             width = float(rng.uniform(8, 14))
-            house = draw_house(rng, town.atlas, width, 10.0, int(rng.integers(*town.floors)), False, bool(rng.random() < 0.6))
-            z = crossing.z + up * (crossing.half + roads.pavement + (0 if town.style != "suburb" else 4))
-            end = middle + side * reach if (side > 0) == (up > 0) else middle + side * (reach + width)
-            town.add(house, end, z, 0.0 if up > 0 else np.pi, 0.0)
+            floors, gabled = int(rng.integers(*town.floors)), bool(rng.random() < 0.6)
+            house = draw_house(rng, town.atlas, width, depth=10.0, floors=floors, shops=False, gabled=gabled)
+            z = crossing.z + far_side * (crossing.half + roads.pavement + (0 if town.style != "suburb" else 4))
+            house_x = middle + side * distance if (side > 0) == (far_side > 0) else middle + side * (distance + width)
+            town.add(house, house_x, z, 0.0 if far_side > 0 else np.pi, 0.0)
             if town.style != "town" and rng.random() < 0.6:
-                town.add_tree(middle + side * (reach + width / 2), crossing.z + up * (crossing.half + 0.8), 0.7)
-            reach += width + (0.0 if town.style != "suburb" else 3.0)
+                town.add_tree(middle + side * (distance + width / 2), crossing.z + far_side * (crossing.half + 0.8), 0.7)
+            distance += width + (0.0 if town.style != "suburb" else 3.0)
     for z in np.arange(-14, 15, 7.0):
         town.add_tree(middle + side * (_SIDE_STREET + 14 + rng.uniform(-2, 2)), crossing.z + float(z), 1.3)
     x = middle + side * (_SIDE_STREET + 24)
-    house = draw_house(rng, town.atlas, 40.0, 10.0, town.floors[1], False, False)
+    house = draw_house(rng, town.atlas, width=40.0, depth=10.0, floors=town.floors[1], shops=False, gabled=False)
     town.add(house, x, crossing.z + side * 20, side * np.pi / 2, 0.0)
 
 
@@ -247,7 +251,8 @@ def _block_far_end(town: TownBuilder) -> None:
     z = town.length + METRES_AHEAD
     x = float(town.roads.centre(np.array([z]))[0])
     for offset in (-45.0, -15.0, 15.0):
-        house = draw_house(town.rng, town.atlas, 30.0, 12.0, int(town.rng.integers(3, 8)), False, False)
+        floors = int(town.rng.integers(3, 8))
+        house = draw_house(town.rng, town.atlas, width=30.0, depth=12.0, floors=floors, shops=False, gabled=False)
         town.add(house, x + offset, z + 8, 0.0, 0.0)
     for offset in np.arange(-50, 51, 9.0):
         town.add_tree(x + offset, z + town.rng.uniform(0, 5), 1.1)

@@ -207,7 +207,7 @@ def _dashes(position: Array, on: float, period: float, sample_size: Array) -> Ar
 
 
 def draw_roads(rng: np.random.Generator, length: float, style: str) -> Roads:
-    """Streets for a drive of `length` metres that begins at z = 0."""
+    """Streets for a drive of `length` metres that begins at z = 0. style: one of `layout.STYLES`."""
     lane = rng.uniform(1.6, 1.95)
     parking = 2.2 if rng.random() < 0.65 else 0.0
     half = 2 * lane + parking

@@ -20,24 +20,29 @@ from .traffic import Obstacles, Trajectory, draw_camera_trajectory, propose_cars
 
 Array = NDArray[np.floating]
 
+MAX_SPEED = 13.0
+"""Maximum mean speed of the camera in metres per second, from which the length of the streets follows."""
 MAX_INSTANCES = 255
 """Maximum number of cars and people in a clip: the layer `instances` has 8 bits."""
 _IDENTITY_MOTION = np.concatenate([np.eye(3), np.zeros((3, 1))], 1)
 
 
 def draw_drive(rng: np.random.Generator, atlas: Atlas, frames: int, rate: float, width: int, height: int, seed: tuple[int, ...]) -> Drive:
-    """A drive of `frames` frames at `rate` frames per second. The scene does not depend on width and height. seed: of the sensor noise."""
+    """A drive of `frames` frames at `rate` frames per second, of width x height pixels. The scene does not depend on width and height.
+
+    atlas: the textures of the town. seed: of the sensor noise.
+    """
     weather = draw_weather(rng)
     style = str(rng.choice(list(STYLES), p=list(STYLES.values())))
     count = frames + 2
-    roads = draw_roads(rng, 13.0 * count / rate, style)
+    roads = draw_roads(rng, length=MAX_SPEED * count / rate, style=style)
     path, trajectory = draw_camera_trajectory(rng, roads, count, rate)
     length = max(float(trajectory.positions[:, 1].max()), 0.0)
-    town = build_town(rng, atlas, roads, length, style)
+    town = build_town(rng, atlas, roads, length=length, style=style)
     obstacles = Obstacles()
-    obstacles.add(trajectory.positions, 2.2, 1.2)
+    obstacles.add(trajectory.positions, half=2.2, radius=1.2)
     for car, position in town.parked_cars:
-        obstacles.add(np.broadcast_to(position, (count, 3)), car.half[1], 1.0)
+        obstacles.add(np.broadcast_to(position, (count, 3)), half=car.half[1], radius=1.0)
     moving = _add_cars(rng, atlas, roads, obstacles, propose_cars(rng, roads, path, trajectory, count, rate))
     busyness = float(rng.uniform(0.3, 1.3)) * {"town": 1.2, "suburb": 0.5, "boulevard": 1.2}[style]
     people = _add_people(rng, atlas, obstacles, propose_people(rng, roads, trajectory, count, rate, busyness))
@@ -54,7 +59,7 @@ def draw_drive(rng: np.random.Generator, atlas: Atlas, frames: int, rate: float,
         static_shadows=[*town.blob_shadows, *(_blob_shadow(position, car.half) for car, position in parked)],
         moving_shadows=[
             [*(_blob_shadow(trajectory.positions[time], car.half) for car, trajectory in moving),
-             *(_blob_shadow(walk.positions[time], (0.12, 0.12), 0.7) for _, walk, _ in people)]
+             *(_blob_shadow(walk.positions[time], half=(0.12, 0.12), strength=0.7) for _, walk, _ in people)]
             for time in range(count)
         ],
         seed=seed,
@@ -63,6 +68,7 @@ def draw_drive(rng: np.random.Generator, atlas: Atlas, frames: int, rate: float,
 
 
 def _blob_shadow(position: Array, half: tuple[float, float], strength: float = 1.0) -> BlobShadow:
+    """The shadow of an object at position [3] (x, z, yaw)."""
     return BlobShadow(float(position[0]), float(position[1]), float(position[2]), half, strength)
 
 
@@ -72,7 +78,7 @@ def _add_cars(
     cars: list[tuple[Car, Trajectory]] = []
     for trajectory in trajectories:
         car = draw_car(rng, atlas)
-        if len(cars) < 40 and obstacles.try_add(trajectory.positions, car.half[1], 1.0, 0.5):
+        if len(cars) < 40 and obstacles.try_add(trajectory.positions, half=car.half[1], radius=1.0, gap=0.5):
             cars.append((car, trajectory))
     return cars
 
@@ -82,7 +88,7 @@ def _add_people(
 ) -> list[tuple[Person, Trajectory, float]]:
     people: list[tuple[Person, Trajectory, float]] = []
     for trajectory, walking in proposals:
-        if len(people) < 120 and obstacles.try_add(trajectory.positions, 0.0, 0.25, 0.02):
+        if len(people) < 120 and obstacles.try_add(trajectory.positions, half=0.0, radius=0.25, gap=0.02):
             people.append((draw_person(rng, atlas), trajectory, walking))
     return people
 

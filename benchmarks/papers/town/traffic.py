@@ -107,9 +107,9 @@ class Obstacles:
     radii: list[float] = field(default_factory=list)
 
     def try_add(self, positions: Array, half: float, radius: float, gap: float) -> bool:
-        """Add an object of half length `half` whose circles have this radius, if it keeps `gap` metres from all others.
+        """Add an object at positions [T, 3] (x, z, yaw) if it keeps `gap` metres from all others.
 
-        Returns whether it was added.
+        half: half its length in metres, 0 for a person. radius: of its circles, in metres. Returns whether it was added.
         """
         circles = _circles(positions, half)
         for centre, other in zip(self.centres, self.radii, strict=True):
@@ -120,6 +120,7 @@ class Obstacles:
         return True
 
     def add(self, positions: Array, half: float, radius: float) -> None:
+        """Add an object at positions [T, 3]. half, radius: as for `try_add`."""
         self.centres += _circles(positions, half)
         self.radii += [radius] * len(_circles(positions, half))
 

@@ -20,7 +20,7 @@ from stages.conditions.source_clip import Size, SourceClip, jumps, main_subject_
 from stages.conditions.tracks import DetectorNoise, Track, select_main_subject
 from stages.conditions.view import View
 from stages.errors import InputError
-from stages.tables.skeletons import SIZES, boxes_of
+from stages.tables.skeletons import POINT_COUNTS, boxes_of
 
 if TYPE_CHECKING:
     import torch
@@ -138,7 +138,7 @@ class BodySourceClip(SourceClip):
         arrays = self.source.arrays()
         if arrays["keypoints"].shape[2] != len(NAMES):
             raise InputError(f"{clip.path} has {arrays['keypoints'].shape[2]} keypoints per person, not the {len(NAMES)} of BODY_25")
-        chosen, names = main_subject_of(clip, poses.whole_bodies(arrays)), (*SIZES, "boxes", "track_id")
+        chosen, names = main_subject_of(clip, poses.whole_bodies(arrays)), (*POINT_COUNTS, "boxes", "track_id")
         self.person: Mapping[str, np.ndarray] = {name: arrays[name][:, chosen] for name in names if name in arrays}
         self.body = self.person["keypoints"]
 
@@ -158,7 +158,7 @@ class BodySourceClip(SourceClip):
         if self.clip.has("densepose"):
             self.write_images(target, "densepose", run, views, producer)
         person = {name: array[run, None] for name, array in self.person.items()}
-        person |= {name: transform_points(views, person[name]) for name in SIZES if name in person}
+        person |= {name: transform_points(views, person[name]) for name in POINT_COUNTS if name in person}
         person["boxes"] = transform_boxes(views, person["boxes"])
         with target.writing("poses", producer, self.inputs, select_entries(self.source.meta, "skeleton", "keypoint_names")) as layer:
             layer.arrays(person)
@@ -168,7 +168,7 @@ KIND = Kind(
     name="poses",
     layers=("poses",),
     open=_open,
-    place=appearance_coordinates,
+    appearance_coordinates=appearance_coordinates,
     draw=draw,
     channels=PoseTrack.channels,
     pose=pose,

@@ -46,7 +46,6 @@ KIND = Kind(
     name="segment+instances",
     layers=("segment", "instances"),
     open=_open,
-    place=streets.appearance_coordinates,
     draw=_draw,
     remedies={"instances": "Import the numbers of its instances, or use a model without edges between them"},
 )

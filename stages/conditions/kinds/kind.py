@@ -22,6 +22,12 @@ Keypoints = NDArray[np.float32]
 _UNSET: Any = object()
 
 
+def channel_means(keypoints: Keypoints, semantic: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The mean of each channel of s_t, [S]; for label maps this is the share of each label in the image."""
+    means: NDArray[np.float64] = semantic.mean((1, 2), dtype=np.float64)
+    return means
+
+
 @dataclass(frozen=True)
 class Kind:
     """A driving kind. Each file in this folder defines one as `KIND`."""
@@ -32,10 +38,10 @@ class Kind:
     """The layers of a clip that drive. The first one determines the datasets and the default model."""
     open: Callable[[Clip], Track]
     """Opens the track of a clip that has all of `layers`."""
-    place: Callable[[Keypoints, NDArray[np.float32]], NDArray[np.float64]]
-    """Coordinates of a frame on the appearance map, from its keypoints and s_t [S, H, W] (adaptive compact attention, section 3.2)."""
     draw: Callable[[torch.Tensor], torch.Tensor]
     """Draws s_t [B, S, H, W] as images [B, 3, H, W] in [-1, 1], for sample sheets."""
+    appearance_coordinates: Callable[[Keypoints, NDArray[np.float32]], NDArray[np.float64]] = channel_means
+    """Coordinates [D] of a frame on the appearance map, from its keypoints and s_t [S, H, W] (adaptive compact attention, section 3.2)."""
     also_read: tuple[str, ...] = ()
     """Layers that drive too, if the clip has them."""
     channels: int | None = None
@@ -73,12 +79,16 @@ class Kind:
     """Former name of `fits_example`."""
     keep: InitVar[Any] = _UNSET
     """Former name of `result_arrays`."""
+    place: InitVar[Any] = _UNSET
+    """Former name of `appearance_coordinates`."""
 
-    def __post_init__(self, normalizable: Any, keep: Any) -> None:
+    def __post_init__(self, normalizable: Any, keep: Any, place: Any) -> None:
         if normalizable is not _UNSET:
             object.__setattr__(self, "fits_example", normalizable)
         if keep is not _UNSET:
             object.__setattr__(self, "result_arrays", keep)
+        if place is not _UNSET:
+            object.__setattr__(self, "appearance_coordinates", place)
 
     @property
     def layer(self) -> str:

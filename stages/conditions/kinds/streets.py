@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stages.clip import Clip, Producer
 from stages.conditions import labels
-from stages.conditions.kinds.kind import Keypoints, Kind
+from stages.conditions.kinds.kind import Kind
 from stages.conditions.regions import regions_of
 from stages.conditions.source_clip import SourceClip
 from stages.conditions.tracks import DetectorNoise, Track
@@ -70,12 +70,6 @@ def _open(clip: Clip) -> LabelTrack:
     return LabelTrack(clip.layer("segment"), clip.layer("instances") if clip.has("instances") else None, clip.path)
 
 
-def appearance_coordinates(keypoints: Keypoints, semantic: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The share of each label in the image, [S]."""
-    shares: NDArray[np.float64] = semantic.mean((1, 2), dtype=np.float64)
-    return shares
-
-
 def draw(semantic: torch.Tensor) -> torch.Tensor:
     """Each label in another colour."""
     import torch
@@ -105,7 +99,6 @@ KIND = Kind(
     name="segment",
     layers=("segment",),
     open=_open,
-    place=appearance_coordinates,
     draw=draw,
     also_read=("instances",),
     dataset=StreetSourceClip,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
 from stages.errors import Fsv2vError, InputError, MissingRequirement
-from stages.tables.skeletons import COCO_WHOLEBODY, SIZES, convert_to_body_25
+from stages.tables.skeletons import COCO_WHOLEBODY, POINT_COUNTS, convert_to_body_25
 from stages.tracking.tracker import Detector, Subject
 
 _PROJECTS = "https://download.openmmlab.com/mmpose/v1/projects/"
@@ -54,7 +54,7 @@ class RtmlibPoses:
             return []
         positions, scores = self._estimate(image, bboxes=boxes)
         people = (_subject(*person) for person in zip(boxes, positions, scores, strict=True))
-        return [person for person in people if person.points[: SIZES["keypoints"], 2].any()]
+        return [person for person in people if person.points[: POINT_COUNTS["keypoints"], 2].any()]
 
 
 def _subject(box: NDArray[np.float32], positions: NDArray[Any], scores: NDArray[Any]) -> Subject:
@@ -62,7 +62,7 @@ def _subject(box: NDArray[np.float32], positions: NDArray[Any], scores: NDArray[
     points = np.concatenate([positions, confidence[:, None]], axis=1).astype(np.float32)
     points[points[:, 2] == 0] = 0
     parts = convert_to_body_25(points, COCO_WHOLEBODY)
-    return Subject(box, np.concatenate([parts.get(name, np.zeros((count, 3), np.float32)) for name, count in SIZES.items()]))
+    return Subject(box, np.concatenate([parts.get(name, np.zeros((count, 3), np.float32)) for name, count in POINT_COUNTS.items()]))
 
 
 @functools.cache
@@ -105,6 +105,6 @@ BACKEND = Backend(
     produces="BODY_25 keypoints, hands and face of all people; fetches its networks on first use",
     open=_open,
     packages=(Package("rtmlib", "'fsv2v[rtmlib]'"), Package("onnxruntime", "'fsv2v[rtmlib]'")),
-    points=sum(SIZES.values()),
+    points=sum(POINT_COUNTS.values()),
     digests=_digests,
 )

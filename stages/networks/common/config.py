@@ -8,6 +8,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from stages.errors import UsageError
 
+FORMER_NAMES = {"shows": "show_choices", "trains_motion_alone": "can_train_motion_only"}
+"""Former name of a property or method of configurations -> its name. Families of other packages may define either."""
 MAX_NUMBER = 16384
 """Largest number in a configuration that is read from a file."""
 MAX_LIST_LENGTH = 16
@@ -48,6 +50,11 @@ class GeneratorConfig:
     size: tuple[int, int] = (256, 256)
     """Height and width of the training images."""
 
+    def __init_subclass__(cls) -> None:
+        for former, name in FORMER_NAMES.items():
+            if former in vars(cls):
+                setattr(cls, name, vars(cls)[former])
+
     @property
     def halvings(self) -> int:
         """Number of times that the network halves a frame. Height and width must be multiples of 2^halvings."""
@@ -74,8 +81,8 @@ class GeneratorConfig:
         return None
 
     @property
-    def shows(self) -> tuple[str, ...]:
-        """Names of the parts of a `Synthesis` that can be shown (stages/synthesize/shown.py)."""
+    def show_choices(self) -> tuple[str, ...]:
+        """The images of a `Synthesis` that `synthesize --show` can write (stages/synthesize/shown.py)."""
         return ("result",)
 
     @property
@@ -90,7 +97,7 @@ class GeneratorConfig:
         """
         return self
 
-    def trains_motion_alone(self, max_examples: int) -> bool:
+    def can_train_motion_only(self, max_examples: int) -> bool:
         """Whether the flow network can be trained alone (`Phase.motion_only`) with at most `max_examples` examples."""
         return False
 

@@ -37,7 +37,7 @@ class EnhancerConfig(GeneratorConfig):
         return BaseModel(self.base, self.base_sha256)
 
     @property
-    def shows(self) -> tuple[str, ...]:
+    def show_choices(self) -> tuple[str, ...]:
         return ("result", "raw", "warp", "mask")
 
     @property

@@ -95,14 +95,14 @@ class FewShotConfig(GeneratorConfig):
         return len(self.channels) - 1
 
     @property
-    def shows(self) -> tuple[str, ...]:
+    def show_choices(self) -> tuple[str, ...]:
         return ("result", "raw", "warp", "mask") if self.warp_example else ("result", "raw")
 
     @property
     def warps_example(self) -> bool:
         return self.warp_example
 
-    def trains_motion_alone(self, max_examples: int) -> bool:
+    def can_train_motion_only(self, max_examples: int) -> bool:
         """True if every example is warped, or there is only one; else the attention must be trained too, because it chooses e_1."""
         return self.warp_example and (self.warp_all or max_examples == 1)
 

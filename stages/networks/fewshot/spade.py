@@ -42,7 +42,9 @@ def pointwise(x: Tensor, weights: Tensor) -> Tensor:
 
 
 class Modulation(nn.Conv2d):
-    """A learned 1x1 convolution to gamma and beta. Its weights start near zero, so that the modulation starts near the identity.
+    """A learned 1x1 convolution from `inputs` channels to gamma and beta of `features` channels each.
+
+    Its weights start near zero, so that the modulation starts near the identity.
 
     gamma and beta are computed separately, also in `Spade`, because halves of one tensor are not contiguous, and using them would take ten
     times as long.
@@ -60,7 +62,17 @@ class Modulation(nn.Conv2d):
 
 
 class Spade(nn.Module):
-    """Normalises features, then modulates them by the label embedding (eq. 8 to 10) and by each guide in turn (multi-SPADE)."""
+    """Normalises features, then modulates them by the label embedding (eq. 8 to 10) and by each guide in turn (multi-SPADE).
+
+    A guide is a map of features of a warped image, the example or the previous frame.
+
+    features: C, the channels that are normalised and modulated.
+    label: L, the channels of the label embedding at this level.
+    hidden: output channels of theta_S, the layer between the label embedding and gamma and beta; 0: there is none.
+    guidance: G, the channels of each guide. guides: the number of guides; 0: there is no guidance, and G is not used.
+    adaptive: whether theta_S, theta_gamma and theta_beta are generated and passed to `forward`, or learned here.
+    norm: the normalisation, without learned scale and shift.
+    """
 
     def __init__(
         self, features: int, label: int, hidden: int, guidance: int, guides: int, *, adaptive: bool, norm: Literal["instance", "batch"]
@@ -72,7 +84,10 @@ class Spade(nn.Module):
         self.guidance = nn.ModuleList(Modulation(guidance, features) for _ in range(guides))
 
     def forward(self, x: Tensor, label: Tensor, guidance: list[Tensor | None], weights: ModulationWeights | None) -> Tensor:
-        """x [B, C, H, W]; label [B, L, H, W]; guidance: [B, G, H, W] for each guide, or None for a missing guide."""
+        """x [B, C, H, W] -> the same shape. label: [B, L, H, W]. guidance: [B, G, H, W] for each guide, or None for a missing guide.
+
+        weights: the generated weights if the layer is adaptive, else None.
+        """
         x = self.norm(x)
         if weights is None:
             assert self.modulation is not None
@@ -102,6 +117,10 @@ class SpadeBlock(nn.Module):
     """Residual block of the main branch: two SPADE layers with convolutions, and a shortcut with a 1x1 convolution.
 
     With `spade_shortcut` the shortcut also has a SPADE layer, and is the identity if the number of channels stays the same.
+
+    inputs, outputs: the number of channels before and after the block.
+    label, hidden, guidance, guides, adaptive, norm: as in `Spade`, the same for all its layers.
+    spectral: whether the convolutions have spectral normalisation.
     """
 
     def __init__(
@@ -123,6 +142,7 @@ class SpadeBlock(nn.Module):
     def forward(
         self, x: Tensor, label: Tensor, guidance: list[Tensor | None], weights: LevelWeights | None, style: Style | None = None
     ) -> Tensor:
+        """x [B, inputs, H, W] -> [B, outputs, H, W]. label, guidance: as in `Spade`. style: None, except for the baseline AdaIN."""
         layers: Sequence[ModulationWeights | None] = (None, None, None) if weights is None else weights.layers
         y = self.conv_first(activate(_apply_style(self.first(x, label, guidance, layers[0]), style, 0)))
         y = self.conv_second(activate(_apply_style(self.second(y, label, guidance, layers[1]), style, 1)))
@@ -145,7 +165,10 @@ def _apply_style(x: Tensor, style: Style | None, layer: int) -> Tensor:
 class LabelEmbedder(nn.Module):
     """A small U-Net from the semantic image to features at every level, p_S of eq. 8.
 
-    At the first `generated` levels, the finest ones, the layers of the decoder are 1x1 and have generated weights.
+    semantic: S, the channels of the semantic image, in the baseline ConcatStyle with those of the style.
+    channels: those of each level l, finest first; level l is 2^l times smaller.
+    generated: at this number of levels, the finest ones, the layers of the decoder are 1x1 and have generated weights.
+    spectral: whether the learned convolutions have spectral normalisation.
     """
 
     def __init__(self, semantic: int, channels: tuple[int, ...], *, generated: int = 0, spectral: bool = False) -> None:
@@ -158,7 +181,7 @@ class LabelEmbedder(nn.Module):
         )
 
     def forward(self, semantic: Tensor, weights: Sequence[LevelWeights] = ()) -> list[Tensor]:
-        """[B, S, H, W] -> [B, channels[l], H / 2^l, W / 2^l] for each level l, finest first."""
+        """[B, S, H, W] -> [B, channels[l], H / 2^l, W / 2^l] for each level l, finest first. weights: those of each level, finest first."""
         levels = [activate(self.first(semantic))]
         for layer in self.down:
             levels.append(activate(layer(levels[-1])))

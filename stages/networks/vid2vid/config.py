@@ -49,7 +49,7 @@ class Vid2VidConfig(GeneratorConfig):
         return max(self.downs, self.appearance_downs if self.appearance else 0) + self.enhancers
 
     @property
-    def shows(self) -> tuple[str, ...]:
+    def show_choices(self) -> tuple[str, ...]:
         return ("result", "raw")
 
     def for_labels(self, names: Sequence[str]) -> Vid2VidConfig:

@@ -32,20 +32,20 @@ METHODS = ("posewarp", "monkeynet")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def rivals() -> ModuleType:
+def baselines() -> ModuleType:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(PAPERS))
-        return import_module("rivals")
+        return import_module("baselines")
 
 
 @pytest.fixture(scope="module")
-def joints(rivals: ModuleType) -> ModuleType:
-    return import_module("rivals.joints")
+def joints(baselines: ModuleType) -> ModuleType:
+    return import_module("baselines.joints")
 
 
 @pytest.fixture(scope="module")
-def posewarp(rivals: ModuleType) -> ModuleType:
-    return import_module("rivals.posewarp")
+def posewarp(baselines: ModuleType) -> ModuleType:
+    return import_module("baselines.posewarp")
 
 
 def body(seed: int = 0) -> np.ndarray:
@@ -64,7 +64,7 @@ def body(seed: int = 0) -> np.ndarray:
 
 
 def config(method: str) -> GeneratorConfig:
-    channels = import_module("rivals.joints").CHANNELS
+    channels = import_module("baselines.joints").CHANNELS
     return as_family(replace(PRESETS["tiny"], kind="poses+joints", semantic_channels=channels, size=(HEIGHT, WIDTH)), method)
 
 
@@ -76,7 +76,7 @@ def semantic(*bodies: np.ndarray) -> Tensor:
 def driving(*bodies: np.ndarray) -> Frame:
     """Driving frames [B, ...] without images."""
     view = View.scaled(HEIGHT, WIDTH, HEIGHT, WIDTH)
-    tracks = [import_module("rivals.joints").JointTrack(body[None, None]) for body in bodies]
+    tracks = [import_module("baselines.joints").JointTrack(body[None, None]) for body in bodies]
     return frame_of([sample_of(track, 0, view) for track in tracks], torch.device("cpu"))
 
 
@@ -200,7 +200,7 @@ def test_limbs_of_a_still_person_add_up_to_the_image(posewarp: ModuleType):
     source, maps = image(), semantic(body())[:, 3:]
     network: Any = build_network("posewarp")
     masks = network.masks(source, maps)
-    joint_positions = import_module("rivals.joints").joint_positions(maps)
+    joint_positions = import_module("baselines.joints").joint_positions(maps)
     moved = posewarp.move_limbs(source, masks[:, :-1], joint_positions, joint_positions)
     assert torch.allclose(moved.unflatten(1, (10, 4))[:, :, :3].sum(1) + source * masks[:, -1:], source, atol=1e-4)
 
@@ -259,10 +259,10 @@ def test_images_without_a_person_can_be_used(method: str):
 
 
 @pytest.mark.parametrize("method", (*METHODS, "no-flow-warping"))
-def test_a_saved_rival_is_loaded_and_rendered_by_its_own_family(method: str, tmp_path: Path):
+def test_a_saved_baseline_is_loaded_and_rendered_by_its_own_family(method: str, tmp_path: Path):
     network, person = build_network(method).eval(), example(body())
-    save_model(tmp_path / "rival.safetensors", network.state_dict(), config(method), {"step": 0})
-    model = load_model(tmp_path / "rival.safetensors")
+    save_model(tmp_path / "baseline.safetensors", network.state_dict(), config(method), {"step": 0})
+    model = load_model(tmp_path / "baseline.safetensors")
     assert type(model.generator) is type(network) and model.config.family == method
     renderer, frame = Renderer(model.generator, InferenceOptions("fp32")), driving(body(1))
     fast, past = renderer.step(renderer.encode_examples(person), frame)

@@ -1,4 +1,4 @@
-"""Other methods in the papers' tables that the package does not contain. Importing this package registers them as families.
+"""Baselines of the papers' tables that the package does not contain. Importing this package registers them as families.
 
 Few-shot vid2vid, table 1: posewarp and monkeynet, driven by joints (`joints.JOINTS`). no-flow-warping is an ablation of few-shot vid2vid.
 vid2vid: covst (table 1), driven by label maps and flow (`labels_and_flow`); prednet and mcnet (table 3), which need no driving input.
