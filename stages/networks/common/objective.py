@@ -47,7 +47,7 @@ class LossWeights:
     mask: float = 0.2
     """Pushes the masks to use the warp where it is right (`losses.mask_loss`)."""
     mask_tolerance: float = 0.2
-    """Error of the warp above which the term `mask` prefers h_t. With a small one, h_t replaces sharp warps that are off by a few pixels."""
+    """The tolerance of the term `mask`. With a small one, h_t replaces warps that are sharp but off by a few pixels."""
     flow: float = 1.0
     """Supervision of the previous frame's flow by a flow estimator, the teacher."""
     example_flow: float = 0.0
