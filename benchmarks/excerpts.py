@@ -1,4 +1,4 @@
-"""Cuts an example clip and a reference clip from a clip of a dataset, with its size and the layers of a driving kind."""
+"""Cuts an example clip and a reference clip from a clip of a dataset, in the size of the dataset and with the layers of a driving kind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from stages.clip import Clip, LayerWriter, Producer, create_clip, open_clip
-from stages.conditions.kinds import find
+from stages.conditions.kinds import find_kind
 from stages.conditions.kinds.bodies import PoseTrack
 from stages.conditions.kinds.faces import LandmarkTrack
 from stages.conditions.view import View
@@ -26,13 +26,14 @@ EXAMPLE_RANGE = 40
 def cut(
     root: Path, row: dict[str, Any], kind: str, frames: int, out: Path, count: int = EXAMPLES, *, adjacent: bool = False
 ) -> tuple[Clip, Clip]:
-    """A clip of `count` examples, and the reference clip: the frames after the range of the examples, at most `frames` of them (0: all).
+    """Write a clip of examples and a reference clip to the folder `out`, and return them. Clips that exist there are kept.
 
-    The examples are evenly spaced in their range. adjacent: they are instead the frames directly before the reference, at most `count`.
-    root: the folder of the dataset; row: its row of the clip. Existing clips in the folder `out` are kept.
+    root: the folder of the dataset; row: the row of the clip in the dataset's `clips.ndjson`.
+    frames: largest number of frames of the reference, which begins after EXAMPLE_RANGE (0: all frames from there).
+    count: number of examples, evenly spaced in EXAMPLE_RANGE; if `adjacent`, the last frames of this range, at most `count`.
     """
     source = DatasetClip(root, row, kind)
-    usable = source.usable
+    usable = source.usable  # frames that show the subject
     border = min(EXAMPLE_RANGE, len(usable) // 2)
     examples = usable[max(0, border - count) : border] if adjacent else [usable[round(i)] for i in np.linspace(0, border - 1, count)]
     reference = list(range(usable[border], source.start + source.num_frames))
@@ -46,7 +47,7 @@ def _write_clip(source: DatasetClip, indices: Sequence[int], path: Path) -> Clip
         images = (view.image(source.clip.frame(index)) for index, view in zip(indices, views, strict=True))
         create_clip(path, images, fps=source.clip.fps, storage="png")
     clip = open_clip(path)
-    for name in find(source.kind).layers:
+    for name in find_kind(source.kind).layers:
         if not clip.has(name):
             original = source.clip.layer(name).meta
             meta: dict[str, Any] = {key: original[key] for key in ("table", "names", "palette", "ids", "skeleton") if key in original}
@@ -69,10 +70,14 @@ def _copy_layer(layer: LayerWriter, source: DatasetClip, name: str, indices: Seq
             layer.image(view.image(source.clip.layer(name).image(index), cv2.INTER_NEAREST))
     elif isinstance(source.track, LandmarkTrack):
         arrays = {"points": source.track.points, "iris": source.track.iris}
-        layer.arrays({key: _transform(views, array[list(indices)]) for key, array in arrays.items() if key == "points" or array.any()})
+        layer.arrays(
+            {key: _transform(views, array[list(indices)]) for key, array in arrays.items() if key == "points" or array.any()}
+        )  # no irises: zeros
     elif isinstance(source.track, PoseTrack):
         bodies = _transform(views, source.track.bodies[list(indices)])
-        ends = np.cumsum(list(POINT_COUNTS.values()))
+        ends = np.cumsum(
+            list(POINT_COUNTS.values())
+        )  # the arrays of a layer lie one after another in `bodies`, which may lack the last ones
         parts = {
             part: bodies[..., end - POINT_COUNTS[part] : end, :]
             for part, end in zip(POINT_COUNTS, ends, strict=True)

@@ -20,7 +20,7 @@ from stages.clip import open_clip as open_clip_folder
 from stages.clip.clip import is_clip
 from stages.clip.create import clip_path, link_clip
 from stages.clip.importers import import_clips
-from stages.conditions.kinds import find, kinds, require_layers
+from stages.conditions.kinds import find_kind, kinds, require_layers
 from stages.errors import Fsv2vError, InputError, NoDetection, Sentence, UsageError
 from stages.runner import Outcome
 
@@ -173,7 +173,7 @@ def with_layer(clip: Clip, kind: str, temporary: TemporaryClips, *, device: str,
     subject: the one whose layer is extracted. Raises UsageError if a subject is chosen and the layers exist, because they may be those of
     another subject.
     """
-    driving_kind = find(kind)
+    driving_kind = find_kind(kind)
     if all(map(clip.has, driving_kind.layers)):
         if subject != "largest":
             raise UsageError(

@@ -72,7 +72,7 @@ def _fitting_of_auto(values: dict[str, Any]) -> str:
     from fsv2v.sources import clip_of_layer
     from stages.clip import open_clip
     from stages.clip.clip import is_clip
-    from stages.conditions.kinds import find
+    from stages.conditions.kinds import find_kind
     from stages.errors import InputError
     from stages.synthesize import decide
     from stages.synthesize.report.remarks import FITTED
@@ -86,7 +86,7 @@ def _fitting_of_auto(values: dict[str, Any]) -> str:
     driving, example = map(open_clip, paths)
     model = load_model(values["model"], values["base"]) if values["model"] else default_model(driving)
     kind = model.config.kind
-    if not all(clip.has(layer) for clip in (driving, example) for layer in find(kind).layers):
+    if not all(clip.has(layer) for clip in (driving, example) for layer in find_kind(kind).layers):
         return "it is decided when the driving layer has been extracted"
     fitting = decide("auto", kind, [example], driving)
     return f"{FITTED[fitting.method]}: {fitting.reason}"

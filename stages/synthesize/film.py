@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from stages.clip import Clip
 from stages.clip.parts import frames_at
 from stages.conditions.framing import Crop, Example, frame_of, sample_of, squeeze_warnings, views
-from stages.conditions.kinds import find, open_track
+from stages.conditions.kinds import find_kind, open_track
 from stages.conditions.motion import Motion
 from stages.conditions.tracks import Moments
 from stages.errors import NoDetection, Sentence, UsageError
@@ -46,7 +46,7 @@ def require_film(examples: Sequence[Clip], model: Model, *, alone: bool) -> None
 
     alone: whether there are no further subjects and no frames before the first one.
     """
-    if find(model.config.kind).cover_features is None or not (model.config.few_shot and model.config.warps_example):
+    if find_kind(model.config.kind).cover_features is None or not (model.config.few_shot and model.config.warps_example):
         raise UsageError("only a model of faces that warps its examples can transfer the driver's expressions", code="retarget-of-faces")
     if len(examples) != 1 or examples[0].num_frames < 2 or not examples[0].has("frames"):
         raise UsageError("the example is not a film: the driver's expressions need a video of one person", code="retarget-without-film")
@@ -146,7 +146,7 @@ class FilmRendering(Rendering):
         return apply_transforms(self._generate(observe), [] if transform is None else [transform])
 
     def _generate(self, observe: Observer | None) -> Iterator[np.ndarray]:
-        kind, past = find(self._kind), None
+        kind, past = find_kind(self._kind), None
         assert kind.cover_features is not None
         shown = self.driving.source.tolist()
         for index, picture, driving_frame in zip(shown, frames_at(self._film, shown), self.driving.driving_frames(), strict=True):

@@ -10,7 +10,7 @@ import numpy as np
 
 from stages.clip import Clip
 from stages.conditions import crop
-from stages.conditions.kinds import find, open_track
+from stages.conditions.kinds import find_kind, open_track
 from stages.conditions.kinds.faces import LandmarkTrack
 from stages.conditions.landmarks import eye_distance
 from stages.conditions.normalise import fit, nearest
@@ -48,7 +48,7 @@ def decide(normalize: Normalize, kind: str, examples: Sequence[Clip], driving: C
         return Fitting("none", "it is switched off")
     if not examples:
         return Fitting("none", "there is no example")
-    if not find(kind).fits_example:
+    if not find_kind(kind).fits_example:
         if normalize == "on":
             raise UsageError(f"a model driven by {kind} cannot be normalized", code="not-normalizable")
         return Fitting("none", f"{kind} has no proportions to fit")
@@ -58,7 +58,7 @@ def decide(normalize: Normalize, kind: str, examples: Sequence[Clip], driving: C
         digest = driving.frames_digest()
         if any(digest == clip.frames_digest() for clip in examples if clip.has("frames")):
             return Fitting("none", "the example is the driving video itself")
-        if find(kind).shows_face and examples[0].has("frames"):
+        if find_kind(kind).shows_face and examples[0].has("frames"):
             return _decide_by_faces(examples[0], driving)
     return Fitting("proportions", "the example is not from the driving video")
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stages.clip import Clip
 from stages.conditions.framing import sample_of
-from stages.conditions.kinds import find
+from stages.conditions.kinds import find_kind
 from stages.conditions.kinds.kind import Keypoints
 from stages.conditions.live_face import LiveFace
 from stages.conditions.motion import Motion
@@ -43,7 +43,7 @@ class LiveRendering:
         options: SynthesizeOptions,
         perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
     ) -> None:
-        kind = find(model.config.kind)
+        kind = find_kind(model.config.kind)
         if kind.live is None or not model.config.few_shot:
             raise UsageError(f"{model.path} cannot be driven live: only models of faces with examples can", code="not-live")
         placement = choose_placement(examples, model, options)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from stages.conditions.framing import Crop
-from stages.conditions.kinds import find
+from stages.conditions.kinds import find_kind
 from stages.conditions.motion import PARTS, Motion, Origin
 from stages.errors import UsageError
 from stages.networks.common.inference import Precision
@@ -97,7 +97,7 @@ class SynthesizeOptions:
         if self.retarget and self.motion == "auto":
             return replace(self.parsed_motion, relative=frozenset(PARTS))
         in_photograph = placement is not None and placement.pasted and fitting.method != "none"
-        own_pose = self.motion == "auto" and in_photograph and find(kind).expressive
+        own_pose = self.motion == "auto" and in_photograph and find_kind(kind).expressive
         return self.parsed_motion.with_relative_pose() if own_pose else self.parsed_motion
 
 

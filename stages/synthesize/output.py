@@ -10,7 +10,7 @@ import numpy as np
 from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip
 from stages.clip.comments import read_comment
 from stages.clip.provenance import note_of
-from stages.conditions.kinds import Kind, find
+from stages.conditions.kinds import Kind, find_kind
 from stages.errors import ParametersDiffer
 from stages.io.differences import differences
 from stages.io.reading import parse_object
@@ -47,7 +47,7 @@ def write_output(out: Path, frames: Iterator[np.ndarray], driving: Driving, prod
             out, frames, fps=driving.fps, timestamps=driving.timestamps, audio_from=sound, producer=producer, overwrite=out.exists()
         )
         if _stored_layer(producer) is not None:
-            _store_driving_layer(clip, keypoints, find(producer.backend), producer)
+            _store_driving_layer(clip, keypoints, find_kind(producer.backend), producer)
         return
     if producer.parameters.get("placement"):
         frames = map(even, frames)
@@ -63,7 +63,7 @@ def _stored_layer(producer: Producer) -> str | None:
 
     It is not stored with `compare`, where the result is only a part of the image. The producer's backend is the driving kind.
     """
-    kind = find(producer.backend)
+    kind = find_kind(producer.backend)
     return None if kind.result_arrays is None or producer.parameters["compare"] else kind.layer
 
 

@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from stages.clip.preview import captioned_row, evenly_spaced, scale_to_height, time_text
 from stages.clip.provenance import note_of
-from stages.conditions.kinds import find
+from stages.conditions.kinds import find_kind
 from stages.conditions.view import View
 from stages.errors import UsageError
 from stages.io.files import require_marker, write_atomically
@@ -63,7 +63,7 @@ def _sheet(rendering: Rendering, chosen: Sequence[int], made: Sequence[Picture])
     cells = [_centred(picture, width) for picture in pictures]
     drivers, results, left = cells[:count], cells[count : 2 * count], cells[2 * count :]
     layer, example = left[:1], left[1:]
-    names = [f"example, {find(rendering.kind).layer}", "example"] if left else []
+    names = [f"example, {find_kind(rendering.kind).layer}", "example"] if left else []
     empty, columns = np.zeros((CELL, width, 3), np.uint8), min(COLUMNS, count)
     rows = []
     for row in (slice(start, start + COLUMNS) for start in range(0, count, COLUMNS)):

@@ -20,7 +20,7 @@ from stages.compute.streaming import map_in_thread
 from stages.conditions import reach
 from stages.conditions.finetune_batches import finetune_batches
 from stages.conditions.framing import Crop, Example, Sample, examples_of, frame_of, sample_of, squeeze_warnings, views
-from stages.conditions.kinds import find, open_track, require_channels
+from stages.conditions.kinds import find_kind, open_track, require_channels
 from stages.conditions.kinds.kind import Keypoints, Kind
 from stages.conditions.view import View
 from stages.errors import InputError, NoDetection, Sentence, UsageError
@@ -145,7 +145,7 @@ class Rendering:
         self._own_pose = motion != options.parsed_motion
         if not motion.unchanged:
             self.driving.apply_motion(motion, self._keypoints)
-        self._canvas = canvas_for(self._examples, placement, find(self._kind))
+        self._canvas = canvas_for(self._examples, placement, find_kind(self._kind))
         self._device = self._encoded.device
         self._appearance = None
         if model.config.appearance:
@@ -207,7 +207,7 @@ class Rendering:
 
     def frames_beyond(self) -> dict[str, list[int]]:
         """A kind of deviation (a key of `reach.DEVIATIONS`) -> the driving frames in which the subject is beyond what the examples show."""
-        return self.driving.frames_beyond(reach.Reach(find(self._kind).pose, self._keypoints))
+        return self.driving.frames_beyond(reach.Reach(find_kind(self._kind).pose, self._keypoints))
 
     def warnings(self) -> list[str]:
         """What makes the frames worse than they could be, as sentences about the clips."""
@@ -253,7 +253,7 @@ def choose_placement(clips: Sequence[Clip], model: Model, options: SynthesizeOpt
         if options.paste or options.size not in ("auto", "model"):
             raise UsageError("only results of a model that warps the example can be enlarged or pasted", code="size-of-model")
         return None
-    kind = find(model.config.kind)
+    kind = find_kind(model.config.kind)
     if options.paste and kind.cover is None:
         raise UsageError(f"{kind.name} shows no subject before a background that could be pasted", code="paste-without-subject")
     if options.size == "model" and not (options.paste or options.retarget):
@@ -296,7 +296,7 @@ def example_selector(kind: str, examples: list[Example], options: SynthesizeOpti
     count = {"all": len(examples), "delaunay": 3}.get(options.select, 0) if isinstance(options.select, str) else options.select
     if count >= len(examples):
         return lambda frame: tuple(range(len(examples)))
-    coordinates = find(kind).appearance_coordinates
+    coordinates = find_kind(kind).appearance_coordinates
     selector = Selector(AppearanceMap([coordinates(e.sample.keypoints, e.sample.semantic) for e in examples]), count, options.hysteresis)
     return lambda frame: selector(coordinates(frame.sample.keypoints, frame.sample.semantic))
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from stages.clip import Clip, keeping_frames
-from stages.conditions.kinds import find
+from stages.conditions.kinds import find_kind
 from stages.conditions.motion import Motion
 from stages.errors import InputError, UsageError
 from stages.models import Model
@@ -122,7 +122,7 @@ def require_face(motion: Motion, model: Model) -> None:
     """Raise UsageError if the motion of a face is changed and the model shows no face or uses no examples."""
     if motion.unchanged:
         return
-    if not find(model.config.kind).expressive:
+    if not find_kind(model.config.kind).expressive:
         shown = f"{model.path} is driven by {model.config.kind}"
         raise UsageError(f"only the motion of faces has a strength and parts, and {shown}", hint="Leave them out")
     if not model.config.few_shot:

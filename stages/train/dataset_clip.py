@@ -13,7 +13,7 @@ import numpy as np
 from stages.clip import Clip, open_clip
 from stages.conditions.dataset_files import kind_of, read_header
 from stages.conditions.framing import Sample, sample_of
-from stages.conditions.kinds import find, open_track
+from stages.conditions.kinds import find_kind, open_track
 from stages.conditions.tracks import DetectorNoise, Track
 from stages.conditions.view import View
 from stages.errors import InputError, InvalidClip, NoDetection
@@ -103,7 +103,7 @@ class DatasetClip:
 
 def check_kind(root: Path, kind: str) -> None:
     """Raises InputError when the driving layer of the dataset in `root` is not that of the kind of a model."""
-    layer, expected = kind_of(read_header(root)), find(kind).layer
+    layer, expected = kind_of(read_header(root)), find_kind(kind).layer
     if layer != expected:
         wrong_kind = f"{root} is a dataset of the kind {layer}, and the model expects {expected}"
         raise InputError(wrong_kind, code="dataset-kind", facts={"kind": layer})

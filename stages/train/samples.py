@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.conditions.kinds import find
+from stages.conditions.kinds import find_kind
 from stages.conditions.kinds.kind import grey
 from stages.io.files import write_atomically
 from stages.networks.common.frame import Frame
@@ -31,7 +31,7 @@ def write_sheet(path: Path, generator: Generator, batch: Batch) -> None:
         return
     first = batch.frame(0)
     synthesis = generator.synthesize(generator.encode_examples(batch.examples), first)
-    columns = {"driving": find(generator.config.kind).draw(first.semantic)}
+    columns = {"driving": find_kind(generator.config.kind).draw(first.semantic)}
     if synthesis.chosen_example is not None and synthesis.attention is not None:
         chosen = torch.arange(len(batch), device=synthesis.chosen_example.device), synthesis.chosen_example
         example = batch.examples.required_image[chosen]
@@ -53,7 +53,7 @@ def _predicted_columns(generator: Generator, batch: Batch) -> dict[str, Tensor]:
         synthesis = Synthesis(frame.semantic, frame.semantic) if observed else generator.synthesize(code, frame, past)
         past = generator.remember(frame, synthesis, past)
     assert past is not None
-    draw = find(generator.config.kind).draw
+    draw = find_kind(generator.config.kind).draw
     mask = torch.zeros_like(frame.semantic[:, :1]) if synthesis.previous_mask is None else synthesis.previous_mask
     maps = {"last observed": batch.frame(batch.real_frames - 1).semantic, "predicted": past.semantic, "truth": frame.semantic}
     return {**{name: draw(labels) for name, labels in maps.items()}, "mask": grey(mask)}

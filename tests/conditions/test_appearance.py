@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stages.conditions.appearance import _HEAD_MODEL, _RIGID_LANDMARKS, body_coordinates, head_angles
-from stages.conditions.kinds import Kind, find
+from stages.conditions.kinds import Kind, find_kind
 from stages.conditions.poses import NAMES
 
 
@@ -62,7 +62,7 @@ def test_a_kind_may_still_define_its_coordinates_by_the_former_name():
     def coordinates(keypoints: np.ndarray, semantic: np.ndarray) -> np.ndarray:
         return np.zeros(2)
 
-    street = find("segment")
+    street = find_kind("segment")
     former = Kind("other", ("segment",), street.open, street.draw, place=coordinates)
     assert former.appearance_coordinates is coordinates
     assert replace(former, name="third").appearance_coordinates is coordinates
@@ -71,4 +71,4 @@ def test_a_kind_may_still_define_its_coordinates_by_the_former_name():
 def test_the_position_of_a_street_is_the_share_of_each_label():
     labels = np.zeros((3, 4, 4), np.float32)
     labels[0, :3], labels[2, 3:] = 1, 1
-    assert find("segment").appearance_coordinates(np.zeros((0, 3), np.float32), labels).tolist() == [0.75, 0, 0.25]
+    assert find_kind("segment").appearance_coordinates(np.zeros((0, 3), np.float32), labels).tolist() == [0.75, 0, 0.25]

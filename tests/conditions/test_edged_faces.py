@@ -13,7 +13,7 @@ import torch
 
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.conditions.background import FrameReader
-from stages.conditions.kinds import find, open_track
+from stages.conditions.kinds import find_kind, open_track
 from stages.conditions.view import View
 from stages.models import save_model
 from stages.networks.vid2vid import PRESETS, Vid2Vid
@@ -73,7 +73,7 @@ def test_edges_lie_in_their_columns_and_end_at_the_face(index, wall):
 
 def test_the_other_channels_are_those_of_a_face_without_edges(wall):
     track = open_track(wall, KIND)
-    assert track.channels == find(KIND).channels == 8
+    assert track.channels == find_kind(KIND).channels == 8
     assert np.array_equal(track.semantic(1, WHOLE)[:-1], open_track(wall, "landmarks").semantic(1, WHOLE))
     assert np.array_equal(track.keypoints(1, WHOLE), open_track(wall, "landmarks").keypoints(1, WHOLE))
 

@@ -17,7 +17,7 @@ from fsv2v_cli.hints import COMMAND_OF_LAYER, with_hint
 from stages.build_dataset import DatasetOptions, build
 from stages.clip import Clip, Producer, open_clip
 from stages.conditions import kinds
-from stages.conditions.kinds import Kind, find, open_track
+from stages.conditions.kinds import Kind, find_kind, open_track
 from stages.conditions.view import View
 from stages.errors import InputError, UsageError
 from stages.models import load_model, save_model
@@ -107,13 +107,13 @@ def test_a_missing_layer_is_named_with_the_command_that_makes_it(sketch_kind, ma
 
 def test_an_unknown_kind_is_refused_with_a_list_of_the_known_ones():
     with pytest.raises(UsageError, match="'dance' is no driving kind") as caught:
-        find("dance")
+        find_kind("dance")
     assert "landmarks+iris" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", sorted(kinds.kinds()))
 def test_the_record_of_each_kind_agrees_with_its_track(name):
-    kind = find(name)
+    kind = find_kind(name)
     assert kind.layer == kind.layers[0] and set(kind.layers) <= {*COMMAND_OF_LAYER, *kind.remedies}
     semantic = torch.rand(2, kind.channels or 5, 8, 8).softmax(1)
     drawing = kind.draw(semantic)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.conditions.kinds import find
+from stages.conditions.kinds import find_kind
 from stages.conditions.kinds.instance_streets import EdgeTrack
 from stages.conditions.kinds.streets import LabelTrack
 from stages.conditions.labels import CAMVID, VOID
@@ -106,5 +106,5 @@ def test_a_label_id_outside_the_table_is_refused_with_its_frame(label):
 
 
 def test_the_kind_with_edges_needs_the_layer_instances():
-    kind = find("segment+instances")
+    kind = find_kind("segment+instances")
     assert kind.layers == ("segment", "instances") and "instances" in kind.remedies

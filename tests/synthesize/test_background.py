@@ -12,7 +12,7 @@ from walkers import walking_person
 
 from stages.clip import Producer, create_clip, open_clip
 from stages.conditions.framing import Example, examples_of
-from stages.conditions.kinds import find
+from stages.conditions.kinds import find_kind
 from stages.networks.common.frame import Warped
 from stages.networks.common.generator import Synthesis
 from stages.synthesize.background import find_background
@@ -22,7 +22,7 @@ HEIGHT, WIDTH, SIDE = 160, 320, 64
 """Sizes of the photographs, and the side of the model's images."""
 BODY = 250
 """Grey level of the body."""
-KIND = find("poses")
+KIND = find_kind("poses")
 
 
 def scene(seed: int = 0) -> np.ndarray:

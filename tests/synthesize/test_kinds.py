@@ -11,7 +11,7 @@ import torch
 
 from fsv2v.models import DEFAULT_MODELS, default_model
 from stages.clip import Producer, create_clip, open_clip
-from stages.conditions.kinds import find
+from stages.conditions.kinds import find_kind
 from stages.models import load_model, save_model
 from stages.networks.fewshot.config import PRESETS
 from stages.networks.fewshot.generator import FewShotGenerator
@@ -21,7 +21,7 @@ from weights import registry
 @pytest.mark.parametrize("kind", sorted(DEFAULT_MODELS))
 def test_a_model_is_shipped_for_each_kind(kind):
     path = registry.path(DEFAULT_MODELS[kind])
-    assert find(load_model(path).config.kind).layer == kind
+    assert find_kind(load_model(path).config.kind).layer == kind
     assert path.stat().st_size < 40e6
 
 

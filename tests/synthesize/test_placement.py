@@ -17,7 +17,7 @@ from fsv2v.inputs import prepare
 from fsv2v.reporting import RecordingReporter, Reporter
 from fsv2v.sources import temporary_clips
 from stages.clip import Clip, Producer, create_clip, open_clip, probe
-from stages.conditions.kinds import find
+from stages.conditions.kinds import find_kind
 from stages.conditions.landmarks import MIRROR
 from stages.conditions.view import View
 from stages.errors import InputError, NoDetection, ParametersDiffer, UsageError
@@ -406,7 +406,7 @@ def test_a_body_covers_its_limbs_and_not_the_background_between_them():
     for joint, place in places.items():
         body[joint] = *place, 1
     mask = np.zeros((128, 100), np.uint8)
-    cover = find("poses").cover
+    cover = find_kind("poses").cover
     assert cover is not None
     cover(body, mask)
     assert all(mask[y, x] for x, y in places.values()) and mask[45, 50]

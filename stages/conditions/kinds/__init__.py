@@ -12,7 +12,7 @@ from stages.plugins import Registry
 
 __all__ = [
     "Kind",
-    "find",
+    "find_kind",
     "find_source_clip_type",
     "kinds",
     "layers_digest",
@@ -40,7 +40,7 @@ def kinds() -> dict[str, Kind]:
     return _KINDS.all()
 
 
-def find(name: str) -> Kind:
+def find_kind(name: str) -> Kind:
     """The kind of this name. Raises UsageError if there is none."""
     if (kind := _KINDS.get(name)) is None:
         raise UsageError(f"{name!r} is no driving kind", hint=f"There are {', '.join(kinds())}")
@@ -67,12 +67,12 @@ def find_source_clip_type(layer: str) -> type[SourceClip]:
 def open_track(clip: Clip, name: str) -> Track:
     """The track of a clip for the kind `name`. Raises InputError when the clip lacks a layer, UsageError for an unknown kind."""
     require_layers(clip, name)
-    return find(name).open(clip)
+    return find_kind(name).open(clip)
 
 
 def require_layers(clip: Clip, name: str) -> None:
     """Raises InputError when a clip lacks a layer that the kind `name` needs."""
-    kind = find(name)
+    kind = find_kind(name)
     for layer in kind.layers:
         if not clip.has(layer):
             hint = kind.remedies.get(layer, "").format(clip.path)
@@ -92,6 +92,6 @@ def require_channels(clip: Clip, found: int, expected: int) -> None:
 
 def layers_digest(clip: Clip, name: str) -> str:
     """Digests of the layers that drive a model of the kind `name`, joined by "+"."""
-    kind = find(name)
+    kind = find_kind(name)
     digests = [clip.layer(layer).digest if clip.has(layer) else "" for layer in kind.layers]
     return "+".join([*digests, *(clip.layer(layer).digest for layer in kind.also_read if clip.has(layer))])

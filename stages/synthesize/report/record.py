@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.clip.preview import evenly_spaced
-from stages.conditions.kinds import find
+from stages.conditions.kinds import find_kind
 from stages.conditions.landmarks import LANDMARKS, LEFT_EYE, RIGHT_EYE
 from stages.conditions.redetection import detector_factory, landmark_error, missing_detector, nearest
 from stages.errors import add_prefix
@@ -61,7 +61,7 @@ class Record:
 
     def _open_detector(self) -> Any:
         """A detector of faces in the result. None if the result shows no face, or, with a reason, if no detector can run."""
-        if not find(self.rendering.kind).shows_face or self.rendering.options.show == "mask":
+        if not find_kind(self.rendering.kind).shows_face or self.rendering.options.show == "mask":
             return None
         if missing := missing_detector():
             self.reasons.append(add_prefix("the landmark error is not measured: ", missing))
