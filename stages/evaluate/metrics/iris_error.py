@@ -1,4 +1,4 @@
-"""Whether the eyes look where the driver's look: iris centres detected in the result against those that drove it.
+"""Whether the eyes look where the driver's look: iris centres detected in the result against the driving ones.
 
 Each iris is measured in coordinates of its eye, from the outer to the inner corner, so that the position of the face does not matter. The
 figure is the mean distance of both irises in per cent of the eye's width. The detector is MediaPipe, the only one that detects irises.
@@ -26,7 +26,7 @@ _EYES = ((RIGHT_EYE, 0), (LEFT_EYE, 5))
 
 
 class IrisError:
-    """Compares the irises of candidates with those that drove the result. Each candidate has its own detector.
+    """Compares the irises of candidates with the driving irises. Each candidate has its own detector.
 
     targets: for each driving frame, the positions [2, 2] of both irises or None if they are not seen. Without targets the irises of the
     reference are used.
@@ -99,7 +99,7 @@ def _open(context: EvaluationContext) -> Scorer:
 
 METRIC = Metric(
     name="iris-error",
-    summary="irises found in the result against those that drove it",
+    summary="irises found in the result against the driving irises",
     unit="% of the eye's width",
     better="lower",
     open=_open,

@@ -1,4 +1,4 @@
-"""Whether the face follows the driving face: landmarks detected in the result against those that drove it.
+"""Whether the face follows the driving face: landmarks detected in the result against the driving ones.
 
 The figure is the mean distance of the 68 points in per cent of the distance between the driving face's eye centres. Frames of a result
 without a face do not change its error, but lower its coverage. The baseline shows how much the driving face moves; the floor is the error
@@ -20,7 +20,7 @@ from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
 
 
 class LandmarkError:
-    """Compares the landmarks of candidates with those that drove.
+    """Compares the landmarks of candidates with the driving landmarks.
 
     Each candidate has its own detector, because a detector may track from frame to frame.
     """
@@ -97,7 +97,7 @@ def _targets(context: EvaluationContext, open_detector: Callable[[], Detect]) ->
 
 METRIC = Metric(
     name="landmark-error",
-    summary="landmarks found in the result against those that drove it",
+    summary="landmarks found in the result against the driving landmarks",
     unit="% of eye distance",
     better="lower",
     open=_open,

@@ -1,4 +1,4 @@
-"""Whether the body follows the driving body: keypoints detected in the result against those that drove it.
+"""Whether the body follows the driving body: keypoints detected in the result against the driving ones.
 
 The figure is the mean distance of the keypoints in per cent of the driving person's height. Only keypoints with a sufficient confidence in
 both the driving layer and the result count. A frame in which fewer than half of the driving keypoints are found does not change the
@@ -33,7 +33,7 @@ MIN_FOUND = 0.5
 
 
 class PoseError:
-    """Compares the keypoints of candidates with those that drove, in pixels, or, if `relative`, in per cent of the driving person's height.
+    """Compares the keypoints of candidates with the driving ones, in pixels, or, if `relative`, in per cent of the driving person's height.
 
     Each candidate has its own detector, because a detector may track from frame to frame.
     """
@@ -105,7 +105,7 @@ def _backend_of(layer: Layer) -> Backend[Detector]:
 
 IN_HEIGHTS = Metric(
     name="pose-error",
-    summary="keypoints found in the result against those that drove it",
+    summary="keypoints found in the result against the driving keypoints",
     unit="% of the person's height",
     better="lower",
     open=lambda context: open_pose_error(context, relative=True),

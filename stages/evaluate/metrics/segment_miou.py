@@ -1,8 +1,8 @@
-"""Whether the result matches the driving label map: a network labels the result, and its labels are compared with those that drove it.
+"""Whether the result matches the driving label map: a network labels the result, and these labels are compared with the driving labels.
 
-The figure is the mean intersection over union of the labels that the driving map shows. The network is the one that made the driving layer,
-else `street`. Labels are matched by their names, and labels that the network does not know are left out. The floor is the score of the
-reference itself: a perfect result would score the same.
+The figure is the intersection over union, averaged over the labels in the driving map. The network is the one that made the driving layer,
+or `street` if none of LABELLERS made it. Labels are matched by their names, and labels that the network does not know are left out. The
+floor is the score of the reference itself: a perfect result would score the same.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 LabelMap = NDArray[np.uint8]
 LabelFrames = Callable[[Sequence[Image]], Sequence[LabelMap]]
 LABELLERS = ("street", "segformer")
+"""Backends of `segment` that can label the result."""
 
 
 class SegmentScore:
-    """The scorer of a metric of label maps.
+    """The scorer of a metric that compares label maps.
 
-    targets: the driving label maps in the labeller's ids, VOID for unknown labels; agreement: compares two maps, such as `mean_iou`.
+    targets: the driving label maps in the labeller's ids, VOID for labels that it does not know.
+    label_frames: labels frames. agreement: scores the label map of a frame against the driving one, e.g. `mean_iou`.
     """
 
     def __init__(self, targets: Iterator[LabelMap], label_frames: LabelFrames, agreement: Callable[[LabelMap, LabelMap], float]) -> None:
@@ -55,12 +57,12 @@ def mean_iou(labels: LabelMap, target: LabelMap) -> float:
     return float(np.mean(shares))
 
 
-def label_lookup(names: Sequence[str], others: Sequence[str]) -> LabelMap:
-    """A table [256] from the index of a label in `names` to its index in `others`; VOID for labels that are not in `others`."""
+def label_lookup(names: Sequence[str], target_names: Sequence[str]) -> LabelMap:
+    """A table [256] from the index of a label in `names` to its index in `target_names`; VOID for labels that have none."""
     lookup = np.full(256, VOID, np.uint8)
     for index, name in enumerate(names):
-        if name in others:
-            lookup[index] = list(others).index(name)
+        if name in target_names:
+            lookup[index] = list(target_names).index(name)
     return lookup
 
 
@@ -84,7 +86,7 @@ def open_segment_score(context: EvaluationContext, agreement: Callable[[LabelMap
 
 
 class Labeller:
-    """Labels frames; each label map has the size of its frame."""
+    """Makes a label map for each frame, in the size of the frame."""
 
     def __init__(self, probabilities: Callable[[Image], NDArray[np.float32]], names: Sequence[str]) -> None:
         self._probabilities, self.names = probabilities, names
@@ -95,10 +97,10 @@ class Labeller:
 
 @lru_cache(maxsize=1)
 def _open_labeller(name: str, model: str | None, device: str) -> Labeller:
-    """The same object for all metrics of a pass, so that each frame is labelled once."""
+    """The labeller. All metrics of a pass get the same object, so that each frame is labelled once."""
     backend = cast("Backend[LabellerOpener]", Backends("segment").require(name))
-    labeller = backend.open(device)(model)
-    return Labeller(labeller, labeller.table.names)
+    network = backend.open(device)(model)
+    return Labeller(network, network.table.names)
 
 
 def missing(context: EvaluationContext) -> str:
@@ -110,7 +112,7 @@ def missing(context: EvaluationContext) -> str:
 
 
 def _labeller_of(layer: Layer) -> tuple[str, str | None]:
-    """(name, model) of the labeller that made a layer, else `street`."""
+    """(name, model) of the labeller that made a layer; `street` if none of LABELLERS made it."""
     producer: dict[str, Any] = layer.meta["producer"]
     if producer["backend"] in LABELLERS:
         return producer["backend"], producer["parameters"].get("model")
@@ -119,7 +121,7 @@ def _labeller_of(layer: Layer) -> tuple[str, str | None]:
 
 METRIC = Metric(
     name="segment-miou",
-    summary="labels found in the result against those that drove it, 1 for equal maps",
+    summary="labels found in the result against the driving labels, 1 for equal maps",
     unit="",
     better="higher",
     open=lambda context: open_segment_score(context, mean_iou),
