@@ -16,7 +16,7 @@ from stages.io.files import exclusive_lock
 from stages.models import load_base, load_model
 from stages.models.perceptual import open_distance
 from stages.train.appearance import fit_appearance
-from stages.train.board import Board
+from stages.train.board import TensorBoardWriter
 from stages.train.budget import plan, seconds_per_step
 from stages.train.config import Phase, TrainConfig
 from stages.train.data import Dataset
@@ -106,8 +106,8 @@ def _train(
     if start is not None:
         taken, total = trainer.initialise_from(start.generator.state_dict())
         event({"message": f"{taken} of {total} tensors are those of {start.path}"})
-    board = Board(folder.path) if options.board and world.is_main else None
-    return Run(trainer, data, validation, folder, options.logging, event, board).train()
+    tensorboard = TensorBoardWriter(folder.path) if options.board and world.is_main else None
+    return Run(trainer, data, validation, folder, options.logging, event, tensorboard).train()
 
 
 def _plan_schedule(

@@ -9,7 +9,7 @@ from typing import Any
 from stages.errors import MissingRequirement
 
 
-class Board:
+class TensorBoardWriter:
     """Writes to the folder `tensorboard` in the folder `run`. For steps that are repeated after a stop, the last values are shown.
 
     Raises MissingRequirement when TensorBoard is not installed.

@@ -141,7 +141,7 @@ class TrainConfig:
         return max(phase.rollout for phase in self.phases)
 
     @property
-    def longest(self) -> int:
+    def max_generated_frames(self) -> int:
         """The largest number of frames that are generated one after another."""
         return max(phase.rollout + phase.frames for phase in self.phases)
 

@@ -16,7 +16,7 @@ from stages.errors import InputError
 from stages.models import save_model
 from stages.train.appearance import fit_appearance
 from stages.train.batch import Batch
-from stages.train.board import Board
+from stages.train.board import TensorBoardWriter
 from stages.train.config import Phase
 from stages.train.data import Dataset, Prefetcher
 from stages.train.guard import MIN_RETURN_STEPS
@@ -89,15 +89,16 @@ class Run:
         self,
         trainer: Trainer,
         data: Dataset,
-        validation: Dataset,
+        held_out: Dataset,
         folder: RunFolder,
         logging: LoggingSettings,
         event: Event,
-        board: Board | None = None,
+        tensorboard: TensorBoardWriter | None = None,
     ) -> None:
-        self.trainer, self.data, self.folder, self.logging, self.event, self.board = trainer, data, folder, logging, event, board
+        self.trainer, self.data, self.folder, self.logging = trainer, data, folder, logging
+        self.event, self.tensorboard = event, tensorboard
         self.config, self.world = trainer.config, trainer.world
-        self.held_out = validation
+        self.held_out = held_out
         self.checks: tuple[float, Validation, Batch] | None = None
         """Scale, validation and windows of the sample sheets for the scale that is being trained; see `_checks_at`."""
         self.interval, self.clock = Interval(), Clock()
@@ -115,11 +116,11 @@ class Run:
     def _draw_sheet_windows(self, scale: float) -> Batch:
         """The windows of the sample sheets: single frames, with `max_examples` examples but at most four.
 
-        For models that predict label maps, the windows are as long as the longest of training.
+        Models that predict label maps get windows of the largest length that occurs in training, after real frames.
         """
         config, phase = replace(self.config, jitter=0.0), Phase(1, batch=SHEET_WINDOWS, scale=scale)
         if config.generator.makes_labels:
-            config, phase = replace(config, real_past=1.0), replace(phase, frames=max(config.longest, 2))
+            config, phase = replace(config, real_past=1.0), replace(phase, frames=max(config.max_generated_frames, 2))
         return self.held_out.batch(config, 0, phase, examples=min(config.max_examples, 4))
 
     def train(self) -> Path:
@@ -161,12 +162,12 @@ class Run:
         return ""
 
     def _log(self, row: dict[str, Any]) -> None:
-        """Write a row of the log and report it; with a row of training also the speed."""
+        """Write a row of the log and report it. A row with the terms of training is accompanied by a row of speed.ndjson."""
         if not self.world.is_main:
             return
         self._try_to_write(lambda: self.folder.log(row))
-        if self.board is not None:
-            self.board.row(row)
+        if self.tensorboard is not None:
+            self.tensorboard.row(row)
         if "validation" in row:
             self.event({**row, "steps": self.config.steps})
             return
@@ -244,9 +245,8 @@ class Run:
         assert state is not None
         self._load(state)
         self.trainer.guard = guard.after_return(reason, step, self.trainer.step)
-        rate = f"{self.trainer.guard.rate:.2g} of the learning rate"
-        message = f"at step {step} {reason}: going back to step {self.trainer.step}, with {rate}"
-        self.event({"message": message})
+        rate = f"{self.trainer.guard.rate:.2g} times the learning rate of the recipe"
+        self.event({"message": f"at step {step} {reason}: going back to step {self.trainer.step}, with {rate}"})
         if self.world.is_main:
             self.folder.remove_after(self.trainer.step)
             self._save()

@@ -34,7 +34,7 @@ class Validation:
     ) -> None:
         """scale: the size of the frames relative to that of the generator, as in `Phase`."""
         self.labels = config.generator.makes_labels
-        frames = max(config.longest, SCORED_FRAMES) if self.labels else config.max_rollout + SCORED_FRAMES
+        frames = max(config.max_generated_frames, SCORED_FRAMES) if self.labels else config.max_rollout + SCORED_FRAMES
         plain = replace(config, jitter=0.0, far_examples=0.0, max_examples=1, seed=0, max_stride=1, real_past=float(self.labels))
         self.windows = data.batch(plain, 0, Phase(1, frames=frames, batch=WINDOWS, scale=scale)).parts(WINDOWS)
         self.device, self.perceptual = device, perceptual

@@ -141,7 +141,7 @@ def test_the_recipes_begin_with_observed_maps_and_are_stored_completely(preset):
     config = read_recipe(preset)
     assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert config.real_past == 1 and config.generator.makes_labels and config.perceptual == "none"
-    assert config.longest > 10 and all(phase.has_past for phase in config.phases)
+    assert config.max_generated_frames > 10 and all(phase.has_past for phase in config.phases)
 
 
 def test_the_disc_of_the_drift_fixture_moves_by_one_pixel_along_each_axis(make_drift_clip, tmp_path):
