@@ -9,13 +9,11 @@ import numpy as np
 from appearance import LABELS, Actor
 from numpy.typing import NDArray
 from raster import Fragments, rasterise
-from scenes import Camera, Light, Scene
+from scenes import SAMPLES, Camera, Light, Scene
 from textures import SIDE
 
 Array = NDArray[np.floating]
 
-FINE = 2
-"""Samples per pixel, vertically and horizontally."""
 _SHADOW_CELL, _SHADOW_SIDE, _SHADOW_BIAS = 0.024, 176, 0.05
 """Cell of the shadow map in metres, side of the map in cells, distance behind a lit surface at which shadow begins in metres."""
 
@@ -70,7 +68,7 @@ class Renderer:
         position, depth = camera.project(vertices)
         next_position, next_depth = following_camera.project(self.pose(following)[0])
         height, width = camera.height, camera.width
-        fine = rasterise((position + 0.5) * FINE - 0.5, depth, self.faces, height * FINE, width * FINE)
+        fine = rasterise((position + 0.5) * SAMPLES - 0.5, depth, self.faces, height * SAMPLES, width * SAMPLES)
         near, next_near = 1 / depth, 1 / next_depth
         displacement = np.column_stack([next_position - position, near, next_near])
         values = fine.values(
@@ -107,10 +105,10 @@ class Renderer:
         soft = 0.15 + 0.2 * fleshy * np.array([1.0, 0.45, 0.3], np.float32)
         diffuse = np.clip((facing + soft) / (1 + soft), 0, None) * lit
         sky = (0.5 + 0.5 * normal[:, 1:2]) ** 0.8
-        around = light.above * sky + light.bounce * (1 - sky)
+        ambient = light.above * sky + light.bounce * (1 - sky)
         half = _unit(_unit(camera.eye - position) + light.direction)
         shine = np.clip((normal * half).sum(1, keepdims=True), 0, 1) ** 24 * gloss * lit
-        arriving = light.colour * diffuse + around * self._openness(fine, values)[:, None]
+        arriving = light.colour * diffuse + ambient * self._openness(fine, values)[:, None]
         return self._albedo(fine, values) * arriving + 0.35 * shine * light.colour
 
     def _openness(self, fine: Fragments, values: Array) -> Array:
@@ -124,12 +122,12 @@ class Renderer:
         return 1 - dark
 
     def _expose(self, fine: Fragments, linear: Array, near: Array, ground: Array, noise_rng: np.random.Generator) -> NDArray[np.uint8]:
-        """The frame: the actor over the background [FINE H, FINE W, 3], reduced to pixels, exposed, with blur and noise."""
+        """The frame: the actor over the background [SAMPLES H, SAMPLES W, 3], reduced to pixels, exposed, with blur and noise."""
         whole = ground.reshape(-1, 3).copy()
         whole[fine.pixels] = linear
         height, width = fine.shape
         light = self.scene.light
-        small = cv2.resize(whole.reshape(height, width, 3), (width // FINE, height // FINE), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(whole.reshape(height, width, 3), (width // SAMPLES, height // SAMPLES), interpolation=cv2.INTER_AREA)
         if light.blur > 0:
             small = cv2.GaussianBlur(small, (0, 0), light.blur)
         exposed = np.clip(small * light.exposure, 0, None)
@@ -198,13 +196,17 @@ def _blur(fine: Fragments, values: Array, radius: float) -> Array:
 
 
 def _samples(plane: np.ndarray) -> np.ndarray:
-    """The samples of each pixel: [FINE H, FINE W, ...] -> [H, W, FINE FINE, ...]."""
-    height, width = plane.shape[0] // FINE, plane.shape[1] // FINE
-    return plane.reshape(height, FINE, width, FINE, *plane.shape[2:]).swapaxes(1, 2).reshape(height, width, FINE * FINE, *plane.shape[2:])
+    """The samples of each pixel: [SAMPLES H, SAMPLES W, ...] -> [H, W, SAMPLES SAMPLES, ...]."""
+    height, width = plane.shape[0] // SAMPLES, plane.shape[1] // SAMPLES
+    return (
+        plane.reshape(height, SAMPLES, width, SAMPLES, *plane.shape[2:])
+        .swapaxes(1, 2)
+        .reshape(height, width, SAMPLES * SAMPLES, *plane.shape[2:])
+    )
 
 
 def _majority_labels(fine: Fragments, labels: np.ndarray) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """The most frequent label of each pixel's samples, [H, W], and which samples have it, [H, W, FINE FINE]."""
+    """The most frequent label of each pixel's samples, [H, W], and which samples have it, [H, W, SAMPLES SAMPLES]."""
     plane = np.zeros(fine.shape[0] * fine.shape[1], np.uint8)
     plane[fine.pixels] = labels[fine.faces]
     samples = _samples(plane.reshape(fine.shape))

@@ -18,7 +18,7 @@ FACE_CURVES: tuple[tuple[int, int, bool], ...] = (
     (0, 17, False), (17, 22, False), (22, 27, False), (27, 31, False), (31, 36, False),
     (36, 42, True), (42, 48, True), (48, 60, True), (60, 68, True),
 )  # fmt: skip
-"""The curves of a face in the order iBUG-68: first point, one past the last, whether the curve is closed."""
+"""Curves through the 68 landmarks of iBUG: index of the first point, index after the last, whether the curve is closed."""
 
 
 class Overlay:
@@ -48,11 +48,11 @@ class Overlay:
 
     def _draw_points(self, canvas: np.ndarray, index: int) -> np.ndarray:
         width = max(1, round(max(canvas.shape[:2]) / 250))
-        for person in self._arrays.get("keypoints", np.zeros((index + 1, 0, 25, 3)))[index]:
+        for person in self._arrays["keypoints"][index] if "keypoints" in self._arrays else ():
             for number, (a, b) in enumerate(BODY_25_LIMBS):
                 if max(a, b) < len(person):
                     _draw_lines(canvas, person[[a, b]], _colour_of_hue(number / len(BODY_25_LIMBS)), width)
-        for person in self._arrays.get("points", np.zeros((index + 1, 0, 68, 3)))[index]:
+        for person in self._arrays["points"][index] if "points" in self._arrays else ():
             for number, (first, last, closed) in enumerate(FACE_CURVES):
                 curve = person[first:last]
                 _draw_lines(
@@ -62,7 +62,10 @@ class Overlay:
 
 
 def flow_colours(flow: np.ndarray) -> np.ndarray:
-    """Optical flow [H, W, 2] in pixels as uint8 RGB: the hue is the direction, the saturation the speed."""
+    """Optical flow [H, W, 2] in pixels as uint8 RGB: the hue shows the direction, the saturation the speed.
+
+    The saturation is full from the 99th percentile of the speed on.
+    """
     dx, dy = flow[..., 0].astype(np.float32), flow[..., 1].astype(np.float32)
     speed, angle = cv2.cartToPolar(dx, dy)
     strength = np.clip(speed / max(float(np.percentile(speed, 99)), 1e-3), 0, 1)
@@ -71,7 +74,10 @@ def flow_colours(flow: np.ndarray) -> np.ndarray:
 
 
 def _draw_lines(canvas: np.ndarray, points: np.ndarray, colour: tuple[int, int, int], width: int) -> None:
-    """Draw lines between successive points [N, 3] if both have a confidence. Coordinates are clipped to what OpenCV supports."""
+    """Draw lines between successive points [N, 3] whose confidences are both above 0.
+
+    Coordinates are clipped to a few times the size of the image, because OpenCV cannot draw at very large ones.
+    """
     limit = 4 * max(canvas.shape[:2])
     for (xa, ya, ca), (xb, yb, cb) in zip(points, points[1:], strict=False):
         if ca > 0 and cb > 0:
@@ -93,7 +99,7 @@ def _full_palette(colours: Sequence[Sequence[int]] | None) -> np.ndarray:
 
 
 def _densepose_colours(image: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """DensePose in colours, uint8 [H, W, 3]: the colour is the body part, the brightness U."""
+    """DensePose (part, U, V) as uint8 RGB [H, W, 3]: the hue shows the body part, the brightness the coordinate U."""
     shade = 0.5 + image[:, :, 1:2] / 510.0
     return np.asarray(palette[image[:, :, 0]] * shade).astype(np.uint8)
 
