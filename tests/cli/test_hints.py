@@ -24,32 +24,32 @@ from stages.evaluate.partial_result import PartialResult, load
 from stages.runner import Report
 
 ROOT = Path(__file__).resolve().parents[2]
-CLASSES = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Fsv2vError)]
-NO_HINT = {kind.code for kind in CLASSES}
-"""The default codes of the error classes. They have no hints."""
+ERROR_CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Fsv2vError)]
+DEFAULT_CODES = {error_class.code for error_class in ERROR_CLASSES}
+"""The codes of errors that are raised without a code. They have no hints."""
 
 
 class UseOfCode(NamedTuple):
-    """A call in the library that gives a code to a message."""
+    """A call in the library with the keyword `code`: it makes an error or a sentence."""
 
     position: str
     """FILE:LINE."""
     code: str
     facts: frozenset[str] | None
-    """The names of its facts; None if the call does not list them."""
+    """The names of the facts in the call; None if they cannot be read from the source."""
 
 
 def uses() -> Iterator[UseOfCode]:
+    """The calls with a constant code. Facts are read from a dict in the call, or from a variable of the same file that holds one."""
     for file in sorted(file for folder in ("fsv2v", "stages", "weights") for file in (ROOT / folder).rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        assigned = {ast.unparse(node.targets[0]): names_in(node.value) for node in ast.walk(tree) if isinstance(node, ast.Assign)}
+        variables = {ast.unparse(node.targets[0]): names_in(node.value) for node in ast.walk(tree) if isinstance(node, ast.Assign)}
         for node in ast.walk(tree):
             keywords = {keyword.arg: keyword.value for keyword in node.keywords} if isinstance(node, ast.Call) else {}
             if isinstance(node, ast.Call) and isinstance(code := keywords.get("code"), ast.Constant):
                 facts = keywords.get("facts", ast.Dict([], []))
-                yield UseOfCode(
-                    f"{file.relative_to(ROOT)}:{node.lineno}", str(code.value), names_in(facts) or assigned.get(ast.unparse(facts))
-                )
+                names = names_in(facts) if isinstance(facts, ast.Dict) else variables.get(ast.unparse(facts))
+                yield UseOfCode(f"{file.relative_to(ROOT)}:{node.lineno}", str(code.value), names)
 
 
 def names_in(facts: ast.expr) -> frozenset[str] | None:
@@ -62,7 +62,7 @@ USES = list(uses())
 
 def test_every_code_of_the_library_has_a_hint_and_every_hint_a_use():
     assert {use.code for use in USES} == HINTS.keys()
-    assert not HINTS.keys() & NO_HINT and len(NO_HINT) == len(CLASSES), "each class has a code of its own"
+    assert not HINTS.keys() & DEFAULT_CODES and len(DEFAULT_CODES) == len(ERROR_CLASSES), "each class has a code of its own"
 
 
 @pytest.mark.parametrize("use", USES, ids=lambda use: f"{use.code} {use.position}")
@@ -72,7 +72,7 @@ def test_a_hint_uses_only_facts_of_the_error(use):
         assert {field for _, field, _, _ in string.Formatter().parse(template) if field} <= use.facts | {"hint"}
 
 
-@pytest.mark.parametrize("code", sorted({*HINTS} | NO_HINT))
+@pytest.mark.parametrize("code", sorted({*HINTS} | DEFAULT_CODES))
 def test_codes_are_words_with_hyphens(code):
     assert code.replace("-", "").isalnum() and code == code.lower()
 
@@ -97,12 +97,12 @@ def test_a_hint_can_contain_that_of_the_library_and_facts():
         "any text",
         InputError("a.png is damaged").sentence,
         InputError("a.png is damaged", hint="Save it again").sentence,
-        Sentence("of another version", code="unknown-word"),
-        Sentence("without its facts", code="weights-to-fetch"),
-        Sentence("with facts of another type", code="no-face", facts={"others": 3}),
+        Sentence("a code of another version", code="unknown-word"),
+        Sentence("a code without its facts", code="weights-to-fetch"),
+        Sentence("a code with facts of the wrong type", code="no-face", facts={"others": 3}),
     ],
 )
-def test_text_without_a_hint_does_not_change(text):
+def test_text_for_which_no_hint_can_be_made_does_not_change(text):
     assert with_hint(text) == text
 
 
@@ -171,7 +171,7 @@ def test_a_reason_keeps_its_hint_in_the_file_of_a_partial_result(tmp_path):
 def test_a_note_about_a_fallback_says_how_to_get_the_better_backend(monkeypatch):
     absent = MissingRequirement("The weights x.task are not here", hint="put them there", code="weights-absent", facts={"name": "x.task"})
 
-    class WithoutTheBest(Backends):
+    class BackendsWithoutTheBest(Backends):
         def get(self, name):
             return Backend(name=name, produces="nothing", open=lambda device: None)
 
@@ -181,7 +181,7 @@ def test_a_note_about_a_fallback_says_how_to_get_the_better_backend(monkeypatch)
             return super().require(name)
 
     monkeypatch.setattr("stages.backends._unavailable", {})
-    (note,) = WithoutTheBest("poses").require("auto").notes["once"]
+    (note,) = BackendsWithoutTheBest("poses").require("auto").notes["once"]
     assert with_hint(note) == (
         "small is used, because the better mediapipe is not available: The weights x.task are not here. "
         "Run `fsv2v weights fetch x.task` with an internet connection, or put them there"

@@ -87,7 +87,8 @@ def test_results_in_a_folder_are_one_set_and_compared_with_all_their_references(
     assert [(Path(score.result).name, score.metric) for score in scores] == [
         (method, name) for method in ("ours", "theirs") for name in NAMES
     ]
-    assert {score.clips for score in scores} == {3} and {score.frames for score in scores} == {15, 9}
+    assert {score.clips for score in scores} == {3}
+    assert {score.frames for score in scores} == {3 * 5, 3 * 3}, "five frames of each clip, or three windows"
     ours, theirs = (dict((score.metric, score) for score in scores[i : i + 3]) for i in (0, 3))
     for name in NAMES:
         assert not_none(ours[name].value) < not_none(theirs[name].value)
@@ -97,9 +98,13 @@ def test_results_in_a_folder_are_one_set_and_compared_with_all_their_references(
 def test_the_scores_are_those_of_all_features_together(network: StubNetwork, two_methods):
     results, truth = two_methods
     fid, kid, fvd = list(evaluate(results[:3], [truth], ALL))
-    frames = {path: np.stack(list(open_frame_source(path).frames()))[1:] for path in [*results[:3], *(f"{truth}/{name}" for name in "abc")]}
-    features = {path: StubNetwork().encode(frames[path]) for path in frames}
-    x, y = (np.concatenate([features[path] for path in paths]).astype(float) for paths in (list(features)[3:], list(features)[:3]))
+
+    def features(paths: list[str]) -> np.ndarray:
+        """Of all frames but the first, which is the example."""
+        frames = np.concatenate([np.stack(list(open_frame_source(path).frames()))[1:] for path in paths])
+        return StubNetwork().encode(frames).astype(float)
+
+    x, y = features([f"{truth}/{name}" for name in "abc"]), features(results[:3])
     root = np.linalg.eigvals(np.cov(x.T) @ np.cov(y.T)).astype(complex) ** 0.5
     expected = np.square(x.mean(0) - y.mean(0)).sum() + np.trace(np.cov(x.T) + np.cov(y.T)) - 2 * root.sum().real
     assert fid.value == pytest.approx(expected, rel=1e-4)
@@ -136,15 +141,15 @@ def test_sets_are_folders_unless_a_reference_occurs_twice():
 def test_metrics_share_features_and_a_second_run_encodes_no_frames(network: StubNetwork, two_methods, own_cache: Path):
     results, truth = two_methods
     first = list(evaluate(results, [truth], ALL))
-    expected = 6 * 5 + 3 * 5 + 3 * 5 + 3 * (1 + 3)  # results, references, warped examples; each example
-    assert network.encoded == expected, "each frame once; each example as a frame and as a window"
+    expected = 6 * 5 + 3 * 5 + 3 * 5 + 3 * (1 + 3)  # results, references, warped examples; examples as a frame and as a window of three
+    assert network.encoded == expected, "no frame is encoded for each metric"
     assert network.opened == 1, "the network is loaded once"
     assert list(evaluate(results, [truth], ALL)) == [approximately(score, "value") for score in first]
     assert (network.encoded, network.opened) == (expected, 1)
     assert all(path.suffix == ".npz" for path in own_cache.iterdir())
 
 
-def test_other_pixels_another_size_or_another_network_are_encoded_again(network: StubNetwork, make, monkeypatch: pytest.MonkeyPatch):
+def test_frames_are_encoded_again_if_pixels_size_or_network_differ(network: StubNetwork, make, monkeypatch: pytest.MonkeyPatch):
     truth = make("truth").path
     options = Options(("fid-squeezenet",), device="cpu")
 
@@ -154,7 +159,7 @@ def test_other_pixels_another_size_or_another_network_are_encoded_again(network:
         return network.encoded - before
 
     result = make("result", darken(2))
-    assert count_encoded(result.path) == 16, "result, reference and the warped example, and the example itself"
+    assert count_encoded(result.path) == 16, "five frames each of result, reference and warped example; one of the example"
     assert count_encoded(make("copy", darken(2)).path) == 0, "the content counts, not the name"
     assert count_encoded(make("other", darken(3)).path) == 5
     assert count_encoded(make("half", lambda frame, index: frame[::2, ::2]).path) == 16
@@ -194,10 +199,10 @@ def test_a_flipped_bit_and_foreign_entries_of_the_cache_are_detected(tmp_path: P
     with path.open("wb") as plain:
         np.save(plain, np.ones(3))
     assert cache.read(path) is None and len(warnings) == 3
-    for offset, value in ((4, 99), (6, 1)):  # in the header of the first entry: an unknown version of zip, and the flag for encryption
+    for offset, value in ((6, 99), (8, 1)):  # in the central directory: an unknown version of zip, and the flag for encryption
         cache.write(path, statistics)
         data = bytearray(path.read_bytes())
-        data[data.index(b"PK\x01\x02") + offset + 2] = value
+        data[data.index(b"PK\x01\x02") + offset] = value
         path.write_bytes(bytes(data))
         assert cache.read(path) is None
     assert len(warnings) == 5 and all("computed again" in text for text in warnings)
@@ -320,18 +325,15 @@ def test_results_of_different_sizes_and_lengths_are_one_set(network: StubNetwork
     assert score.frames == 5 + 2 and score.clips == 2
 
 
-def test_with_an_example_all_frames_count_and_it_is_the_baseline(network: StubNetwork, make, tmp_path: Path):
+def test_with_an_example_all_frames_count_and_the_example_is_the_baseline(network: StubNetwork, make, tmp_path: Path):
     import cv2
 
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((make.side, make.side, 3), 128, np.uint8))
     truth = make("truth").path
     (with_example,) = evaluate([truth], [truth], Options(("fid-squeezenet",), example=str(tmp_path / "grey.png"), device="cpu"))
     (default,) = evaluate([truth], [truth], Options(("fid-squeezenet",), device="cpu"))
-    assert (
-        with_example.frames == make.frames
-        and default.frames == make.frames - 1
-        and not_none(with_example.baseline) > not_none(default.baseline)
-    )
+    assert (with_example.frames, default.frames) == (make.frames, make.frames - 1), "by default the first frame is the example"
+    assert not_none(with_example.baseline) > not_none(default.baseline)
     assert default.value == 0 < not_none(default.warped) < not_none(default.baseline), "the warped example is closer to the truth"
 
 
@@ -340,8 +342,9 @@ def test_windows_have_the_stride_of_the_extractor_in_batches_of_any_size():
         return frames[:, 0, 0, :1].astype(np.float32)
 
     frames = [np.full((2, 2, 3), index, np.uint8) for index in range(40)]
+    encoder = FrameEncoder("x", lambda device: encode)
     extractor = Extractor(
-        "x", "", 2, FrameEncoder("x", lambda device: encode), 5, 3, open=lambda device: lambda w: np.array([w[0, 0], w[-1, 0]])
+        "x", "", 2, encoder, window=5, stride=3, open=lambda device: lambda encoded: np.array([encoded[0, 0], encoded[-1, 0]])
     )
     statistics = extract(frames, "x", [extractor], Networks("cpu"), lambda count: None)["x"]
     assert statistics.count == extractor.samples(40) == 12
@@ -362,7 +365,9 @@ def test_squeezenet_distinguishes_darkness_and_flicker_from_the_truth(make):
 
     def distances(name: str, change) -> tuple[float, float]:
         sides = collector.collect(make(name, change, frames=num_frames), truth, None, [frames, windows])
-        by_frames, by_windows = (frechet_distance(sides[one.name].references, sides[one.name].results) for one in (frames, windows))
+        by_frames, by_windows = (
+            frechet_distance(sides[extractor.name].references, sides[extractor.name].results) for extractor in (frames, windows)
+        )
         return by_frames, by_windows
 
     weak, strong = distances("weak", darken(10)), distances("strong", darken(120))
@@ -371,7 +376,7 @@ def test_squeezenet_distinguishes_darkness_and_flicker_from_the_truth(make):
     assert flicker[1] / flicker[0] > 2 * weak[1] / weak[0]
 
 
-def test_published_and_substitute_metrics_never_share_a_network():
+def test_published_metrics_and_those_with_squeezenet_never_share_a_network():
     metrics = [metric for name in metric_names() if isinstance(metric := find_metric(name), Distribution)]
     for metric in metrics:
         assert ("squeezenet" in metric.name) == ("squeezenet" in metric.extractor.weights)
@@ -407,7 +412,7 @@ def test_the_command_evaluates_shards_and_merges_them(network: StubNetwork, two_
         (["{result}", "-r", "{result}", "--shard", "0/2"], "-o PART.npz"),
     ],
 )
-def test_options_that_exclude_each_other_are_refused(make, capfd: pytest.CaptureFixture[str], arguments: list[str], sentence: str):
+def test_missing_and_conflicting_options_are_refused(make, capfd: pytest.CaptureFixture[str], arguments: list[str], sentence: str):
     result = make("result").path
     assert run(["evaluate", *(argument.format(result=result) for argument in arguments)]) == 2
     assert sentence in capfd.readouterr().err

@@ -13,6 +13,7 @@ from studies import answers_of, is_fooled, likes_ours, likes_theirs, small_key, 
 
 from fsv2v_cli.main import run
 from stages.evaluate.intervals import bootstrap_workers, wilson
+from stages.evaluate.study.key import Question
 
 # Intervals
 
@@ -25,9 +26,9 @@ def test_the_wilson_interval_is_that_of_scipy(answers: int):
 
 
 def test_the_wilson_interval_of_ten_equal_answers():
-    """1.96^2 is 3.8416: if all of 10 answers are for one method, the lower end is 10 / (10 + 3.8416)."""
+    """If all of n answers are for one method, the lower end is n / (n + z^2) with z = 1.959964, the 97.5 % quantile."""
     low, high = wilson(10, 10)
-    assert low == pytest.approx(10 / (10 + 3.8414588), abs=1e-7) and high == 1.0
+    assert low == pytest.approx(10 / (10 + 1.959964**2), abs=1e-7) and high == 1.0
 
 
 def test_the_interval_without_answers_is_0_to_1():
@@ -37,9 +38,8 @@ def test_the_interval_without_answers_is_0_to_1():
 def test_resampling_workers_with_one_answer_each_gives_a_binomial_distribution():
     chosen = [1] * 60 + [0] * 40
     expected = stats.binom(100, 0.6).ppf([0.025, 0.975]) / 100
-    assert bootstrap_workers(chosen, [1] * 100) == pytest.approx(
-        tuple(expected), abs=0.011
-    )  # one answer, the step size of both distributions
+    one_answer = 0.01
+    assert bootstrap_workers(chosen, [1] * 100) == pytest.approx(tuple(expected), abs=1.1 * one_answer)
 
 
 def test_workers_whose_answers_are_all_equal_count_like_one_answer_each():
@@ -81,7 +81,7 @@ def score(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     return score
 
 
-def test_rates_are_those_of_the_preferences_of_workers(score):
+def test_rates_and_intervals_follow_from_the_answers_of_the_workers(score):
     key = small_key(clips=4)
     preferences = {"a": likes_ours, "b": likes_ours, "c": likes_theirs}
     code, rows, stderr = score(key, *(answers_of(key, worker, preference) for worker, preference in preferences.items()))
@@ -97,8 +97,8 @@ def test_rates_are_those_of_the_preferences_of_workers(score):
     assert [(row["clip"], row["preferred"], row["answers"]) for row in clips] == [(f"clip{index}", 2, 3) for index in range(4)]
 
 
-def test_agreement_is_measured_with_the_majority_of_the_others(score):
-    """a, b and c prefer ours; d prefers theirs, except in clip0. Without d, all agree; without a, the majority is 2 : 1 or 3 : 0."""
+def test_agreement_is_measured_with_the_majority_of_the_other_workers(score):
+    """a, b and c prefer ours; d prefers theirs, except in clip0. Any three of them have a majority for ours, so d agrees in clip0 only."""
     key = small_key(clips=4)
     answers = [answers_of(key, worker, likes_ours) for worker in "abc"]
     answers.append(answers_of(key, "d", lambda question: question.kind == "catch" or question.clip == "clip0"))
@@ -107,7 +107,7 @@ def test_agreement_is_measured_with_the_majority_of_the_others(score):
     assert {row["compared"] for row in workers.values()} == {4}
 
 
-def test_a_tie_of_the_others_is_not_a_majority(score):
+def test_a_tie_of_the_other_workers_is_not_a_majority(score):
     key = small_key(clips=4)
     answers = [answers_of(key, worker, preference) for worker, preference in (("a", likes_ours), ("b", likes_ours), ("c", likes_theirs))]
     workers = {row["worker"]: row for row in score(key, *answers)[1] if row["row"] == "worker"}
@@ -117,8 +117,12 @@ def test_a_tie_of_the_others_is_not_a_majority(score):
 
 def test_workers_who_fail_catch_questions_are_named_and_left_out(score):
     key = small_key(clips=3, catch=4)
-    fails_one = lambda question: question.kind == "pair" or question is not key.questions[-1]  # noqa: E731
-    answers = [answers_of(key, "fooled", is_fooled), answers_of(key, "careful", likes_theirs), answers_of(key, "slipped", fails_one)]
+
+    def fails_the_last(question: Question) -> bool:
+        """Prefers "ours" in pairs, and the broken copy in the last catch question."""
+        return question is not key.questions[-1]
+
+    answers = [answers_of(key, "fooled", is_fooled), answers_of(key, "careful", likes_theirs), answers_of(key, "slipped", fails_the_last)]
     code, rows, stderr = score(key, *answers)
     workers = {row["worker"]: row for row in rows if row["row"] == "worker"}
     assert code == 0 and "worker fooled is left out: 4 of 4 catch questions failed" in stderr and "slipped" not in stderr
@@ -143,16 +147,16 @@ def test_the_share_of_video_1_and_the_median_time_are_reported_per_worker(score)
     key = small_key()
     answers = answers_of(key, "a", likes_ours)
     for index, row in enumerate(answers["answers"]):
-        row["shown"] = sorted(row["shown"], key=lambda name: name != row["chosen"])
+        row["shown"] = sorted(row["shown"], key=lambda name: name != row["chosen"])  # the chosen video is video 1
         row["seconds"] = 0.25 + index
     (worker,) = (row for row in score(key, answers)[1] if row["row"] == "worker")
     assert worker["left"] == 1 and worker["seconds"] == np.median([row["seconds"] for row in answers["answers"]])
     assert worker["code"] == "code of a"
 
 
-def test_blocks_of_a_study_add_up(score):
+def test_the_answers_to_all_blocks_of_a_study_are_counted_together(score):
     key = small_key(clips=5, per_worker=2)
-    assert sorted(map(len, key.blocks)) == [2 + 1, 2 + 2, 2 + 2]
+    assert sorted(map(len, key.blocks)) == [1 + 2, 2 + 2, 2 + 2], "pairs and catch questions of each block"
     answers = [answers_of(key, f"worker{block}", likes_ours, block) for block in range(3)]
     rows = score(key, *answers)[1]
     assert (rows[0]["answers"], rows[0]["rate"]) == (5, 1)
@@ -256,7 +260,7 @@ def test_files_can_be_listed_on_stdin_and_an_empty_list_is_an_error(fsv2v, tmp_p
     assert (empty.exit_code, empty.stdout, empty.stderr) == (3, "", "fsv2v: error: There are no answers to score\n")
 
 
-def test_the_key_is_found_beside_the_answers_or_in_the_working_folder_or_named(
+def test_a_key_in_another_folder_is_found_from_that_folder_or_with_the_option(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     key = small_key()
