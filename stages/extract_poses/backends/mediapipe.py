@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
+from stages.compute.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
 from stages.conditions.poses import NECK, NOSE
-from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
 from stages.tables.skeletons import boxes_of, from_mediapipe
 from stages.tracking.multi_person import MAX_PERSONS as MAX_FOLLOWED
 from stages.tracking.multi_person import CrowdDetector

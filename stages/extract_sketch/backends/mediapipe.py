@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
+from stages.compute.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
 from stages.conditions.landmarks import IRIS_POINTS, LANDMARKS
 from stages.extract_sketch.faces import FACE_POINTS, Detector, Face, box_of_points
-from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
 from stages.tables.mesh68 import IRISES, mesh_to_68
 from stages.tracking.multi_person import FACE_TILES, CrowdDetector
 from stages.tracking.tracker import point_distance
