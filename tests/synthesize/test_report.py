@@ -102,7 +102,7 @@ def test_the_mask_and_its_mean_are_those_of_show_mask(make, model, person, drive
 
 
 def test_frames_without_a_detection_are_marked_and_messages_have_hints(make, tmp_path):
-    make(messages=[("warning", "a warning")], explain=lambda text: f"{text}!")
+    make(messages=[("warning", "a warning")], add_hint=lambda text: f"{text}!")
     report = content(tmp_path / "out.html")
     assert [band["spans"] for band in report["bands"] if band["what"] == "no detection"] == [[[UNDETECTED[0], UNDETECTED[-1]]]]
     assert [column["frame"] for column in report["columns"] if "no detection" in column["marks"]] == [7, 9]
