@@ -114,7 +114,7 @@ def test_a_small_face_of_a_large_frame_is_shown_in_a_close_up():
 
 
 def test_frames_without_a_detection_are_marked_and_messages_have_hints(make, tmp_path):
-    make(messages=[("warning", "a warning")], explain=lambda text: f"{text}!")
+    make(messages=[("warning", "a warning")], add_hint=lambda text: f"{text}!")
     report = content(tmp_path / "out.html")
     assert [band["spans"] for band in report["bands"] if band["what"] == "no detection"] == [[[UNDETECTED[0], UNDETECTED[-1]]]]
     assert [column["frame"] for column in report["columns"] if "no detection" in column["marks"]] == [7, 9]

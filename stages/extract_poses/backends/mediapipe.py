@@ -27,7 +27,8 @@ class MediapipePoses:
     """Called with the frames of a clip in order; returns the people in each.
 
     With a limit of one person, MediaPipe's video mode filters the points in time, so that they lag. With a limit of several it does not. A
-    "follower" tracks one person of a crowd; its time stamps are hours apart, which also turns the filter off, and its thresholds are lower.
+    "follower" tracks one person of a crowd. Its large time steps (`UNFILTERED_MILLISECONDS`) also turn the filter off, and its thresholds
+    are lower.
     """
 
     def __init__(self, weights: str, mode: Literal["video", "image", "follower"] = "video") -> None:
