@@ -147,7 +147,7 @@ def body_detector(name: str) -> Detector:
 
 def mask_detector(name: str) -> Detector:
     if name == "person":
-        from stages.mediapipe_task import VisionTask
+        from stages.compute.mediapipe_task import VisionTask
         from stages.segment.backends.person import MIN_PROBABILITY, WEIGHTS
 
         task = VisionTask(lambda vision: _person_task(vision, str(registry.path(WEIGHTS))), lambda result: True, None)

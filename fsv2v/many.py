@@ -29,7 +29,7 @@ from stages.compute.devices import choose_device
 from stages.errors import InputError, InvalidClip, Sentence, SharedInputError, UsageError
 from stages.models.perceptual import open_distance
 from stages.runner import ClipTask, InputProgress, Report, run_over_clips
-from stages.runner import Outcome as Finished
+from stages.runner import Outcome as RunnerOutcome
 from stages.synthesize import EncodedExamples, Outcome, ReportRequest, SynthesizeOptions, require_sheet
 from stages.synthesize.report.remarks import full_precision_frames
 
@@ -52,7 +52,7 @@ def synthesize_many(
     engine: Literal["local", "ray"] = "local",
     address: str | None = None,
     keep_going: bool = True,
-    explain: Callable[[str], str] = str,
+    add_hint: Callable[[str], str] = str,
     on_step: Callable[[InputProgress], None] | None = None,
     **options: Any,
 ) -> Generator[Report, None, None]:
@@ -64,22 +64,22 @@ def synthesize_many(
     report: a folder for a page about each result, such as talk.html.
     preview: make the sheets of `preview` in place of videos, such as talk.preview.png.
     jobs, shard, engine, address, keep_going, on_step: as in `stages.runner.run_over_clips`.
-    explain: a function that adds a hint to a sentence on a page.
+    add_hint: adds a hint to each warning and note on a page, in terms of the caller's interface (see `Reporter.add_hint`).
     options: the other parameters of `synthesize`, with at most one subject.
 
-    A failed input does not stop the others; its report has the reason. An input also fails if its result would have the name of an
+    A failed input does not stop the others; its report has the reason. An input also fails if its result would have the path of an
     earlier result. Raises UsageError and MissingRequirement, which concern all inputs, and SharedInputError for examples that cannot be
     used.
     """
-    settings: dict[str, Any] = {name: options.pop(name) for name in INPUT_PARAMETERS if name in options}
-    chosen = SynthesizeOptions(**options)
-    if len(settings.get("subjects", ())) > 1:
+    input_parameters: dict[str, Any] = {name: options.pop(name) for name in INPUT_PARAMETERS if name in options}
+    synthesis_options = SynthesizeOptions(**options)
+    if len(input_parameters.get("subjects", ())) > 1:
         raise UsageError("several subjects can be animated only in a single result", code="driving-of-subjects")
-    choose_device(chosen.device)
+    choose_device(synthesis_options.device)
     folder = None if report is None else Path(report)
-    work = Work(examples, Path(out), chosen, settings, folder, overwrite, preview, explain)
+    work = Work(examples, Path(out), synthesis_options, input_parameters, folder, overwrite, preview, add_hint)
     task = ClipTask("fsv2v.many:make_one", work, layer=work.layer, opens_clips=False)
-    clashes = _Clashes(work, shard)
+    clashes = _NameClashes(work, shard)
     reports = run_over_clips(
         task, clashes.without_clashes(os.fspath(path) for path in driving), jobs, shard, engine, keep_going, on_step, address
     )
@@ -118,13 +118,14 @@ class Work:
     out: Path
     """A folder, or the file of a single result."""
     options: SynthesizeOptions
-    settings: Mapping[str, Any]
-    """The parameters named in `INPUT_PARAMETERS`."""
+    input_parameters: Mapping[str, Any]
+    """The parameters of `Inputs` that are named in `INPUT_PARAMETERS`."""
     pages: Path | None
     """A folder, or the page about a single result. None: no pages."""
     overwrite: bool
     preview: bool
-    explain: Callable[[str], str]
+    add_hint: Callable[[str], str]
+    """As in `synthesize_many`."""
 
     @property
     def layer(self) -> str:
@@ -133,16 +134,17 @@ class Work:
 
     def result_of(self, driving: str) -> Path:
         """The path of the result of a driving video."""
-        out = self.out if self.out.suffix.lower() in SUFFIXES else self._named(driving, self.out, ".mp4")
+        out = self.out if self.out.suffix.lower() in SUFFIXES else self._path_in(self.out, driving, ".mp4")
         return out.with_suffix(".preview.png") if self.preview else out
 
     def page_of(self, driving: str) -> Path | None:
         """The path of the page about a result; None without pages."""
         if self.pages is None or self.pages.suffix.lower() in (".html", ".htm"):
             return self.pages
-        return self._named(driving, self.pages, ".html")
+        return self._path_in(self.pages, driving, ".html")
 
-    def _named(self, driving: str, folder: Path, suffix: str) -> Path:
+    def _path_in(self, folder: Path, driving: str, suffix: str) -> Path:
+        """A path in the folder, with the name of the driving video and this suffix."""
         return clip_path(clip_of_layer(Path(driving)), folder).with_suffix(suffix)
 
     @cached_property
@@ -153,7 +155,7 @@ class Work:
 
     def close(self) -> None:
         """Remove the intermediate clips of this process."""
-        shared: Shared | None = self.__dict__.pop("shared", None)
+        shared: Shared | None = self.__dict__.pop("shared", None)  # the cached property, if it has been read
         if shared is not None:
             shared.close()
             atexit.unregister(self.close)
@@ -161,7 +163,10 @@ class Work:
 
 @contextlib.contextmanager
 def _as_shared_errors() -> Iterator[None]:
-    """Turn an error about an input in the block into one that ends the run, because all results share this input."""
+    """In the block, InputError and InvalidClip become SharedInputError, which ends the run.
+
+    It is used where inputs are read that all results share.
+    """
     try:
         yield
     except (InputError, InvalidClip) as error:
@@ -169,7 +174,7 @@ def _as_shared_errors() -> Iterator[None]:
 
 
 class _SharedInputs(Inputs):
-    """Inputs whose errors end the run if they are about what all results share."""
+    """Inputs of a run. An error in an input that all results share ends the run."""
 
     def open_shared(self, *arguments: Any) -> Any:
         with _as_shared_errors():
@@ -184,23 +189,23 @@ class Shared:
         self._open = contextlib.ExitStack()
         self._temporary = self._open.enter_context(temporary_clips(self._recorder))
         options = work.options
-        chosen: dict[str, Any] = {
+        from_options: dict[str, Any] = {
             "device": options.device,
             "appearance": options.appearance,
             "motion": options.parsed_motion,
-            "preview": work.preview and not options.retarget,
+            "preview": work.preview and not options.retarget,  # a film needs the driver's expression at any moment
         }
-        self._inputs = _SharedInputs(work.examples, self._temporary, **work.settings, **chosen)
+        self._inputs = _SharedInputs(work.examples, self._temporary, **work.input_parameters, **from_options)
         self._encoded: dict[Path, EncodedExamples] = {}
 
     def close(self) -> None:
         self._open.close()
 
-    def make(self, driving: str, on_step: Callable[[InputProgress], None] | None) -> Finished:
+    def make(self, driving: str, on_step: Callable[[InputProgress], None] | None) -> RunnerOutcome:
         """Make the result of a driving video."""
         work, recorder = self._work, RecordingReporter(_StepReporter(driving, on_step))
         out, page = work.result_of(driving), work.page_of(driving)
-        request = None if page is None else ReportRequest(page, recorder.messages, work.explain)
+        request = None if page is None else ReportRequest(page, recorder.messages, work.add_hint)
         if request is not None:
             request.require_writable(out)
         if work.preview:
@@ -213,10 +218,10 @@ class Shared:
             else:
                 request = None if request is None else replace(request, messages=[*self._recorder.messages, *recorder.messages])
                 outcome = write_result(ready, out, work.options, recorder, work.overwrite, request, encoded)
-        return Finished(work.layer, outcome.status, outcome.frames, self._notes(recorder, outcome), str(out))
+        return RunnerOutcome(work.layer, outcome.status, outcome.frames, self._notes(recorder, outcome), str(out))
 
     def _encoded_for(self, ready: Prepared) -> EncodedExamples:
-        """The examples, encoded once for each model; the layer of the driving clip chooses the model."""
+        """The examples, encoded once for each model. Which model is used depends on the layer of the driving clip."""
         model = ready.model
         if model.path not in self._encoded:
             device = choose_device(self._work.options.device)
@@ -226,13 +231,13 @@ class Shared:
         return self._encoded[model.path]
 
     def _notes(self, recorder: RecordingReporter, outcome: Outcome) -> dict[str, Any]:
-        """Warnings and counts for the report on a result. once: sentences that are printed once for all results."""
+        """Warnings and counts for the report on a result (see `Reporter.warn_about`)."""
         warnings = [text for kind, text in (*self._recorder.messages, *recorder.messages) if kind == "warning"]
         counts = {"fallbacks": outcome.fallbacks, "held_frames": outcome.held_frames}
         return {"once": [*warnings, *outcome.warnings], "warnings": full_precision_frames(outcome), **counts}
 
 
-def make_one(driving: str, work: Work, on_step: Callable[[InputProgress], None] | None) -> Finished:
+def make_one(driving: str, work: Work, on_step: Callable[[InputProgress], None] | None) -> RunnerOutcome:
     """Make the result of one driving video. Runs in any process."""
     try:
         return work.shared.make(driving, on_step)
@@ -254,8 +259,11 @@ class _StepReporter(Reporter):
             self._on_step(InputProgress(self._driving, done, total))
 
 
-class _Clashes:
-    """Passes on the driving videos whose results have different names, and keeps failure reports for the others in this shard."""
+class _NameClashes:
+    """Finds driving videos whose result would have the path of an earlier result.
+
+    reports: a failure report for each of them that belongs to this shard.
+    """
 
     def __init__(self, work: Work, shard: tuple[int, int]) -> None:
         self._work, self._shard = work, shard
@@ -263,7 +271,7 @@ class _Clashes:
         self.reports: list[Report] = []
 
     def without_clashes(self, driving: Iterator[str]) -> Iterator[str]:
-        """The driving videos without those whose result has the name of an earlier result."""
+        """The other driving videos, in order."""
         index, count = self._shard
         for number, path in enumerate(driving):
             result = self._work.result_of(path)
@@ -274,12 +282,12 @@ class _Clashes:
                 self.reports.append(self._report(path, self._first[result], result))
 
     def _report(self, path: str, first: str, result: Path) -> Report:
-        reason = Sentence(f"{path} would have the same result as {first}, {result}", code="same-result")
+        reason = Sentence(f"{path} would have the same result path as {first}: {result}", code="same-result")
         return Report(path, self._work.layer, "failed", reason=reason, exit_code=InputError.exit_code, source=path)
 
 
-def _with_clashes(reports: Iterator[Report], clashes: _Clashes, keep_going: bool) -> Iterator[Report]:
-    """All reports. Those on clashes are yielded as soon as the clashes are known."""
+def _with_clashes(reports: Iterator[Report], clashes: _NameClashes, keep_going: bool) -> Iterator[Report]:
+    """All reports. Those on clashes are yielded as soon as they exist; after a failure without `keep_going`, when the run has ended."""
     for report in reports:
         yield report
         while clashes.reports and (keep_going or report.status != "failed"):

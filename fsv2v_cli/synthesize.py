@@ -338,7 +338,7 @@ def _synthesize_many(
             keep_memory()
             on_step(made)
 
-        wanted: dict[str, Any] = {"report": report, "preview": preview, "explain": with_hint, "on_step": step}
+        wanted: dict[str, Any] = {"report": report, "preview": preview, "add_hint": with_hint, "on_step": step}
         return synthesize_many(examples, driving, out, **run_options, **wanted, **options)
 
     return print_reports(reports, driving, run, "synthesize", "videos")

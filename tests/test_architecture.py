@@ -105,6 +105,13 @@ def test_packages_have_no_import_cycles():
     assert import_cycles(packages) == []
 
 
+def test_the_top_level_stays_small():
+    """A drawing of the packages, with `stages` opened, has at most 30 boxes."""
+    inside_stages = {file.relative_to(ROOT / "stages").parts[0] for file in SOURCE_FILES if file.is_relative_to(ROOT / "stages")}
+    boxes = inside_stages - {"__init__.py"} | {"fsv2v", "fsv2v_cli", "weights", "benchmarks", "tools"}
+    assert len(boxes) <= 30, sorted(boxes)
+
+
 def test_an_import_cycle_is_found():
     assert import_cycles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [("a", "b", "c")]
 

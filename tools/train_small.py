@@ -27,9 +27,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from stages.clip import probe, read_frames
+from stages.compute.mediapipe_task import VisionTask
 from stages.conditions.poses import MID_HIP, MIRROR, NAMES, NECK
 from stages.extract_poses.backends.small import FILL, INPUT, STRIDE, SmallPoses
-from stages.mediapipe_task import VisionTask
 from stages.models.dense import load_dense, save_dense
 from stages.networks.common.images import image_tensor
 from stages.networks.dense import DenseConfig, DenseNet

@@ -1,4 +1,4 @@
-"""The shapes of an actor's body, limb by limb. Clothes are the same shapes enlarged by an ease in metres."""
+"""The shapes of an actor's body, limb by limb. Clothes are the same shapes with larger radii."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ _TRUNK_DEPTHS = (0.05, 0.066, 0.066, 0.06, 0.055, 0.057, 0.062, 0.063, 0.052, 0.
 class Anatomy:
     """The shapes around one skeleton at rest. Lengths are in metres.
 
-    ease: by how much cloth is wider than the body; 0 for the body itself. reach of a limb: in segments, so that 1.5 is the middle of the
-    second one. flare: by how much the end of a sleeve or trouser leg is wider than the ease.
+    ease: distance between cloth and body, which is added to all radii; 0 for the body itself. reach: where a limb ends, in segments from
+    its start: 1 is the elbow or knee, 2 the wrist or ankle. flare: distance that is added to the ease at the end of a sleeve or trouser
+    leg. build: breadth relative to the average. feminine: in [0, 1].
     """
 
     def __init__(self, skeleton: Skeleton) -> None:
@@ -26,21 +27,21 @@ class Anatomy:
         self.height = skeleton.proportions.height
         self.head_height = skeleton.head_height
         self.feminine = skeleton.proportions.feminine
-        self.girth = skeleton.proportions.build
+        self.build = skeleton.proportions.build
 
     def trunk(self, ease: float = 0.0, loose: float = 0.0) -> list[Shape]:
-        """The trunk from crotch to neck. loose in [0, 1]: 0 follows the waist, 1 hangs straight."""
+        """The trunk from crotch to neck. loose: from 0, cloth that follows the waist, to 1, cloth that hangs straight."""
         p, h, f = self.skeleton.proportions, self.height, self.feminine
-        rows = np.linspace(0, 1, len(_TRUNK_WIDTHS))
-        shoulders = 1 + (p.shoulders - 1) * np.clip((rows - 0.5) / 0.3, 0, 1)
-        hips = 1 + (p.hips - 1) * np.clip((0.45 - rows) / 0.25, 0, 1)
-        waist = 1 - 0.13 * (f - 0.4) * np.exp(-(((rows - 0.47) / 0.16) ** 2))
-        girth = 1 + (self.girth - 1) * (1 - 0.75 * rows**3)
+        stations = np.linspace(0, 1, len(_TRUNK_WIDTHS))
+        shoulders = 1 + (p.shoulders - 1) * np.clip((stations - 0.5) / 0.3, 0, 1)
+        hips = 1 + (p.hips - 1) * np.clip((0.45 - stations) / 0.25, 0, 1)
+        waist = 1 - 0.13 * (f - 0.4) * np.exp(-(((stations - 0.47) / 0.16) ** 2))
+        girth = 1 + (self.build - 1) * (1 - 0.75 * stations**3)
         widths = np.array(_TRUNK_WIDTHS) * shoulders * hips * waist * girth
-        depths = np.array(_TRUNK_DEPTHS) * girth * (1 + 0.05 * (f - 0.5) * (rows < 0.3))
-        fall = np.where((rows > 0.05) & (rows < 0.85), loose, 0)
-        widths = widths + fall * np.maximum(0.97 * widths[:-1].max() - widths, 0)
-        depths = depths + fall * np.maximum(0.95 * depths.max() - depths, 0)
+        depths = np.array(_TRUNK_DEPTHS) * girth * (1 + 0.05 * (f - 0.5) * (stations < 0.3))
+        looseness = np.where((stations > 0.05) & (stations < 0.85), loose, 0)
+        widths = widths + looseness * np.maximum(0.97 * widths[:-1].max() - widths, 0)
+        depths = depths + looseness * np.maximum(0.95 * depths.max() - depths, 0)
         low, high = self.at["pelvis"] - [0, 0.06 * h, 0], self.at["neck"] + [0, 0.004 * h, 0]
         shapes: list[Shape] = [Loft(low, high, (widths * h + ease).tolist(), (depths * h + ease).tolist())]
         belly = 0.012 * p.belly * h
@@ -50,10 +51,10 @@ class Anatomy:
             )
         for sign in (-1, 1):
             bust = self.at["chest"] + np.array([sign * 0.043 * h, 0.048 * h, 0.04 * h])
-            swell = (0.018 + 0.018 * max(f - 0.4, 0)) * h * self.girth
+            swell = (0.018 + 0.018 * max(f - 0.4, 0)) * h * self.build
             shapes.append(Ball(bust, (0.035 * h + ease, 0.034 * h + ease, swell + ease)))
             seat = self.at["pelvis"] + np.array([sign * 0.045 * h, -0.03 * h, -0.03 * h])
-            shapes.append(Ball(seat, (0.042 * h + ease, 0.05 * h + ease, (0.038 + 0.006 * f) * h * self.girth + ease)))
+            shapes.append(Ball(seat, (0.042 * h + ease, 0.05 * h + ease, (0.038 + 0.006 * f) * h * self.build + ease)))
         return shapes
 
     def yoke(self, ease: float = 0.0) -> list[Shape]:
@@ -64,17 +65,17 @@ class Anatomy:
         return slopes
 
     def arm(self, side: str, ease: float = 0.0, reach: float = 2.0, flare: float = 0.0) -> list[Shape]:
-        muscle = 1 + 0.16 * (0.5 - self.feminine) + 0.5 * (self.girth - 1)
+        muscle = 1 + 0.16 * (0.5 - self.feminine) + 0.5 * (self.build - 1)
         joints = [self.at[f"{side} {part}"] for part in ("upper arm", "forearm", "hand")]
         return self._limb(joints, np.array(_ARM) * muscle, ease, reach, flare)
 
     def leg(self, side: str, ease: float = 0.0, reach: float = 2.0, flare: float = 0.0) -> list[Shape]:
-        scale = 1 + 0.6 * (self.girth - 1)
+        scale = 1 + 0.6 * (self.build - 1)
         joints = [self.at[f"{side} {part}"] for part in ("thigh", "shin", "foot")]
         return self._limb(joints, np.array(_LEG) * scale, ease, reach, flare)
 
     def _limb(self, joints: list[Array], radii: Array, ease: float, reach: float, flare: float) -> list[Shape]:
-        """The segments up to `reach`. Cloth (ease > 0) has a flat end that is wider by `flare` metres."""
+        """The segments of a limb up to `reach`. radii: [segments, n], relative to the body height. Cloth (ease > 0) has a flat end."""
         shapes: list[Shape] = []
         for index, (start, end) in enumerate(zip(joints, joints[1:], strict=False)):
             share = float(np.clip(reach - index, 0, 1))
@@ -106,14 +107,14 @@ class Anatomy:
 
     def head(self) -> Solid:
         u, skull, h = self.head_height, self.skeleton.skull, self.height
-        strong = 0.5 - self.feminine
+        masculine = 0.5 - self.feminine
         shapes: list[Shape] = [
             Ball(skull + u * np.array([0, 0.1, -0.07]), (0.35 * u, 0.40 * u, 0.43 * u)),
-            Ball(skull + u * np.array([0, -0.12, 0.11]), ((0.29 + 0.02 * strong) * u, 0.36 * u, 0.31 * u)),
-            Ball(skull + u * np.array([0, -0.33, 0.18]), ((0.19 + 0.06 * strong) * u, 0.165 * u, 0.2 * u)),
+            Ball(skull + u * np.array([0, -0.12, 0.11]), ((0.29 + 0.02 * masculine) * u, 0.36 * u, 0.31 * u)),
+            Ball(skull + u * np.array([0, -0.33, 0.18]), ((0.19 + 0.06 * masculine) * u, 0.165 * u, 0.2 * u)),
             Loft(skull + u * np.array([0, 0.0, 0.385]), skull + u * np.array([0, -0.14, 0.445]), [0.028 * u, 0.035 * u, 0.05 * u]),
             Loft(self.at["neck"] - [0, 0.035 * h, 0.004 * h], self.at["head"] + u * np.array([0, 0.15, -0.1]),
-                 [(0.36 + 0.1 * strong) * u, (0.25 + 0.08 * strong) * u, (0.24 + 0.06 * strong) * u]),
+                 [(0.36 + 0.1 * masculine) * u, (0.25 + 0.08 * masculine) * u, (0.24 + 0.06 * masculine) * u]),
         ]  # fmt: skip
         for sign in (-1, 1):
             shapes.append(Ball(skull + u * np.array([sign * 0.345, -0.06, -0.03]), (0.045 * u, 0.12 * u, 0.075 * u)))
@@ -121,7 +122,7 @@ class Anatomy:
         return Solid(shapes, sockets, smooth=0.07 * u)
 
     def foot(self, side: str, ease: float = 0.0, shaft: float = 0.03) -> Solid:
-        """A foot, or a shoe (ease > 0). shaft: how far it reaches above the ankle, relative to the body height."""
+        """A foot, or a shoe (ease > 0). shaft: height of its upper end above the ankle, relative to the body height."""
         h = self.height
         back, toe, ankle = self.at[f"{side} heel"], self.at[f"{side} big toe"], self.at[f"{side} foot"]
         tip = np.array([0.5 * (toe[0] + self.at[f"{side} small toe"][0]), 0.016 * h, toe[2] - 0.004 * h])
@@ -131,4 +132,4 @@ class Anatomy:
         shapes.append(
             Loft(ankle - [0, 0.02 * h, 0], ankle + [0, shaft * h, 0], [0.024 * h + ease, 0.021 * h + ease], flat_ends=(False, ease > 0))
         )
-        return Solid(shapes, above=0.0, smooth=0.03)
+        return Solid(shapes, min_height=0.0, smooth=0.03)

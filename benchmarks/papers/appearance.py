@@ -153,7 +153,7 @@ def _add_shoes(wardrobe: _Wardrobe) -> None:
     for side in ("left", "right"):
         wardrobe.wear(Part("shoe", wardrobe.anatomy.foot(side, 0.006, shaft), material, 0.009), "shoes")
         if rim:
-            wardrobe.wear(Part("shoe", replace(wardrobe.anatomy.foot(side, 0.009, -0.03), below=0.022), pale, 0.009), "")
+            wardrobe.wear(Part("shoe", replace(wardrobe.anatomy.foot(side, 0.009, -0.03), max_height=0.022), pale, 0.009), "")
 
 
 def _add_trousers(wardrobe: _Wardrobe, ease: float) -> None:
@@ -168,7 +168,9 @@ def _add_trousers(wardrobe: _Wardrobe, ease: float) -> None:
         material, name = wardrobe.cloth(9, 0.7)[0], "trousers"
     shapes: list[Shape] = [*a.trunk(cut), *a.leg("left", cut, reach, flare), *a.leg("right", cut, reach, flare)]
     shapes[0] = _waistband(shapes[0], ease)
-    solid = Solid(shapes, below=a.at["abdomen"][1] + float(rng.uniform(-0.02, 0.04)), folds=0.004, fold_length=0.13, seed=wardrobe.seed())
+    solid = Solid(
+        shapes, max_height=a.at["abdomen"][1] + float(rng.uniform(-0.02, 0.04)), folds=0.004, fold_length=0.13, seed=wardrobe.seed()
+    )
     wardrobe.wear(Part("lower garment", solid, material), name if reach > 1.1 else f"short {name}")
 
 
@@ -192,7 +194,7 @@ def _skirt_shape(wardrobe: _Wardrobe, top: float, ease: float, length: float, fl
     thigh, shin, ankle = (a.at[f"left {part}"] for part in ("thigh", "shin", "foot"))
     heights = np.linspace(top, hem, 8)
     legs = np.interp(-heights, [-thigh[1], -shin[1], -ankle[1]], [thigh[0], shin[0], ankle[0]])
-    leg_width = np.interp(-heights, [-thigh[1], -shin[1], -ankle[1]], [0.055 * a.height, 0.04 * a.height, 0.03 * a.height]) * a.girth
+    leg_width = np.interp(-heights, [-thigh[1], -shin[1], -ankle[1]], [0.055 * a.height, 0.04 * a.height, 0.03 * a.height]) * a.build
     widths = np.where(heights < hip, np.maximum(widths, legs + leg_width + 0.012), widths)
     depth_ratio = np.interp(np.linspace(0, 1, 8), [0, 1], [0.74, 0.85])
     return Loft(
@@ -204,7 +206,7 @@ def _add_skirt(wardrobe: _Wardrobe, ease: float) -> None:
     material, _ = wardrobe.cloth(1.0, 0.4)
     length, flare = float(wardrobe.rng.choice([0.6, 0.95, 1.3, 1.75])), float(wardrobe.rng.uniform(0.0, 0.16))
     top = wardrobe.anatomy.at["abdomen"][1] + 0.01
-    solid = Solid([_skirt_shape(wardrobe, top, ease, length, flare)], below=top, folds=0.008, fold_length=0.12, seed=wardrobe.seed())
+    solid = Solid([_skirt_shape(wardrobe, top, ease, length, flare)], max_height=top, folds=0.008, fold_length=0.12, seed=wardrobe.seed())
     wardrobe.wear(Part("lower garment", solid, material, skirt=True), "skirt")
 
 
@@ -245,7 +247,7 @@ def _add_top(wardrobe: _Wardrobe, ease: float, tucked: bool) -> None:
     elif style < 0.5:
         material = replace(material, decal=textures.button_decal(rng, base), decal_square=(-0.29, a.at["neck"][1] + 0.0, 0.58))
     shapes = [*a.trunk(cut, loose), *shoulders, *_sleeves(wardrobe, 0.8 * cut, reach, flare)]
-    solid = Solid(shapes, holes, above=hem, folds=0.005, seed=wardrobe.seed())
+    solid = Solid(shapes, holes, min_height=hem, folds=0.005, seed=wardrobe.seed())
     wardrobe.wear(Part("upper garment", solid, material), f"top with sleeves of {reach:g}")
     if reach > 1 and rng.random() < 0.35:
         collar = Loft(
@@ -276,11 +278,11 @@ def _add_dress(wardrobe: _Wardrobe) -> None:
         ]
     shapes = [*a.trunk(0.013), *(a.yoke(0.008) if reach else []), *_sleeves(wardrobe, 0.01, reach, 0.01)]
     seed = wardrobe.seed()
-    wardrobe.wear(Part("dress", Solid(shapes, holes, above=waist - 0.06, folds=0.003, seed=seed), material), "dress")
-    skirt = Solid([_skirt_shape(wardrobe, waist, 0.013, length, flare)], below=waist, folds=0.008, fold_length=0.12, seed=seed)
+    wardrobe.wear(Part("dress", Solid(shapes, holes, min_height=waist - 0.06, folds=0.003, seed=seed), material), "dress")
+    skirt = Solid([_skirt_shape(wardrobe, waist, 0.013, length, flare)], max_height=waist, folds=0.008, fold_length=0.12, seed=seed)
     wardrobe.wear(Part("dress", skirt, material, skirt=True), "")
     if rng.random() < 0.4:
-        belt = Solid([a.trunk(0.021)[0]], above=waist - 0.035, below=waist)
+        belt = Solid([a.trunk(0.021)[0]], min_height=waist - 0.035, max_height=waist)
         wardrobe.wear(Part("dress", belt, Material(textures.fabric(rng, textures.cloth_colour(rng), 20), 0.3)), "belt")
 
 
@@ -297,7 +299,7 @@ def _add_jacket(wardrobe: _Wardrobe) -> None:
     neck: list[Shape] = [Ball(a.at["neck"] + [0, 0.035 * h, 0.005 * h], (0.042 * h, 0.042 * h, 0.055 * h))]
     if not reach:
         neck += [Ball(a.at[f"{side} upper arm"] + [0, 0.01, 0], (0.04 * h, 0.07 * h, 0.09 * h)) for side in ("left", "right")]
-    solid = Solid(shapes, [*neck, *opening], above=hem, folds=0.006, seed=wardrobe.seed())
+    solid = Solid(shapes, [*neck, *opening], min_height=hem, folds=0.006, seed=wardrobe.seed())
     wardrobe.wear(Part("outer garment", solid, material, hidden_depth=0.035), "jacket")
 
 

@@ -46,7 +46,7 @@ def hair_of(anatomy: Anatomy, style: HairStyle, covered: bool, seed: int) -> lis
     nape = skull[1] - (0.3 if style.name not in ("afro", "curls") else 0.42) * u
     ears = [Ball(skull + u * np.array([sign * 0.38, -0.1, 0.06]), (0.14 * u, 0.17 * u, 0.13 * u)) for sign in (-1, 1)]
     holes = face if hangs or style.name in ("afro", "curls") else [*face, *ears]
-    solids = [Solid([cap], holes, above=nape, smooth=0.03 * u, folds=uneven, fold_length=waves, seed=seed)]
+    solids = [Solid([cap], holes, min_height=nape, smooth=0.03 * u, folds=uneven, fold_length=waves, seed=seed)]
     if hangs:
         solids.append(_curtain(anatomy, 0.45 if style.name == "bob" else style.length, face, uneven, seed))
     if style.name == "bun":
@@ -97,14 +97,18 @@ def hat_of(anatomy: Anatomy, name: str) -> list[Solid]:
 
     if name == "beanie":
         return [
-            Solid([Ball(at(0, 0.12, -0.06), (0.43 * u, 0.5 * u, 0.51 * u))], above=brow - 0.04 * u, folds=0.006, fold_length=0.06, seed=3)
+            Solid(
+                [Ball(at(0, 0.12, -0.06), (0.43 * u, 0.5 * u, 0.51 * u))], min_height=brow - 0.04 * u, folds=0.006, fold_length=0.06, seed=3
+            )
         ]
-    crown = Solid([Ball(at(0, 0.13, -0.06), (0.41 * u, 0.45 * u, 0.49 * u))], above=brow)
+    crown = Solid([Ball(at(0, 0.13, -0.06), (0.41 * u, 0.45 * u, 0.49 * u))], min_height=brow)
     if name == "cap":
         peak = Loft(at(0, 0.17, 0.25), at(0, 0.13, 0.62), [0.32 * u, 0.3 * u], [0.03 * u, 0.025 * u], (0.0, 1.0, 0.0))
         return [crown, Solid([peak])]
     brim = Ball(at(0, 0.17, -0.05), (0.75 * u, 0.05 * u, 0.78 * u))
     return [
-        Solid([Loft(at(0, 0.16, -0.05), at(0, 0.5, -0.05), [0.44 * u, 0.4 * u, 0.36 * u], [0.49 * u, 0.46 * u, 0.42 * u])], above=brow),
+        Solid(
+            [Loft(at(0, 0.16, -0.05), at(0, 0.5, -0.05), [0.44 * u, 0.4 * u, 0.36 * u], [0.49 * u, 0.46 * u, 0.42 * u])], min_height=brow
+        ),
         Solid([brim]),
     ]

@@ -83,10 +83,10 @@ class Solid:
 
     shapes: Sequence[Shape]
     holes: Sequence[Shape] = ()
-    above: float = -np.inf
-    """Height below which the solid is cut off."""
-    below: float = np.inf
-    """Height above which the solid is cut off."""
+    min_height: float = -np.inf
+    """Height at which the solid is cut off below."""
+    max_height: float = np.inf
+    """Height at which the solid is cut off above."""
     smooth: float = SMOOTH
     """Width of the blend between shapes."""
     folds: float = 0.0
@@ -105,7 +105,7 @@ class Solid:
             distance = distance + self.folds * _wrinkles(points, self.fold_length, self.seed)
         for hole in self.holes:
             distance = -_smooth_minimum(-distance, hole.distance(points), 0.3 * self.smooth)
-        return np.maximum(np.maximum(distance, self.above - points[..., 1]), points[..., 1] - self.below)
+        return np.maximum(np.maximum(distance, self.min_height - points[..., 1]), points[..., 1] - self.max_height)
 
     def bounds(self) -> tuple[Array, Array]:
         """Low and high corner of a box that contains the solid."""
@@ -116,7 +116,7 @@ class Solid:
             else:
                 ends, reach = np.stack([shape.start, shape.end]), np.full(3, max(*shape.widths, *(shape.depths or (0,))))
             low, high = np.minimum(low, ends.min(0) - reach), np.maximum(high, ends.max(0) + reach)
-        low[1], high[1] = max(low[1], self.above), min(high[1], self.below)
+        low[1], high[1] = max(low[1], self.min_height), min(high[1], self.max_height)
         return low - SMOOTH - self.folds, high + SMOOTH + self.folds
 
 

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.compute.mediapipe_task import silence_native_stderr
 from stages.errors import InputError
-from stages.mediapipe_task import silence_native_stderr
 
 MAX_WAIT = 10.0
 """Seconds without a frame after which a camera is considered lost."""

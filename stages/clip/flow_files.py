@@ -111,7 +111,9 @@ def _to_png(field: FlowField) -> bytes:
     valid = field.confidence > 127
     flow = np.where(valid[..., None], field.flow, 0).astype(np.float32)
     if (largest := float(np.abs(flow).max(initial=0))) > _MAX_PNG_FLOW:
-        raise InputError(f"motion of {largest:.0f} pixels does not fit into KITTI's PNG, which ends at 512", hint="Choose flo or npz")
+        raise InputError(
+            f"motion of {largest:.0f} pixels does not fit into KITTI's PNG, which holds less than 512", hint="Choose flo or npz"
+        )
     stored = np.where(valid[..., None], np.rint(flow * 64 + 32768), 0).astype(np.uint16)
     ok, data = cv2.imencode(".png", np.dstack([valid.astype(np.uint16), stored[..., 1], stored[..., 0]]))
     if not ok:

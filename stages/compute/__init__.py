@@ -1,1 +1,1 @@
-"""Devices, threads and memory."""
+"""Devices, threads and memory; tasks of MediaPipe."""

@@ -1,7 +1,10 @@
 """Fits the driver's body to the example's: the limbs get the example's lengths, and the body stands where the example stands.
 
-So a tall dancer can drive a child. A limb that points towards the camera looks shorter than it is, but never longer. The length of a
+This lets a tall dancer drive a child. A limb that points towards the camera looks shorter than it is, but never longer. The length of a
 limb is therefore a high percentile of its lengths over the whole clip. All frames are changed alike, without lag.
+
+Joints are numbered as in BODY_25 (`poses.NAMES`). A bone is a pair of joints. A scale is a factor from the driver to the example. The
+option `retarget` of a synthesis is something else: see `stages/synthesize/film.py`.
 """
 
 from __future__ import annotations
@@ -25,37 +28,42 @@ GROUPS: tuple[tuple[tuple[int, int], ...], ...] = (
     ((8, 9), (8, 12)), ((9, 10), (12, 13)), ((10, 11), (13, 14)),
     ((14, 19), (14, 20), (14, 21), (11, 22), (11, 23), (11, 24)),
 )  # fmt: skip
-"""Bones that are scaled by the same factor, such as left and right."""
+"""Groups of bones. The bones of a group, such as the left and the right thigh, are scaled by the same factor."""
 
-DETAILS = ((0, FACE), (7, HAND_LEFT), (4, HAND_RIGHT))
-"""Points that are attached to the nose and to the wrists, and are scaled like the whole body."""
+ATTACHED_POINTS = ((0, FACE), (7, HAND_LEFT), (4, HAND_RIGHT))
+"""(joint, slice of the points that move with it): the face moves with the nose, the hands with the wrists. They are scaled like the whole
+body."""
 
 LEGS = ((9, 10), (12, 13), (10, 11), (13, 14))
+"""The bones of the legs."""
 FEET = (11, 14, 19, 20, 21, 22, 23, 24)
-LARGE = (((8, 1),), ((9, 10), (12, 13)), ((10, 11), (13, 14)), ((2, 3), (5, 6)), ((3, 4), (6, 7)))
-"""Groups from whose lengths the scale of the whole body is computed."""
-LENGTH_PERCENTILE = 90
-"""Percentile over the driving clip that counts as the length of a bone, or as the height of the ground."""
-MAX_RATIO = 1.35
-"""Largest factor between the scale of a limb and that of the whole body, because a limb of the example may be foreshortened."""
+"""The joints of the feet, with the ankles."""
+LARGE_GROUPS = (((8, 1),), ((9, 10), (12, 13)), ((10, 11), (13, 14)), ((2, 3), (5, 6)), ((3, 4), (6, 7)))
+"""The scale of the whole body is computed from the lengths of these groups."""
+CLIP_PERCENTILE = 90
+"""The length of a bone is this percentile of its lengths over the driving clip, and y of the ground this percentile of y of the feet."""
+MAX_DEVIATION = 1.35
+"""Largest factor between the scale of a bone and that of the whole body. It is limited, because a limb of the example may be
+foreshortened."""
 
 Points = NDArray[np.float32]
 
 
 def retarget(driving: Points, examples: Points) -> Points:
-    """The driving body [T, 25 or 137, 3] with the lengths and position of the examples [K, 25, 3] of one person; all in pixels.
+    """The driving body [T, 25 or 137, 3] with the limb lengths and the position of the person in the examples [K, 25, 3].
 
-    The ground (the lowest position of the feet) and the median position over the clip become those of the first example. Vertical movement
-    is scaled like the legs, horizontal movement like the whole body. If the driver or the example has no feet, the body is placed by its
-    anchor (see `_anchor`). Missing points stay missing. If no bone is seen in both, `driving` is returned.
+    Points are x, y in pixels and a confidence. The ground on which the feet stand and the median position over the clip are moved to those
+    of the first example. Vertical movement is scaled like the legs, horizontal movement like the whole body. If the driver or the example
+    has no feet, the body is placed by its anchor (see `_anchor`). Missing points stay missing. If no bone is visible both in the driving
+    clip and in the examples, `driving` is returned.
     """
-    scale, ratios = _ratios(driving, _scale_to_first(examples))
+    scale, bone_scales = _scales(driving, _scale_to_first(examples))
     if scale is None:
         return driving
     anchor = _anchor(driving, examples[0])
     path = _path(driving, anchor)
-    fitted = _scale_bones(driving, path, anchor, scale, ratios)
-    fitted[..., :2] += _anchor_positions(driving, fitted, examples[0], path, anchor, scale, ratios)[:, None]
+    fitted = _scale_bones(driving, path, anchor, scale, bone_scales)
+    fitted[..., :2] += _anchor_positions(driving, fitted, examples[0], path, anchor, scale, bone_scales)[:, None]
     fitted[driving[..., 2] <= MIN_CONFIDENCE] = 0
     return fitted
 
@@ -64,14 +72,14 @@ def _scale_to_first(examples: Points) -> Points:
     """Examples [K, 25, 3] of one person, scaled to the size of the first."""
     scaled: Points = examples.copy()
     for example in scaled[1:]:
-        lengths = [(_bone_length(examples[:1], group), _bone_length(example[None], group)) for group in LARGE]
+        lengths = [(_bone_length(examples[:1], group), _bone_length(example[None], group)) for group in LARGE_GROUPS]
         ratios = [first / length for first, length in lengths if first > 1 and length > 1]
         example[:, :2] *= float(np.median(ratios)) if ratios else 1.0
     return scaled
 
 
 def _anchor(driving: Points, example: Points) -> int | None:
-    """The joint whose position stands for the body: the mid hip, else the neck, else None for the mean of the visible points."""
+    """The joint that is used as the position of the body: the mid hip, else the neck. None stands for the mean of the visible points."""
     for joint in (MID_HIP, NECK):
         if example[joint, 2] > MIN_CONFIDENCE and (driving[:, joint, 2] > MIN_CONFIDENCE).any():
             return joint
@@ -91,23 +99,23 @@ def _path(bodies: Points, anchor: int | None) -> NDArray[np.float32]:
     return np.stack([np.interp(times, times[seen], column[seen]) for column in positions.T], 1).astype(np.float32)
 
 
-def _ratios(driving: Points, examples: Points) -> tuple[float | None, dict[tuple[int, int], float]]:
-    """The scale from the driver to the example: of the whole body, and of each bone. (None, {}) if they have no bone in common.
+def _scales(driving: Points, examples: Points) -> tuple[float | None, dict[tuple[int, int], float]]:
+    """(scale of the whole body, scale of each bone); (None, {}) if no bone is visible in both the driving clip and the examples.
 
-    Bones that are not seen in both have the scale of the whole body.
+    A bone that is not visible in both has the scale of the whole body.
     """
     lengths = [(_bone_length(driving, group), _bone_length(examples, group, percentile=100)) for group in GROUPS]
     measured = {group: example / driver for group, (driver, example) in zip(GROUPS, lengths, strict=True) if driver > 1 and example > 1}
-    large = [measured[group] for group in LARGE if group in measured] or list(measured.values())
+    large = [measured[group] for group in LARGE_GROUPS if group in measured] or list(measured.values())
     if not large:
         return None, {}
     scale = float(np.median(large))
-    limits = scale / MAX_RATIO, scale * MAX_RATIO
+    limits = scale / MAX_DEVIATION, scale * MAX_DEVIATION
     return scale, {bone: float(np.clip(measured.get(group, scale), *limits)) for group in GROUPS for bone in group}
 
 
-def _bone_length(bodies: Points, group: tuple[tuple[int, int], ...], percentile: float = LENGTH_PERCENTILE) -> float:
-    """A percentile of the lengths of the bones of a group over bodies [T, N, 3], in pixels; 0 if no frame shows one of the bones."""
+def _bone_length(bodies: Points, group: tuple[tuple[int, int], ...], percentile: float = CLIP_PERCENTILE) -> float:
+    """The length of the bones of a group, in pixels: a percentile over bodies [T, N, 3]; 0 if none of the bones is visible in any frame."""
     lengths = []
     for start, end in group:
         visible = np.minimum(bodies[:, start, 2], bodies[:, end, 2]) > MIN_CONFIDENCE
@@ -117,19 +125,19 @@ def _bone_length(bodies: Points, group: tuple[tuple[int, int], ...], percentile:
 
 
 def _scale_bones(
-    driving: Points, path: NDArray[np.float32], anchor: int | None, scale: float, ratios: dict[tuple[int, int], float]
+    driving: Points, path: NDArray[np.float32], anchor: int | None, scale: float, bone_scales: dict[tuple[int, int], float]
 ) -> Points:
-    """The driving bodies with each bone scaled, from the mid hip outwards, and the anchor at the origin.
+    """The driving bodies with each bone scaled, from the mid hip outwards, and the anchor at the origin. path: from `_path`.
 
-    A point whose parent is missing is placed relative to the anchor, at the scale of the whole body.
+    A point without a visible parent is placed relative to the anchor, at the scale of the whole body.
     """
     result: Points = driving.copy()
     result[..., :2] = (driving[..., :2] - path[:, None]) * scale
-    attached = [(parent, child) for parent, part in DETAILS for child in range(*part.indices(driving.shape[1]))]
+    attached = [(parent, child) for parent, part in ATTACHED_POINTS for child in range(*part.indices(driving.shape[1]))]
     for parent, child in (*BONES, *attached):
         both = np.minimum(driving[:, parent, 2], driving[:, child, 2]) > MIN_CONFIDENCE
         bone = driving[both, child, :2] - driving[both, parent, :2]
-        result[both, child, :2] = result[both, parent, :2] + bone * ratios.get((parent, child), scale)
+        result[both, child, :2] = result[both, parent, :2] + bone * bone_scales.get((parent, child), scale)
     if anchor is not None:
         visible = driving[:, anchor, 2] > MIN_CONFIDENCE
         result[visible, :, :2] -= result[visible, anchor, :2][:, None]
@@ -143,20 +151,20 @@ def _anchor_positions(
     path: NDArray[np.float32],
     anchor: int | None,
     scale: float,
-    ratios: dict[tuple[int, int], float],
+    bone_scales: dict[tuple[int, int], float],
 ) -> NDArray[np.float32]:
-    """The position of the anchor in the example's image for each frame, [T, 2]. fitted: the bodies from `_scale_bones`."""
+    """The position of the anchor in the example's image for each frame, [T, 2]. fitted: from `_scale_bones`; path: from `_path`."""
     seen = (driving[..., 2] > MIN_CONFIDENCE).any(1)
     origin, steps = _path(example[None], anchor)[0], path - np.median(path[seen], axis=0)
     driver_ground, example_ground = _ground(driving), _ground(example[None])
     if driver_ground is None or example_ground is None:
         return np.asarray(origin + steps * scale, np.float32)
-    leg_ratio = float(np.mean([ratios[bone] for bone in LEGS]))
-    y = origin[1] + steps[:, 1] * leg_ratio
+    leg_scale = float(np.mean([bone_scales[bone] for bone in LEGS]))
+    y = origin[1] + steps[:, 1] * leg_scale
     driver_feet, fitted_feet = (np.array([_lowest_foot(body) for body in bodies]) for bodies in (driving, fitted))
     with_feet = np.flatnonzero(~np.isnan(driver_feet))
-    target = example_ground + (driver_feet - driver_ground) * leg_ratio - fitted_feet  # the height of a jump is scaled like the legs
-    y = y + np.interp(np.arange(len(y)), with_feet, (target - y)[with_feet])
+    y_by_feet = example_ground + (driver_feet - driver_ground) * leg_scale - fitted_feet  # the height of a jump is scaled like the legs
+    y = y + np.interp(np.arange(len(y)), with_feet, (y_by_feet - y)[with_feet])  # frames without feet: interpolated correction
     return np.stack([origin[0] + steps[:, 0] * scale, y], 1).astype(np.float32)
 
 
@@ -164,7 +172,7 @@ def _ground(bodies: Points) -> float | None:
     """y of the ground in the image, from the feet in all frames; None if no frame shows a foot."""
     lowest = np.array([_lowest_foot(body) for body in bodies])
     lowest = lowest[~np.isnan(lowest)]
-    return float(np.percentile(lowest, LENGTH_PERCENTILE)) if len(lowest) else None
+    return float(np.percentile(lowest, CLIP_PERCENTILE)) if len(lowest) else None
 
 
 def _lowest_foot(body: Points) -> float:

@@ -21,19 +21,19 @@ Pixels = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Structure:
+class ImageStatistics:
     """An image at one scale: pixels [H, W, 3], and the mean, the squared mean and the variance of the window around each pixel."""
 
     pixels: Pixels
-    _compared: WeakKeyDictionary[Structure, Pixels] = field(default_factory=WeakKeyDictionary, init=False, repr=False)
+    _compared: WeakKeyDictionary[ImageStatistics, Pixels] = field(default_factory=WeakKeyDictionary, init=False, repr=False)
 
     @staticmethod
-    def of(image: Image) -> Structure:
-        return Structure(image.astype(np.float64))
+    def of(image: Image) -> ImageStatistics:
+        return ImageStatistics(image.astype(np.float64))
 
     @staticmethod
-    def of_all(images: Sequence[Image]) -> list[Structure]:
-        return [Structure.of(image) for image in images]
+    def of_all(images: Sequence[Image]) -> list[ImageStatistics]:
+        return [ImageStatistics.of(image) for image in images]
 
     @cached_property
     def mean(self) -> Pixels:
@@ -48,17 +48,17 @@ class Structure:
         return _window_mean(self.pixels * self.pixels) - self.mean_squared
 
     @cached_property
-    def half(self) -> Structure:
+    def half(self) -> ImageStatistics:
         """Means of 2 x 2 pixels; an odd last row or column is left out."""
         height, width = self.pixels.shape[0] // 2, self.pixels.shape[1] // 2
         even = self.pixels[: 2 * height, : 2 * width]
-        return Structure(np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), np.float64))
+        return ImageStatistics(np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), np.float64))
 
-    def luminance(self, other: Structure) -> Pixels:
+    def luminance(self, other: ImageStatistics) -> Pixels:
         """l of Wang et al. 2004, eq. 6."""
         return (2 * self.mean * other.mean + C1) / (self.mean_squared + other.mean_squared + C1)
 
-    def contrast_and_structure(self, other: Structure) -> Pixels:
+    def contrast_and_structure(self, other: ImageStatistics) -> Pixels:
         """c s of Wang et al. 2004, eq. 9 and 10 with C3 = C2 / 2; cached, since SSIM and MS-SSIM both need it."""
         if other not in self._compared:
             covariance = _window_mean(self.pixels * other.pixels) - self.mean * other.mean

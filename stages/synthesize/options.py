@@ -17,23 +17,30 @@ from stages.synthesize.placement import Placement, Size
 from stages.synthesize.selection import DEFAULT_HYSTERESIS
 from stages.synthesize.shown import Show
 
-MIN_SIDE, LARGEST_SIDE = 32, 8192
+MIN_HEIGHT, MAX_HEIGHT = 32, 8192
+"""Limits of `SynthesizeOptions.size` in pixels."""
 
 
 @dataclass(frozen=True)
 class SynthesizeOptions:
-    """All options but `compile` and `device` are part of the output's key; `note` only if it is False."""
+    """The options of a synthesis.
+
+    The key of the output, by which a finished output is recognised, depends on all options except `compile` and `device`; on `note` only if
+    it is False.
+    """
 
     num_examples: int | None = None
     """Largest number of frames taken from each example clip or video. None: 4, or 32 if `select` chooses among them."""
     example_frames: tuple[int | None, int | None] = (None, None)
     """The frames [start, stop) of each example clip or video from which the examples are taken."""
     select: int | Literal["all", "delaunay"] = "all"
-    """The examples from which a frame is made: all, or the N whose pose is most like the frame's. delaunay: 3, the corners of a
-    triangle."""
+    """The examples from which a frame is made: all, or the N whose pose is most like the frame's. delaunay: the three at the corners of the
+    Delaunay triangle that contains the frame's pose (see selection.py)."""
     hysteresis: float = DEFAULT_HYSTERESIS
-    """How long a selection is kept after a better one exists; 0 changes it at once."""
+    """By how much another selection must be better before it replaces the current one (see `DEFAULT_HYSTERESIS`); 0: the best one is always
+    used."""
     crop: Crop = "auto"
+    """The part of the frames that the model sees (see `framing.views`)."""
     normalize: Normalize = "auto"
     """Fit the driving face or body to the example's. auto: only its position if the example shows the driving person (see fitting.py)."""
     strength: str | float = ""
@@ -44,18 +51,21 @@ class SynthesizeOptions:
     """absolute: the face has the driver's expression and pose. relative: it starts from the example's and moves like the driver's. auto:
     absolute, but a head that is pasted into its photograph starts from its pose there (see `motion_of`)."""
     size: Size = "auto"
-    """Height in pixels of the crop in the result. model: that of the model's images. example: that in the first example. auto: that in the
-    first example, at most 1024, unless the model's is nearly as large. For a model without examples see own_size.py."""
+    """Height in pixels of the crop in the result. model: the height of the model's images. example: the height of the crop in the first
+    example. auto: as example, at most 1024, if that is clearly larger than the model's images or the result is pasted; else as model. For
+    a model without examples see own_size.py."""
     paste: bool | None = None
     """Put the result back into the photograph of the first example. None: if there is a single photograph and `size` is auto."""
     retarget: bool = False
-    """The example is a film, whose person makes the driver's expressions, with the film's head pose and place (film.py)."""
+    """The example is a film: its person gets the driver's expressions, and keeps the head pose and position of the film (see film.py). This
+    is not the fitting of bodies in `stages/conditions/retarget.py`."""
     show: Show = "result"
     """What is written: the result, or an intermediate image (see shown.py)."""
     compare: bool = False
     """Write driving frame, semantic image and result side by side."""
     appearance: str = ""
-    """What instances look like, for a model with a choice; empty: the mean of each label. For the syntax see `Choices.parse`."""
+    """The appearance of each label's instances, for a model that has learnt it; empty: the mean of each label. For the syntax see
+    `Choices.parse`."""
     note: bool = True
     """Say in the metadata of a video that it is synthetic."""
     finetune: int = 0
@@ -68,8 +78,8 @@ class SynthesizeOptions:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.size not in get_args(get_args(Size)[0]) and not (isinstance(self.size, int) and MIN_SIDE <= self.size <= LARGEST_SIDE):
-            raise UsageError(f"{self.size!r} is not a size", hint=f"Use model, example or a number from {MIN_SIDE} to {LARGEST_SIDE}")
+        if self.size not in get_args(get_args(Size)[0]) and not (isinstance(self.size, int) and MIN_HEIGHT <= self.size <= MAX_HEIGHT):
+            raise UsageError(f"{self.size!r} is not a size", hint=f"Use auto, model, example or a number from {MIN_HEIGHT} to {MAX_HEIGHT}")
         if self.paste and (self.compare or self.show != "result"):
             raise UsageError("only the result itself can be pasted into a photograph", code="paste-of-parts")
         if self.retarget:
@@ -77,10 +87,11 @@ class SynthesizeOptions:
         if self.select not in ("all", "delaunay") and not (isinstance(self.select, int) and self.select > 0):
             raise UsageError(f"{self.select!r} is not a selection of examples", hint="Use all, delaunay or a number from 1")
         if self.motion not in get_args(Origin):
-            raise UsageError(f"{self.motion!r} is not a kind of motion", hint=f"There are {' and '.join(get_args(Origin))}")
+            raise UsageError(f"{self.motion!r} is not a kind of motion", hint="Use auto, absolute or relative")
         _ = self.parsed_motion
 
     def _require_retargetable(self) -> None:
+        """Raises UsageError if an option contradicts `retarget`."""
         if self.paste is False or self.compare or self.show != "result":
             raise UsageError("with a film, only the whole result can be written", code="retarget-shows-film")
         if "pose" in f"{self.strength},{self.part}":
@@ -92,13 +103,13 @@ class SynthesizeOptions:
         return Motion.parse(self.strength, self.part, self.motion)
 
     def motion_of(self, kind: str, placement: Placement | None, fitting: Fitting) -> Motion:
-        """The motion of a result. With `auto` it is relative in a film, and the pose of a head that is pasted into its photograph is
-        relative, unless the keypoints are not fitted."""
+        """The motion of a result. auto: in a film, all parts are relative. If a head with fitted keypoints is pasted into its photograph,
+        only the pose is relative. Otherwise all parts are absolute."""
         if self.retarget and self.motion == "auto":
             return replace(self.parsed_motion, relative=frozenset(PARTS))
         in_photograph = placement is not None and placement.pasted and fitting.method != "none"
-        own_pose = self.motion == "auto" and in_photograph and find_kind(kind).expressive
-        return self.parsed_motion.with_relative_pose() if own_pose else self.parsed_motion
+        relative_pose = self.motion == "auto" and in_photograph and find_kind(kind).expressive
+        return self.parsed_motion.with_relative_pose() if relative_pose else self.parsed_motion
 
 
 @dataclass(frozen=True)
@@ -108,7 +119,9 @@ class Outcome:
     path: Path
     status: Literal["done", "skipped"]
     frames: int
+    """Number of frames of the output."""
     seconds: float = 0.0
+    """Wall time; 0 if the output was already finished."""
     fallbacks: int = 0
     """Number of frames that failed in half precision and were made again in full precision."""
     held_frames: int = 0

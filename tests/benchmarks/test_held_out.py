@@ -57,7 +57,7 @@ def test_no_example_is_among_the_evaluated_frames(excerpts, painted_dataset: Pat
     assert images(reference) == all_frames[12:]
 
 
-def test_excerpts_of_a_dataset_by_reference_are_those_of_its_copy(excerpts, make_painted_clip, tmp_path: Path):
+def test_excerpts_are_the_same_whether_a_dataset_copies_its_clips_or_refers_to_them(excerpts, make_painted_clip, tmp_path: Path):
     clip = make_painted_clip(tmp_path / "person.clip", 0, size=96)
     cuts = {}
     for layout in ("copy", "reference"):
@@ -80,7 +80,7 @@ def test_missing_values_are_left_out_of_means_and_empty_in_tables(held_out_repor
 
 @pytest.fixture
 def street(tmp_path: Path) -> Path:
-    """A dataset with one held-out subject: sky above a road, whose border moves down."""
+    """A dataset with one held-out subject: sky above a road. The border between them moves down by one row per frame."""
     clip = create_clip(tmp_path / "street.clip", (paint(labels) for labels in map(labels_of_frame, range(10))), storage="png")
     with clip.writing("segment", Producer("import"), {"frames": clip.frames_digest()}, CAMVID.meta()) as layer:
         for time in range(10):
@@ -102,9 +102,9 @@ def paint(labels: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_a_street_is_compared_with_baselines_and_real_frames_and_measured_once(street: Path):
+def test_a_street_is_compared_with_baselines_and_real_frames_and_a_second_run_keeps_the_files(street: Path):
     if not registry.available(WEIGHTS):
-        pytest.skip(f"{WEIGHTS} is not here")
+        pytest.skip(f"{WEIGHTS} is not installed")
     torch.manual_seed(0)
     config = FewShotConfig(
         kind="segment", semantic_channels=len(CAMVID.names) - 1, size=(64, 64), channels=(8, 8, 16, 16), label_channels=(8, 8, 8, 8),
@@ -112,22 +112,23 @@ def test_a_street_is_compared_with_baselines_and_real_frames_and_measured_once(s
         guided_levels=2,
     )  # fmt: skip
     save_model(street / "model.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
-    table = held_out(street)
+    table = run_held_out(street)
     results = json.loads((street / "out" / "results.json").read_text())
     assert set(results["mean"]) == {"K=1", "K=4", "K=4 finetuned", "warp only", "repeat", "real"}
     assert "segment-miou" in results["mean"]["real"] and "psnr" in results["subjects"]["town"]["warp only"]
     assert "| segment-miou |" in table and "| town |" in table
     assert (street / "out" / "sheets" / "street.png").stat().st_size > 1000
 
-    written = times(street / "out" / "clips")
-    assert held_out(street) == table and times(street / "out" / "clips") == written
+    written = modification_times(street / "out" / "clips")
+    assert run_held_out(street) == table and modification_times(street / "out" / "clips") == written
 
 
-def held_out(folder: Path) -> str:
+def run_held_out(folder: Path) -> str:
+    """Run the benchmark on the dataset and the model in a folder, and return the table that it prints."""
     options = ["--data", folder, "--out", folder / "out", "--model", folder / "model.safetensors", "--finetune", 1]
     command = [sys.executable, BENCHMARKS / "held_out.py", *options]
     return subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def times(folder: Path) -> dict[Path, int]:
+def modification_times(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}

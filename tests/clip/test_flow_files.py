@@ -1,4 +1,4 @@
-"""Files of optical flow: what is written is read again, and errors say what is wrong with a file."""
+"""Files of optical flow: a written file is read back, and errors say what is wrong with a file."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def test_flo_keeps_the_flow(field, write):
     assert np.array_equal(restored.flow, field.flow) and restored.confidence.all()
 
 
-def test_kittis_png_rounds_to_a_64th_of_a_pixel_and_keeps_the_confidence(field, write):
+def test_kitti_png_rounds_to_a_64th_of_a_pixel_and_keeps_the_confidence(field, write):
     restored = read_flow(write("a.png", flow_bytes(field, "png")))
     assert np.abs(restored.flow - field.flow).max() <= 1 / 128
     assert np.array_equal(restored.confidence, field.confidence)
 
 
 def test_values_are_laid_out_as_middlebury_and_kitti_define(write):
-    """Middlebury: width, height, then dx, dy by rows. KITTI: red 64 dx + 2^15, green 64 dy + 2^15, blue valid."""
+    """Middlebury: width, height, then the pairs dx, dy row by row. KITTI: red is 64 dx + 2^15, green 64 dy + 2^15, blue 0 where invalid."""
     values = np.arange(12.0).reshape(2, 3, 2)
     assert np.array_equal(read_flow(write("a.flo", flo(3, 2, values))).flow, values)
     bgr = np.zeros((2, 3, 3), np.uint16)
@@ -76,7 +76,7 @@ def test_pixels_that_middlebury_marks_as_unknown_get_zero_flow_and_confidence(wr
     assert field.flow[0, 1].tolist() == [0, 0] and field.confidence.tolist() == [[255, 0, 255], [255] * 3]
 
 
-def test_an_npz_may_have_its_channels_first_and_an_array_of_another_name(write):
+def test_the_array_of_an_npz_may_have_another_name_and_channels_first(write):
     values = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
     assert np.array_equal(read_flow(write("a.npz", npz_bytes({"arr_0": values}))).flow, values.transpose(1, 2, 0))
 
@@ -119,7 +119,7 @@ def test_pickles_in_an_npz_are_never_loaded(tmp_path):
 
 def test_motion_that_a_png_cannot_hold_is_refused():
     fast = FlowField(np.full((2, 2, 2), 600, np.float16), np.full((2, 2), 255, np.uint8))
-    with pytest.raises(InputError, match="600 pixels does not fit into KITTI's PNG, which ends at 512. Choose flo or npz"):
+    with pytest.raises(InputError, match="600 pixels does not fit into KITTI's PNG, which holds less than 512. Choose flo or npz"):
         flow_bytes(fast, "png")
 
 

@@ -27,7 +27,7 @@ from stages.evaluate.metrics.ms_ssim import similarity as ms_ssim_of
 from stages.evaluate.metrics.pixel_accuracy import accuracy
 from stages.evaluate.metrics.segment_miou import Labeller, SegmentScore, mean_iou
 from stages.evaluate.metrics.ssim import similarity as ssim_of
-from stages.evaluate.structure import Structure
+from stages.evaluate.structure import ImageStatistics
 from stages.models import identity
 from stages.networks.features.alexnet import Lpips
 from weights import registry
@@ -57,15 +57,15 @@ def test_psnr_is_that_of_skimage(other: np.ndarray):
 
 
 def ssim(ours: np.ndarray, theirs: np.ndarray) -> float:
-    return ssim_of(Structure.of(ours), Structure.of(theirs))
+    return ssim_of(ImageStatistics.of(ours), ImageStatistics.of(theirs))
 
 
 def ms_ssim(ours: np.ndarray, theirs: np.ndarray, count: int) -> float:
-    return ms_ssim_of(Structure.of(ours), Structure.of(theirs), count)
+    return ms_ssim_of(ImageStatistics.of(ours), ImageStatistics.of(theirs), count)
 
 
 def test_the_cached_structure_of_two_images_is_released_with_either_image():
-    example, frame = Structure.of(PORTRAIT), Structure.of(add_noise(PORTRAIT))
+    example, frame = ImageStatistics.of(PORTRAIT), ImageStatistics.of(add_noise(PORTRAIT))
     shared = weakref.ref(example.contrast_and_structure(frame))
     assert shared() is example.contrast_and_structure(frame)
     del frame

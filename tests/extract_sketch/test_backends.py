@@ -115,7 +115,7 @@ def test_mediapipe_places_irises_within_the_eyes(shared: Path, portrait: np.ndar
 
 def test_closing_a_task_in_the_garbage_collector_never_waits_for_a_running_task() -> None:
     """A task may be collected during the call of another task, which holds the lock that MediaPipe needs for closing."""
-    from stages.mediapipe_task import _close
+    from stages.compute.mediapipe_task import _close
 
     running, closed = threading.Lock(), threading.Event()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import sys
 import threading
@@ -57,12 +56,12 @@ def test_one_bad_input_never_stops_the_others(inputs, task, jobs, fault, reason,
 
 
 @ONE_AND_TWO_JOBS
-def test_no_clip_is_left_of_an_input_without_a_detection(inputs, task, jobs, tmp_path):
+def test_no_clip_remains_if_nothing_is_detected(inputs, task, jobs, tmp_path):
     list(run_over_clips(task(b="no face"), inputs("a", "b"), jobs))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.clip"]
 
 
-def test_a_clip_without_a_detection_is_kept_while_another_stage_works_on_it(inputs, task, tmp_path):
+def test_a_clip_is_kept_while_another_stage_works_on_it_even_if_nothing_is_detected(inputs, task, tmp_path):
     """This happens when extract-poses and extract-sketch start on one video at once, and one of them detects nothing."""
     (video,) = inputs("b")
 
@@ -77,14 +76,14 @@ def test_a_clip_without_a_detection_is_kept_while_another_stage_works_on_it(inpu
         assert sum(1 for _ in open_clip(tmp_path / "out" / "b.clip").frames()) == 5
 
 
-def test_an_existing_clip_is_kept_without_a_detection(inputs, task, tmp_path):
+def test_a_clip_that_existed_before_is_kept_if_nothing_is_detected(inputs, task, tmp_path):
     existing, imported = as_clip(inputs("b")[0], tmp_path), as_clip(inputs("c")[0], tmp_path / "out")
     list(run_over_clips(replace(task(b="no face"), out=None), [str(existing.path)]))
     list(run_over_clips(task(c="no face"), inputs("c")))
     assert existing.path.is_dir() and imported.path.is_dir()
 
 
-def test_a_clip_with_another_layer_is_kept_without_a_detection(inputs, task, tmp_path, monkeypatch, stub_stages):
+def test_a_clip_with_another_layer_is_kept_if_nothing_is_detected(inputs, task, tmp_path, monkeypatch, stub_stages):
     def add_mask_and_fail(clip, options, overwrite=False):
         with clip.writing("mask", Producer("another"), {}) as layer:
             for _ in range(clip.num_frames):
@@ -108,14 +107,14 @@ def test_a_missing_requirement_ends_the_run(inputs, task, jobs):
         list(run_over_clips(task(a="missing"), inputs("a", "b", "c"), jobs))
 
 
-def test_an_interrupt_during_an_import_is_not_a_failure_of_the_input(inputs, task):
+def test_an_interrupt_while_python_imports_a_module_is_not_a_failure_of_the_input(inputs, task):
     with pytest.raises(KeyboardInterrupt):
         list(run_over_clips(task(a="interrupted import"), inputs("a", "b"), 1))
 
 
 @ONE_AND_TWO_JOBS
 def test_fail_fast_stops_at_the_first_failure(inputs, task, jobs):
-    others = dict.fromkeys("bcdef", "after a")  # otherwise one worker could finish all before the other has started
+    others = dict.fromkeys("bcdef", "after a")  # otherwise one worker could finish b to f before the other starts a
     reports = list(run_over_clips(task(a="no face", **others), inputs(*"abcdef"), jobs, keep_going=False))
     assert reports[-1].status == "failed"
     assert len(reports) < 6
@@ -255,7 +254,10 @@ def test_only_the_broken_ones_of_4000_clips_fail(inputs, stub_stages, tmp_path):
     sources = [tmp_path / f"{index}.clip" for index in range(total)]
     broken = {str(source) for source in sources[::100]}
     for source in sources:
-        (source.mkdir if str(source) in broken else functools.partial(source.symlink_to, intact.path))()
+        if str(source) in broken:
+            source.mkdir()
+        else:
+            source.symlink_to(intact.path)
     task = ClipTask("stub_stages:read_nothing", stub_stages.StubOptions(""), layer="stub")
     reports = list(run_over_clips(task, map(str, sources), jobs=2))
     assert {report.source for report in reports} == set(map(str, sources)) and len(reports) == total

@@ -110,7 +110,7 @@ def test_the_second_of_two_drivers_with_one_name_is_refused(run_many, drivers, m
     reports = run_many([drivers[0], other, drivers[1]], tmp_path / "outs", overwrite=overwrite)
     assert sorted(statuses(reports)) == sorted(["done" if overwrite else "skipped", "failed", "done"])
     (refused,) = [report for report in reports if report.status == "failed"]
-    assert refused.source == str(other) and f"{other} would have the same result as {drivers[0]}" in refused.reason
+    assert refused.source == str(other) and f"{other} would have the same result path as {drivers[0]}" in refused.reason
     assert (tmp_path / "outs" / "a.mp4").read_bytes() == first
 
 

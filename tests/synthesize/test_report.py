@@ -21,6 +21,7 @@ from stages.conditions import redetection
 from stages.errors import ParametersDiffer, UsageError
 from stages.networks.fewshot.config import PRESETS
 from stages.synthesize import Outcome, ReportRequest, SynthesizeOptions, synthesize
+from stages.synthesize.report import record
 
 TINY = PRESETS["tiny"]
 OPTIONS = SynthesizeOptions(device="cpu", crop="none", normalize="off", size="model", precision="fp32", num_examples=1)
@@ -101,8 +102,19 @@ def test_the_mask_and_its_mean_are_those_of_show_mask(make, model, person, drive
         assert np.abs(decode_image(image) - masks[column["frame"]]).mean() < 6
 
 
+def test_a_small_face_of_a_large_frame_is_shown_in_a_close_up():
+    frame = np.zeros((600, 800, 3), np.uint8)
+    frame[100:200, 300:400] = 255
+    corners = np.array([[300, 100, 1], [399, 199, 1], [0, 0, 0]], np.float32)
+    close_up = record.close_up(frame, corners)
+    assert close_up is not None and close_up.shape == (256, 256, 3)
+    assert close_up[70:186, 70:186].min() == 255 and close_up[:58].max() == 0, "the white square fills the middle half"
+    assert record.close_up(frame[:250, 200:450], corners - [200, 0, 0]) is None, "the frame is hardly larger"
+    assert record.close_up(frame, corners * 0) is None
+
+
 def test_frames_without_a_detection_are_marked_and_messages_have_hints(make, tmp_path):
-    make(messages=[("warning", "a warning")], explain=lambda text: f"{text}!")
+    make(messages=[("warning", "a warning")], add_hint=lambda text: f"{text}!")
     report = content(tmp_path / "out.html")
     assert [band["spans"] for band in report["bands"] if band["what"] == "no detection"] == [[[UNDETECTED[0], UNDETECTED[-1]]]]
     assert [column["frame"] for column in report["columns"] if "no detection" in column["marks"]] == [7, 9]

@@ -109,7 +109,7 @@ def _open(context: EvaluationContext, trait: str) -> Scorer:
 
 
 def _open_reader(context: EvaluationContext) -> TraitReader:
-    from stages.mediapipe_task import VisionTask
+    from stages.compute.mediapipe_task import VisionTask
     from weights import registry
 
     task = VisionTask(

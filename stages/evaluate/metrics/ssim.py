@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
-from stages.evaluate.structure import WINDOW, Structure, mean_inside
+from stages.evaluate.structure import WINDOW, ImageStatistics, mean_inside
 
 
-def similarity(first: Structure, second: Structure) -> float:
+def similarity(first: ImageStatistics, second: ImageStatistics) -> float:
     """SSIM; 1 for equal images, which is the maximum."""
     return float(mean_inside(first.luminance(second) * first.contrast_and_structure(second)).mean())
 
 
 def _open(context: EvaluationContext) -> Scorer:
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
-        truth, *others = context.cache(Structure.of_all, [reference, *candidates])
+        truth, *others = context.cache(ImageStatistics.of_all, [reference, *candidates])
         return [similarity(truth, other) for other in others]
 
     return score

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
+from stages.compute.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
 from stages.conditions.poses import NECK, NOSE
-from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
 from stages.tables.skeletons import boxes_of, from_mediapipe
 from stages.tracking.multi_person import MAX_PERSONS as MAX_FOLLOWED
 from stages.tracking.multi_person import CrowdDetector
@@ -27,7 +27,8 @@ class MediapipePoses:
     """Called with the frames of a clip in order; returns the people in each.
 
     With a limit of one person, MediaPipe's video mode filters the points in time, so that they lag. With a limit of several it does not. A
-    "follower" tracks one person of a crowd; its time stamps are hours apart, which also turns the filter off, and its thresholds are lower.
+    "follower" tracks one person of a crowd. Its large time steps (`UNFILTERED_MILLISECONDS`) also turn the filter off, and its thresholds
+    are lower.
     """
 
     def __init__(self, weights: str, mode: Literal["video", "image", "follower"] = "video") -> None:

@@ -9,23 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
+from stages.compute.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
 from stages.conditions.landmarks import IRIS_POINTS, LANDMARKS
 from stages.extract_sketch.faces import FACE_POINTS, Detector, Face, box_of_points
-from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
 from stages.tables.mesh68 import IRISES, mesh_to_68
 from stages.tracking.multi_person import FACE_TILES, CrowdDetector
+from stages.tracking.multi_person import MAX_PERSONS as MAX_FOLLOWED
 from stages.tracking.tracker import point_distance
 
 WEIGHTS = "face_landmarker.task"
 MAX_FACES = 4
+"""Largest number of faces that the landmarker returns for one image. A crowd is detected by `CrowdDetector`, in parts of the image."""
 MAX_IRIS_DISTANCE = 0.12
-"""Largest distance between the centres of an iris and of its eye, in sizes of the face. Half an eye is about 0.08 wide."""
+"""Largest distance between the centres of an iris and of its eye, relative to `Face.size`. Half the width of an eye is about 0.08."""
 EYES = slice(36, 48)
 """The points of both eyes."""
 REDETECTION_SIDE = 2.5
-"""Side of the part of the image in which a face is searched again, in sizes of the face."""
-MAX_CORRECTION = 0.3
-"""A face that is found in this part at a larger `point_distance` is another face."""
+"""Side of the part of the image in which a face is detected again, relative to `Face.size`."""
+MAX_REDETECTION_DISTANCE = 0.3
+"""A face that is detected in this part is the same face only if its `point_distance` from the first detection is smaller."""
 
 
 class MediapipeFaces:
@@ -33,10 +35,10 @@ class MediapipeFaces:
 
     The landmarker's video mode tracks a face where its detector fails, as in profile or in a blurred frame. With a limit of one face it
     also filters the points in time, so that they lag; with a limit of several it does not, and the stage filters them later without lag. A
-    "follower" tracks one face of a crowd; its time stamps are hours apart, which also turns the filter off.
+    "follower" tracks one face of a crowd. Its large time steps (`UNFILTERED_MILLISECONDS`) also turn the filter off.
 
-    In a small face the landmarker may miss the eyes, and then the irises lie far outside. Such a face is searched again in the part of the
-    image around it. If that does not help, the irises are missing.
+    In a small face the landmarker may miss the eyes, and then the irises lie far outside of them. Such a face is detected again in the part
+    of the image around it. If the irises of the new detection are not in the eyes either, they are marked as missing.
     """
 
     def __init__(self, weights: str, mode: Literal["video", "image", "follower"] = "video") -> None:
@@ -51,13 +53,13 @@ class MediapipeFaces:
         return _open_task(self._weights, "image", None)
 
     def _redetect(self, frame: NDArray[np.uint8], face: Face) -> Face:
-        """The same face, detected in the part of the frame around it."""
+        """The same face, detected in the part of the frame around it; without irises if this fails."""
         side = REDETECTION_SIDE * max(face.size, 8.0)
         x0, y0 = (max(int(start), 0) for start in face.centre - side / 2)
         x1, y1 = (int(stop) for stop in face.centre + side / 2)
         for found in _faces(self._redetection_task, frame[y0:y1, x0:x1]):
             shifted = Face(found.box + np.array([x0, y0, x0, y0], np.float32), found.points + np.array([x0, y0, 0], np.float32))
-            if _irises_in_eyes(shifted) and point_distance(shifted, face) < MAX_CORRECTION:
+            if _irises_in_eyes(shifted) and point_distance(shifted, face) < MAX_REDETECTION_DISTANCE:
                 return shifted
         return Face(face.box, np.concatenate([face.points[:LANDMARKS], np.zeros((IRIS_POINTS, 3), np.float32)]))
 
@@ -90,7 +92,10 @@ def _irises_in_eyes(face: Face) -> bool:
 
 
 def _face(landmarks: Any, width: int, height: int) -> Face:
-    """MediaPipe's coordinates times the image's size are pixels whose centres lie at integers (mediapipe issues 739 and 1192)."""
+    """A face from MediaPipe's landmarks, which are relative to the image's size.
+
+    Multiplied by that size, they are in pixels, with pixel centres at integers (mediapipe issues 739 and 1192).
+    """
     mesh = np.array([(point.x * width, point.y * height, 1.0) for point in landmarks], np.float32)
     points = mesh_to_68(mesh)
     return Face(box_of_points(points), np.concatenate([points, mesh[IRISES]]))
@@ -111,7 +116,7 @@ def _open_many(device: str) -> Detector:
 
 BACKEND = Backend(
     name="mediapipe",
-    produces="68 points and both irises from a 478-point mesh, up to 10 faces",
+    produces=f"68 points and both irises from a 478-point mesh, up to {MAX_FOLLOWED} faces",
     open=_open,
     open_many=_open_many,
     packages=(Package("mediapipe", "mediapipe"),),

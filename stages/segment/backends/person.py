@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
-from stages.mediapipe_task import VisionTask
+from stages.compute.mediapipe_task import VisionTask
 from stages.segment.backends import PersonFinder
 
 WEIGHTS = "pose_landmarker_lite.task"

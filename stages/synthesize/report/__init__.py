@@ -30,12 +30,12 @@ class ReportRequest:
 
     path: ends in .html.
     messages: warnings and notes from before the frames are made, as (kind, sentence) with the kinds "warning" and "note".
-    explain: adds a hint to a sentence, in terms of the caller's interface.
+    add_hint: adds a hint to a sentence, in terms of the caller's interface.
     """
 
     path: Path
     messages: Sequence[tuple[str, str]] = ()
-    explain: Callable[[str], str] = str
+    add_hint: Callable[[str], str] = str
 
     def require_writable(self, out: Path) -> None:
         """Raises UsageError for a path that is not that of a page or that lies inside the result, InputError if the page cannot be
@@ -59,7 +59,7 @@ def write_report(request: ReportRequest, record: Record, outcome: Outcome, produ
     messages += [("note", text) for text in record.reasons]
     content = {
         "facts": _facts(record, outcome, model),
-        "messages": [{"kind": kind, "text": request.explain(text)} for kind, text in sorted(dict.fromkeys(messages), key=_is_note)],
+        "messages": [{"kind": kind, "text": request.add_hint(text)} for kind, text in sorted(dict.fromkeys(messages), key=_is_note)],
         "examples": [{"name": name, "src": jpeg_data_uri(image, SIDE)} for name, image in record.examples()],
         "frames": len(record.held),
         "columns": [_column(record, frame) for frame in record.shown],

@@ -13,6 +13,7 @@ from stages.clip.preview import evenly_spaced
 from stages.conditions.kinds import find_kind
 from stages.conditions.landmarks import LANDMARKS, LEFT_EYE, RIGHT_EYE
 from stages.conditions.redetection import detector_factory, landmark_error, missing_detector, nearest
+from stages.conditions.view import View
 from stages.errors import add_prefix
 from stages.models import identity
 from stages.networks.common.generator import Synthesis
@@ -23,6 +24,8 @@ COLUMNS = 12
 """Largest number of frames that the page shows."""
 KEPT_SIDE = 256
 """Longer side in pixels of the pictures that are kept."""
+CLOSE_UP = 2.0
+"""Side of the close-up of a face or body, relative to the longer side of the box around its keypoints."""
 Image = NDArray[np.uint8]
 Spans = list[tuple[int, int]]
 """(first frame, last frame) of each span."""
@@ -53,6 +56,7 @@ class Record:
         self.reasons: list[str] = []
         self._masks: dict[int, Image] = {}
         self._results: dict[int, Image] = {}
+        self._close_ups: dict[int, Image] = {}
         self._detect = self._open_detector()
         self._describe = identity.open_if_available() if self._detect else None
         self._example_face: NDArray[np.float64] | None = None
@@ -84,6 +88,8 @@ class Record:
             self.size = f"{frame.shape[1]} x {frame.shape[0]} pixels"
             if index in self.shown:
                 self._results[index] = _small(frame)
+                if (crop := close_up(frame, keypoints)) is not None:
+                    self._close_ups[index] = crop
             if self._detect is not None:
                 self._measure_face(index, frame, keypoints[:LANDMARKS])
             yield frame
@@ -116,6 +122,8 @@ class Record:
         rows = {"driving layer": dict(self._drawings()), "result": self._results}
         if self.rendering.driving.clip.has("frames"):
             rows = {"driving video": dict(self._driving_images()), **rows}
+        if self._close_ups:
+            rows["close-up of the result"] = self._close_ups
         return {**rows, "painted (white), warped (black)": self._masks} if self._masks else rows
 
     def _driving_images(self) -> Iterator[tuple[int, Image]]:
@@ -147,6 +155,18 @@ def _small(image: Image) -> Image:
     if scale >= 1:
         return image
     return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def close_up(frame: Image, keypoints: NDArray[np.float32]) -> Image | None:
+    """A crop around the keypoints [N, 3], of KEPT_SIDE pixels; None without keypoints, or if the frame is hardly larger than the crop."""
+    seen = keypoints[keypoints[:, 2] > 0, :2]
+    if len(seen) < 2:
+        return None
+    low, high = seen.min(0), seen.max(0)
+    side = CLOSE_UP * float((high - low).max())
+    if not 0 < side < 0.75 * max(frame.shape[:2]):
+        return None
+    return View.crop(np.array([*((low + high - side) / 2), side]), KEPT_SIDE, KEPT_SIDE).image(frame)
 
 
 def _spans(flags: Sequence[bool]) -> Spans:
