@@ -109,7 +109,7 @@ def test_a_small_face_of_a_large_frame_is_shown_in_a_close_up():
     close_up = record.close_up(frame, corners)
     assert close_up is not None and close_up.shape == (256, 256, 3)
     assert close_up[70:186, 70:186].min() == 255 and close_up[:58].max() == 0, "the white square fills the middle half"
-    assert record.close_up(frame[:250, 200:450], corners - [200, 0, 0]) is None, "the frame is hardly larger"
+    assert record.close_up(frame[:250, 200:450], corners - np.array([200, 0, 0], np.float32)) is None, "the frame is hardly larger"
     assert record.close_up(frame, corners * 0) is None
 
 
