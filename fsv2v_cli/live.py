@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from fsv2v_cli import console
 from fsv2v_cli.console_reporter import ConsoleReporter
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from stages.clip.camera import Camera
+    from stages.clip.camera import Camera, Captured
     from stages.clip.y4m import Y4mReader
 
     Image = NDArray[np.uint8]
@@ -37,6 +40,8 @@ MAX_WINDOW = (1280, 720)
 """Largest width and height of the window when it opens. It can be enlarged with the mouse."""
 QUIT, RESTART = ("q", "\x1b"), "r"
 """Keys of the window."""
+SECONDS_PER_UPDATE = 0.02
+"""While the driver gives no image, the window is drawn and its keys are read at this interval."""
 
 
 def is_live(driving: Sequence[str], format: str | None) -> bool:
@@ -61,7 +66,7 @@ def run_live(
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(_open_driver(driving[0]))
         writer = None if run.out is None else _ResultWriter(run.out, source.fps, stack, pasted=live.pasted, note=options["note"])
-        images, begun = _TimedImages(source), time.perf_counter()
+        images, begun = _TimedImages(source, window), time.perf_counter()
         with console.progress("synthesize", None, "frames") as bar:
             try:
                 for done, frame in enumerate(live(images), 1):
@@ -69,10 +74,12 @@ def run_live(
                     if writer is not None:
                         writer.write(frame)
                     bar.move(done)
-                    key = "" if window is None else window.show(frame)
-                    if key in QUIT:
+                    if window is None:
+                        continue
+                    window.show(frame)
+                    if window.closed:
                         break
-                    if key == RESTART:
+                    if window.take_restart():
                         live.restart()
             except KeyboardInterrupt:
                 pass
@@ -119,26 +126,53 @@ def _open_driver(name: str) -> Iterator[Camera | Y4mReader]:
 
         with contextlib.ExitStack() as stack:
             try:
-                stream = sys.stdin.buffer if name == "-" else stack.enter_context(open(name, "rb"))
+                stream = _open_stdin() if name == "-" else stack.enter_context(open(name, "rb"))
             except OSError as error:
                 reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
                 raise InputError(f"{name} {reason}") from error
             yield Y4mReader(stream, "stdin" if name == "-" else name)
 
 
+def _open_stdin() -> BinaryIO:
+    """A reader of stdin of its own. Python crashes at its end while a thread waits for `sys.stdin.buffer`."""
+    try:
+        return open(os.dup(sys.stdin.fileno()), "rb")
+    except io.UnsupportedOperation:  # replaced by an object that is no file
+        return sys.stdin.buffer
+
+
 class _TimedImages:
-    """The images of a driver, with the time of the last one."""
+    """The images of a driver until the window is closed, with the time of the last one."""
 
     captured = 0.0
     """Time of the last image, by `time.perf_counter`."""
 
-    def __init__(self, source: Camera | Y4mReader) -> None:
-        self._source = source
+    def __init__(self, source: Camera | Y4mReader, window: _Window | None) -> None:
+        self._source, self._window = source, window
 
     def __iter__(self) -> Iterator[Image]:
-        for image, captured in self._source.captured():
-            self.captured = captured
+        images = self._source.captured()
+        while (timed := next(images, None) if self._window is None else _next_image(images, self._window)) is not None:
+            image, self.captured = timed
             yield image
+
+
+def _next_image(images: Iterator[Captured], window: _Window) -> Captured | None:
+    """The next image, or None after the last one or if the window was closed. The window answers while the driver makes one wait."""
+    future: Future[Captured | None] = Future()
+
+    def read() -> None:
+        try:
+            future.set_result(next(images, None))
+        except Exception as error:
+            future.set_exception(error)
+
+    threading.Thread(target=read, daemon=True).start()
+    while not wait([future], timeout=SECONDS_PER_UPDATE).done:
+        window.update()
+        if window.closed:
+            return None
+    return future.result()
 
 
 class _ResultWriter:
@@ -189,20 +223,33 @@ class _Window:
                 "no window can be opened: there is no display, or OpenCV was built without windows",
                 hint="Leave out --view, and write the result with -o",
             )
-        self._open = False
+        self._open = self._restart = False
+        self.closed = False
 
-    def show(self, frame: Image) -> str:
-        """Show a frame. Returns the pressed key, "q" if the window was closed, else ""."""
+    def show(self, frame: Image) -> None:
         import cv2
 
         if not self._open:
             _open_window(*frame.shape[1::-1])
             self._open = True
         cv2.imshow(WINDOW, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        self.update()
+
+    def update(self) -> None:
+        """Draw the window and read its keys."""
+        import cv2
+
+        if not self._open:
+            return
         key = cv2.waitKey(1)
-        if cv2.getWindowProperty(WINDOW, cv2.WND_PROP_VISIBLE) < 1:
-            return "q"
-        return "" if key < 0 else chr(key & 0xFF)
+        pressed = "" if key < 0 else chr(key & 0xFF)
+        self.closed |= pressed in QUIT or cv2.getWindowProperty(WINDOW, cv2.WND_PROP_VISIBLE) < 1
+        self._restart |= pressed == RESTART
+
+    def take_restart(self) -> bool:
+        """Whether the key for a new start was pressed since the last call."""
+        restart, self._restart = self._restart, False
+        return restart
 
 
 def _open_window(width: int, height: int) -> None:
