@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -133,8 +134,8 @@ class InstanceTracker:
 def require_stable_numbers(before: NDArray[np.int32], now: NDArray[np.int32], is_thing: NDArray[np.bool_], frame: int) -> None:
     """Raises InputError if the number of an instance changes between the previous frame and frame `frame`.
 
-    A number changes if another number takes the place of a thing, and neither of the two stays at its place. before, now: `keys_of` the
-    two frames. is_thing: whether each number is that of a countable object, bool [256].
+    A number changes if another number takes the place of a thing, and neither of the two stays at its place. Things in a row that move on together,
+    such as walkers, are no change. before, now: `keys_of` the two frames. is_thing: whether each number is that of a countable object, bool [256].
     """
     things = is_thing[before // LABELS] | is_thing[now // LABELS]
     pairs, shared = np.unique(np.stack([before[things], now[things]], 1) // LABELS, axis=0, return_counts=True)
@@ -142,9 +143,22 @@ def require_stable_numbers(before: NDArray[np.int32], now: NDArray[np.int32], is
     overlap = {(a, b): n / (old[a] + new[b] - n) for (a, b), n in zip(pairs.tolist(), shared.tolist(), strict=True)}
     for (a, b), share in overlap.items():
         left_place = all(is_thing[number] and overlap.get((number, number), 0) < OTHER_PLACE for number in (a, b))
-        if a != b and left_place and share > SAME_PLACE and old[a] >= MIN_INSTANCE * now.size:
+        if a != b and left_place and share > SAME_PLACE and old[a] >= MIN_INSTANCE * now.size and not _move_together(a, b, before, now):
             raise InputError(
                 f"the numbers of instances jump: instance {a} of frame {frame - 1} is instance {b} in frame {frame}",
                 hint="Each instance needs one number in all frames. Without the layer instances, instances are tracked by their overlap",
                 code="instances-jump",
             )
+
+
+def _move_together(a: int, b: int, before: NDArray[np.int32], now: NDArray[np.int32]) -> bool:
+    """Whether both instances are in both frames and made the same short step, of at most their size."""
+    centres = np.array([[_centre(keys // LABELS == number) for number in (a, b)] for keys in (before, now)])  # nan without pixels
+    step_of_a, step_of_b = centres[1] - centres[0]
+    size = math.sqrt(2 * min((before // LABELS == number).sum() for number in (a, b)))
+    return bool(np.hypot(*step_of_b) <= size and np.hypot(*(step_of_a - step_of_b)) <= SAME_PLACE * size)
+
+
+def _centre(mask: NDArray[np.bool_]) -> tuple[float, float]:
+    rows, columns = mask.nonzero()
+    return (rows.mean(), columns.mean()) if len(rows) else (math.nan, math.nan)

@@ -128,6 +128,13 @@ def test_instances_that_move_come_and_go_do_not_jump(after):
     require_stable_numbers(keys_of_cars((1, LEFT), (2, RIGHT)), after, IS_INSTANCE, 1)
 
 
+@pytest.mark.parametrize("step", [(6, 0), (-6, 1)])
+def test_walkers_in_a_row_who_each_step_to_the_place_of_the_next_do_not_jump(step):
+    row = [(number, (40 + 6 * number, 20, 6, 18)) for number in (1, 2, 3)]
+    moved = [(number, (left + step[0], top + step[1], width, height)) for number, (left, top, width, height) in row]
+    require_stable_numbers(keys_of_cars(*row), keys_of_cars(*moved), IS_INSTANCE, 1)
+
+
 def test_ids_that_are_labels_are_not_checked():
     no_instances = np.zeros(256, bool)
     require_stable_numbers(keys_of_cars((1, LEFT), (2, RIGHT)), keys_of_cars((2, LEFT), (1, RIGHT)), no_instances, 1)

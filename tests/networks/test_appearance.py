@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from stages.errors import UsageError
 from stages.networks import families
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Synthesis
@@ -102,6 +103,24 @@ def test_a_real_frame_as_the_past_has_the_appearance_of_its_image():
     with torch.no_grad():
         assert torch.allclose(past.semantic[:, -3:], network.appearance_of(past_frame))
         assert torch.equal(network.step(None, driving, past)[0], network.step(None, driving, past_frame)[0])
+
+
+def test_with_colour_an_untrained_appearance_is_the_mean_colour_and_an_empty_head_paints_it():
+    network, real = make_network(replace(CONFIG, appearance_colour=True)), random_frame()
+    appearance = network.appearance_of(real)
+    coarse = torch.nn.functional.avg_pool2d(real.image, 3, 2, 1, count_include_pad=False).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert torch.allclose(appearance, region_means(coarse, real.regions), atol=1e-6)
+    for scale in network.scales:
+        torch.nn.init.zeros_(scale.heads.image.weight)
+    with torch.no_grad():
+        assert torch.allclose(network.synthesize(None, real).frame, appearance, atol=1e-5)
+        extreme = replace(real, image=None, appearance=torch.full((1, 3, 64, 64), 2.0))
+        assert torch.allclose(network.synthesize(None, extreme).frame, torch.tensor(0.95))
+
+
+def test_an_appearance_with_colour_needs_three_channels():
+    with pytest.raises(UsageError, match="appearance = 3, not 2"):
+        replace(CONFIG, appearance=2, appearance_colour=True).for_labels(["road", "car"])
 
 
 def test_every_weight_of_the_encoder_gets_a_gradient_through_the_past():

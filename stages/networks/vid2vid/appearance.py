@@ -9,16 +9,22 @@ from stages.networks.common.residual import conv7x7, decoder, encoder
 
 
 class AppearanceEncoder(nn.Module):
-    """E, the encoder of the appearance."""
+    """E, the encoder of the appearance.
 
-    def __init__(self, channels: int, filters: int, downs: int) -> None:
+    with_colour: its features are added to the colours of the image, so `channels` must be 3. The normalisation layers of E remove the mean colour,
+    which the generator needs first.
+    """
+
+    def __init__(self, channels: int, filters: int, downs: int, *, with_colour: bool = False) -> None:
         super().__init__()
+        self.with_colour = with_colour
         widths = [filters * 2**level for level in range(downs + 1)]
         self.layers = nn.Sequential(*encoder(3, widths, 0, affine=True), *decoder(widths, 0, affine=True), conv7x7(filters, channels))
 
     def forward(self, image: Tensor) -> Tensor:
-        """image [B, 3, H, W] -> features [B, channels, H, W] in [-1, 1]; H and W are multiples of 2^downs."""
-        return torch.tanh(self.layers(image))
+        """image [B, 3, H, W] -> features [B, channels, H, W] in [-1, 1], or [-2, 2] with colour; H and W are multiples of 2^downs."""
+        features = torch.tanh(self.layers(image))
+        return features + image if self.with_colour else features
 
 
 def region_means(features: Tensor, regions: Tensor) -> Tensor:

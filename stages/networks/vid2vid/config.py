@@ -43,6 +43,11 @@ class Vid2VidConfig(GeneratorConfig):
     """Channels of the first layer of E; each halving doubles them."""
     appearance_downs: int = 4
     """Number of halvings in E, which sees the image at the size of the coarsest scale."""
+    appearance_colour: bool = False
+    """Whether z_t is the sum of E's features and the mean colour of the region, and H paints the difference from z_t. `appearance` must be 3.
+
+    The paper has E alone. Its normalisation layers, and those of H, remove the mean colour, so that short training leaves regions grey.
+    """
 
     @property
     def halvings(self) -> int:
@@ -59,6 +64,8 @@ class Vid2VidConfig(GeneratorConfig):
         """
         if self.appearance and not names:
             raise UsageError(f"an appearance belongs to regions of label maps, and {self.kind} has none")
+        if self.appearance_colour and self.appearance != 3:
+            raise UsageError(f"appearance_colour needs appearance = 3, not {self.appearance}")
         channels = {name: channel for channel, name in enumerate(names)}
         if missing := [name for name in self.foreground if isinstance(name, str) and name not in channels]:
             raise UsageError(f"the label table has no {' and no '.join(map(str, missing))}, only {', '.join(names)}")

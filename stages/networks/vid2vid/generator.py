@@ -188,10 +188,14 @@ class Vid2Vid(Generator):
         if invalid := [label for label in config.foreground if not isinstance(label, int) or label >= config.semantic_channels]:
             raise ValueError(f"the foreground has no channel {invalid[0]!r}, only 0 to {config.semantic_channels - 1}")
         self.config = c = config
-        self.encoder = AppearanceEncoder(c.appearance, c.appearance_filters, c.appearance_downs) if c.appearance else None
+        self.encoder = (
+            AppearanceEncoder(c.appearance, c.appearance_filters, c.appearance_downs, with_colour=c.appearance_colour) if c.appearance else None
+        )
         self.scales = nn.ModuleList([CoarseScale(c), *(FineScale(c, level) for level in range(1, c.enhancers + 1))])
         self.skips_empty = False
         self.apply(initialise)
+        if self.encoder is not None and c.appearance_colour:  # so that z_t is the mean colour at first
+            nn.init.zeros_(self.encoder.layers[-1].weight)
 
     def fold(self) -> None:
         """Leave out empty channels of label maps from now on; in a street, most are empty."""
@@ -217,6 +221,7 @@ class Vid2Vid(Generator):
         labels = _pyramid(stacked if present is None else stacked[:, present], level)
         del stacked  # at 2048x1024 it takes half a gigabyte
         foreground_masks = _pyramid(self._foreground_mask(driving.semantic), level)
+        bases = [_before_tanh(colour) for colour in _pyramid(appearance, level)] if self.config.appearance_colour else [0.0] * (level + 1)
         features: Features | None = None
         syntheses: list[Synthesis] = []
         for scale in range(level + 1):
@@ -224,7 +229,7 @@ class Vid2Vid(Generator):
             images = [frame.required_image if depth == 0 else frame.coarser[depth - 1] for frame in past_frames]
             network: Scale = self.scales[scale]  # type: ignore[assignment]
             features = network(labels[depth], self._stack_images(images, labels[depth]), features, present)
-            syntheses.insert(0, self._compose(network.heads, features, images[0] if images else None, foreground_masks[depth]))
+            syntheses.insert(0, self._compose(network.heads, features, images[0] if images else None, foreground_masks[depth], bases[depth]))
         return replace(syntheses[0], appearance=appearance, coarser=tuple(coarser.frame for coarser in syntheses[1:]))
 
     def appearance_of(self, frame: Frame) -> Tensor:
@@ -282,13 +287,18 @@ class Vid2Vid(Generator):
         """1 - m_B, [B, 1, H, W]: 1 in the foreground."""
         return semantic[:, list(self.config.foreground)].sum(1, keepdim=True).clamp(0, 1)
 
-    def _compose(self, heads: Heads, features: Features, before: Tensor | None, foreground_mask: Tensor) -> Synthesis:
-        """The frame of one scale and its parts: equation 4, or equation 9 with a foreground. before: the previous image at this scale."""
-        background = torch.tanh(heads.image(features.image).float())
+    def _compose(
+        self, heads: Heads, features: Features, before: Tensor | None, foreground_mask: Tensor, base: Tensor | float
+    ) -> Synthesis:
+        """The frame of one scale and its parts: equation 4, or equation 9 with a foreground.
+
+        before: the previous image at this scale. base: what is added to the painted images before their tanh.
+        """
+        background = torch.tanh(heads.image(features.image).float() + base)
         foreground_mask = foreground_mask.float()
         foreground = None
         if heads.foreground is not None:
-            foreground = torch.tanh(heads.foreground(features.foreground).float())
+            foreground = torch.tanh(heads.foreground(features.foreground).float() + base)
         raw = background if foreground is None else torch.lerp(background, foreground, foreground_mask)
         if before is None or features.motion is None:
             return Synthesis(raw, raw)
@@ -310,6 +320,11 @@ def _inputs(config: Vid2VidConfig) -> tuple[int, int]:
 def _append_appearance(semantic: Tensor, appearance: Tensor | None) -> Tensor:
     """s_t with z_t, if given, as further channels."""
     return semantic if appearance is None else torch.cat([semantic, appearance.to(semantic.dtype)], 1)
+
+
+def _before_tanh(colours: Tensor) -> Tensor:
+    """The values whose tanh is the colours, in float32. Colours beyond +-0.95 are moved there, so that the values stay below 2."""
+    return torch.atanh(colours.float().clamp(-0.95, 0.95))
 
 
 def _nonzero_channels(maps: Tensor) -> Tensor:
