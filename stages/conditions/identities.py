@@ -135,7 +135,7 @@ def require_stable_numbers(before: NDArray[np.int32], now: NDArray[np.int32], is
     """Raises InputError if the number of an instance changes between the previous frame and frame `frame`.
 
     A number changes if another number takes the place of a thing, and neither of the two stays at its place. Things in a row that move on together,
-    such as walkers, are no change. before, now: `keys_of` the two frames. is_thing: whether each number is that of a countable object, bool [256].
+    such as walkers, or parked cars that leave the image, are no change. before, now: `keys_of` the two frames. is_thing: whether each number is that of a countable object, bool [256].
     """
     things = is_thing[before // LABELS] | is_thing[now // LABELS]
     pairs, shared = np.unique(np.stack([before[things], now[things]], 1) // LABELS, axis=0, return_counts=True)
@@ -152,11 +152,13 @@ def require_stable_numbers(before: NDArray[np.int32], now: NDArray[np.int32], is
 
 
 def _move_together(a: int, b: int, before: NDArray[np.int32], now: NDArray[np.int32]) -> bool:
-    """Whether both instances are in both frames and made the same short step, of at most their size."""
+    """Whether instance b made a short step, of at most its size, and instance a the same step, or one out of the image."""
     centres = np.array([[_centre(keys // LABELS == number) for number in (a, b)] for keys in (before, now)])  # nan without pixels
     step_of_a, step_of_b = centres[1] - centres[0]
-    size = math.sqrt(2 * min((before // LABELS == number).sum() for number in (a, b)))
-    return bool(np.hypot(*step_of_b) <= size and np.hypot(*(step_of_a - step_of_b)) <= SAME_PLACE * size)
+    mask = before // LABELS == a
+    a_left = bool(np.isnan(step_of_a[0]) and (mask[[0, -1]].any() or mask[:, [0, -1]].any()))
+    size = math.sqrt(2 * (now // LABELS == b).sum())
+    return bool(np.hypot(*step_of_b) <= size and (a_left or np.hypot(*(step_of_a - step_of_b)) <= SAME_PLACE * size))
 
 
 def _centre(mask: NDArray[np.bool_]) -> tuple[float, float]:

@@ -135,6 +135,15 @@ def test_walkers_in_a_row_who_each_step_to_the_place_of_the_next_do_not_jump(ste
     require_stable_numbers(keys_of_cars(*row), keys_of_cars(*moved), IS_INSTANCE, 1)
 
 
+def test_the_next_of_a_row_may_take_the_place_of_a_car_that_leaves_the_image():
+    before = keys_of_cars((1, (0, 20, 12, 10)), (2, (13, 20, 12, 10)), (3, (26, 20, 12, 10)))
+    after = keys_of_cars((2, (0, 20, 12, 10)), (3, (13, 20, 12, 10)))
+    require_stable_numbers(before, after, IS_INSTANCE, 1)
+    far_jump = keys_of_cars((3, (0, 20, 12, 10)), (2, (13, 20, 12, 10)))
+    with pytest.raises(InputError, match="instance 1 of frame 0 is instance 3"):
+        require_stable_numbers(before, far_jump, IS_INSTANCE, 1)
+
+
 def test_ids_that_are_labels_are_not_checked():
     no_instances = np.zeros(256, bool)
     require_stable_numbers(keys_of_cars((1, LEFT), (2, RIGHT)), keys_of_cars((2, LEFT), (1, RIGHT)), no_instances, 1)
