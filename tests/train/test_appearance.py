@@ -133,6 +133,6 @@ def test_the_model_file_has_a_mixture_over_the_instances_of_each_label(run, stre
     assert np.allclose(stored["car"]["covariances"][0], covariance + 1e-4 * np.eye(3), atol=1e-4)
 
 
-def test_the_recipe_street_appearance_is_street_small_with_three_appearance_channels():
+def test_the_recipe_street_appearance_is_street_small_with_three_appearance_channels_and_mean_colours():
     config, small = read_recipe("street-appearance"), read_recipe("street-small")
-    assert config == replace(small, generator=small.generator.with_values(appearance=3))
+    assert config == replace(small, generator=small.generator.with_values(appearance=3, appearance_colour=True))
