@@ -134,8 +134,9 @@ class InstanceTracker:
 def require_stable_numbers(before: NDArray[np.int32], now: NDArray[np.int32], is_thing: NDArray[np.bool_], frame: int) -> None:
     """Raises InputError if the number of an instance changes between the previous frame and frame `frame`.
 
-    A number changes if another number takes the place of a thing, and neither of the two stays at its place. Things in a row that move on together,
-    such as walkers, or parked cars that leave the image, are no change. before, now: `keys_of` the two frames. is_thing: whether each number is that of a countable object, bool [256].
+    A number changes if another number takes the place of a thing, and neither of the two stays at its place. Things in a row that move on
+    together, such as walkers, are no change, and neither are things that leave the image. before, now: `keys_of` the two frames. is_thing:
+    whether each number is that of a countable object, bool [256].
     """
     things = is_thing[before // LABELS] | is_thing[now // LABELS]
     pairs, shared = np.unique(np.stack([before[things], now[things]], 1) // LABELS, axis=0, return_counts=True)

@@ -11,15 +11,20 @@ from stages.networks.common.residual import conv7x7, decoder, encoder
 class AppearanceEncoder(nn.Module):
     """E, the encoder of the appearance.
 
-    with_colour: its features are added to the colours of the image, so `channels` must be 3. The normalisation layers of E remove the mean colour,
-    which the generator needs first.
+    with_colour: its features are added to the colours of the image, so `channels` must be 3. The normalisation layers of E remove the mean
+    colour, which the generator needs first.
     """
 
-    def __init__(self, channels: int, filters: int, downs: int, *, with_colour: bool = False) -> None:
+    def __init__(self, channels: int, filters: int, downs: int, with_colour: bool = False) -> None:
         super().__init__()
         self.with_colour = with_colour
         widths = [filters * 2**level for level in range(downs + 1)]
         self.layers = nn.Sequential(*encoder(3, widths, 0, affine=True), *decoder(widths, 0, affine=True), conv7x7(filters, channels))
+
+    def start_from_colour(self) -> None:
+        """Make the features zero, so that the sum is the image; before training."""
+        for parameter in self.layers[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor) -> Tensor:
         """image [B, 3, H, W] -> features [B, channels, H, W] in [-1, 1], or [-2, 2] with colour; H and W are multiples of 2^downs."""

@@ -44,9 +44,10 @@ class Vid2VidConfig(GeneratorConfig):
     appearance_downs: int = 4
     """Number of halvings in E, which sees the image at the size of the coarsest scale."""
     appearance_colour: bool = False
-    """Whether z_t is the sum of E's features and the mean colour of the region, and H paints the difference from z_t. `appearance` must be 3.
+    """Whether z_t is the sum of E's features and the mean colour of the region, and H paints the difference from z_t.
 
-    The paper has E alone. Its normalisation layers, and those of H, remove the mean colour, so that short training leaves regions grey.
+    Then `appearance` must be 3. The paper has E alone. Its normalisation layers, and those of H, remove the mean colour, so that short
+    training leaves regions grey.
     """
 
     @property

@@ -189,13 +189,13 @@ class Vid2Vid(Generator):
             raise ValueError(f"the foreground has no channel {invalid[0]!r}, only 0 to {config.semantic_channels - 1}")
         self.config = c = config
         self.encoder = (
-            AppearanceEncoder(c.appearance, c.appearance_filters, c.appearance_downs, with_colour=c.appearance_colour) if c.appearance else None
+            AppearanceEncoder(c.appearance, c.appearance_filters, c.appearance_downs, c.appearance_colour) if c.appearance else None
         )
         self.scales = nn.ModuleList([CoarseScale(c), *(FineScale(c, level) for level in range(1, c.enhancers + 1))])
         self.skips_empty = False
         self.apply(initialise)
-        if self.encoder is not None and c.appearance_colour:  # so that z_t is the mean colour at first
-            nn.init.zeros_(self.encoder.layers[-1].weight)
+        if self.encoder is not None and c.appearance_colour:
+            self.encoder.start_from_colour()
 
     def fold(self) -> None:
         """Leave out empty channels of label maps from now on; in a street, most are empty."""
@@ -221,7 +221,9 @@ class Vid2Vid(Generator):
         labels = _pyramid(stacked if present is None else stacked[:, present], level)
         del stacked  # at 2048x1024 it takes half a gigabyte
         foreground_masks = _pyramid(self._foreground_mask(driving.semantic), level)
-        bases = [_before_tanh(colour) for colour in _pyramid(appearance, level)] if self.config.appearance_colour else [0.0] * (level + 1)
+        bases: list[Tensor | float] = [0.0] * (level + 1)
+        if self.config.appearance_colour and appearance is not None:
+            bases = [_before_tanh(colour) for colour in _pyramid(appearance, level)]
         features: Features | None = None
         syntheses: list[Synthesis] = []
         for scale in range(level + 1):
@@ -229,7 +231,8 @@ class Vid2Vid(Generator):
             images = [frame.required_image if depth == 0 else frame.coarser[depth - 1] for frame in past_frames]
             network: Scale = self.scales[scale]  # type: ignore[assignment]
             features = network(labels[depth], self._stack_images(images, labels[depth]), features, present)
-            syntheses.insert(0, self._compose(network.heads, features, images[0] if images else None, foreground_masks[depth], bases[depth]))
+            before = images[0] if images else None
+            syntheses.insert(0, self._compose(network.heads, features, before, foreground_masks[depth], bases[depth]))
         return replace(syntheses[0], appearance=appearance, coarser=tuple(coarser.frame for coarser in syntheses[1:]))
 
     def appearance_of(self, frame: Frame) -> Tensor:
@@ -287,9 +290,7 @@ class Vid2Vid(Generator):
         """1 - m_B, [B, 1, H, W]: 1 in the foreground."""
         return semantic[:, list(self.config.foreground)].sum(1, keepdim=True).clamp(0, 1)
 
-    def _compose(
-        self, heads: Heads, features: Features, before: Tensor | None, foreground_mask: Tensor, base: Tensor | float
-    ) -> Synthesis:
+    def _compose(self, heads: Heads, features: Features, before: Tensor | None, foreground_mask: Tensor, base: Tensor | float) -> Synthesis:
         """The frame of one scale and its parts: equation 4, or equation 9 with a foreground.
 
         before: the previous image at this scale. base: what is added to the painted images before their tanh.
