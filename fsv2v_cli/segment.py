@@ -20,7 +20,7 @@ from fsv2v_cli.reports import run_over_clips
 @click.option("--map", "edits", multiple=True, metavar="LABEL=LABEL", help="Turn one label into another: tree=building. May be repeated.")
 @click.option(
     "--smoothing", type=click.FloatRange(0), default=1.0, show_default=True,
-    help="Weight of the previous frame, warped along the optical flow, to reduce flicker; 0: none.",
+    help="Temporal smoothing along the optical flow, to reduce flicker; 0: none, 1: the previous frame has a weight of 0.6.",
 )  # fmt: skip
 @device_option
 @clip_stage_options
@@ -28,7 +28,7 @@ def segment(
     inputs: Inputs, backend: str, model: str | None, labels: str | None, table: str, edits: tuple[str, ...], smoothing: float,
     device: str, run: Run,
 ) -> int:  # fmt: skip
-    """Label the pixels of each INPUT and write the layer `segment` (label ids), and for people the layer `mask`.
+    """Label the pixels of each INPUT and write the layer `segment` (label ids). The backend person also writes the layer `mask`.
 
     INPUT is a video, an image, a folder of images or a clip, or - for paths on stdin. The path of each finished clip is printed.
     """

@@ -18,12 +18,12 @@ FILES_TO_READ = [
     *("matrix mirrored", "matrix transposed", "EXIF 2", "EXIF 5", "EXIF 7", "EXIF 6 in WebP", "rotated AVIF"),
     *("edit list that hides both ends", "negative timestamps", "timestamps that wrap around"),
     *("4:2:0, 10 bits", "grey AV1, limited range", "alpha, VP9", "AVIF with alpha", "16 bit grey PNG", "ICC profile, AVIF"),
-    *("two videos, a data stream and chapters", "cover art before the video", "cover art of a sound"),
+    *("two videos, a data stream and chapters", "cover art before the video", "cover art of an audio file"),
     *("APNG named .png", "WebP animation", "AVIF animation"),
     *("images with gaps in their numbers", "images of several formats in one folder"),
 ]
 """Files that no other test reads."""
-FILES_TO_EXPORT = ["edit list of a late video", "B-frames in a fragmented mp4"]
+FILES_TO_EXPORT = ["edit list of a video that starts late", "B-frames in a fragmented mp4"]
 
 
 @pytest.mark.parametrize("name", FILES_TO_READ)

@@ -182,10 +182,10 @@ def _heic_as_png(path: Path) -> bytes:
 
 
 def require_lossless(path: Path, image: Image.Image) -> None:
-    """Raises InputError for a lossy format. Compression with loss would change ids along edges."""
+    """Raises InputError for a lossy format. Lossy compression changes ids along edges."""
     lossy = image.format in ("JPEG", "MPO", "HEIC", "AVIF") or "jpeg" in str(image.info.get("compression"))
     if lossy or (image.format == "WEBP" and b"VP8L" not in path.read_bytes()):
-        hint = "Make it again as PNG; this one would stay damaged if it were converted"
+        hint = "Export the original as PNG; converting this file does not restore the ids"
         raise InputError(f"{path} is compressed as {image.format}, which changes ids along every edge", hint=hint)
 
 
@@ -257,7 +257,9 @@ def decode_image(data: bytes, name: str, channels: int) -> np.ndarray:
     """The bytes of a PNG or JPEG of a clip -> uint8 RGB [H, W, 3] or grey [H, W]. Raises InvalidClip naming `name`."""
     colour = cv2.IMREAD_COLOR if _READ_AS_RGB is None else _READ_AS_RGB
     if not is_decodable(data):
-        raise InvalidClip(f"{name} is not a readable image: no PNG or JPEG, or larger than {MAX_SIDE} pixels a side or 178 megapixels")
+        raise InvalidClip(
+            f"{name} is not a readable image: not a PNG or JPEG, damaged, or larger than {MAX_SIDE} pixels a side or 178 megapixels"
+        )
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), colour if channels == 3 else cv2.IMREAD_GRAYSCALE)
     except cv2.error as error:

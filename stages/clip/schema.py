@@ -133,7 +133,7 @@ def check_clip(value: Mapping[str, Any], name: str) -> None:
     read_rational(value, "fps", name)
     read_timestamps(value, num_frames, name)
     if not isinstance(value.get("id"), str) or not value["id"]:
-        raise InvalidClip(f'{name}: "id" must be a text')
+        raise InvalidClip(f'{name}: "id" must be a string')
     if PurePath(value["id"]).name != value["id"] or value["id"] in (".", "..") or "\0" in value["id"]:
         raise InvalidClip(f'{name}: "id" must be a name, not the path {value["id"]!r}', hint="Files are named after it")
     if not isinstance(value.get("source"), dict | None):

@@ -29,7 +29,7 @@ def read_header(root: Path) -> dict[str, Any]:
         if header.get("schema") != SCHEMA:
             raise InvalidClip(f"{path} has the format {header.get('schema')!r:.100}, this version reads {SCHEMA}", hint="Update fsv2v")
         if not isinstance(header.get("kind", ""), str) or not isinstance(header.get("parameters", {}), dict):
-            raise ValueError('"kind" must be a text and "parameters" an object')
+            raise ValueError('"kind" must be a string and "parameters" an object')
         if (labels := header.get("labels")) is not None:
             _check_labels(labels)
     except (FileNotFoundError, NotADirectoryError):
@@ -75,8 +75,8 @@ def _check_row(row: Mapping[str, Any]) -> None:
     json.dumps(row, allow_nan=False)  # raises ValueError for NaN and infinity, which Python's reader accepts
     for name in ("id", "clip", "subject", *(["source"] if "source" in row else [])):
         if not isinstance(row.get(name), str) or not row[name] or "\0" in row[name]:
-            raise ValueError(f'"{name}" must be a text, not {row.get(name)!r:.100}')
-        os.fsencode(row[name])  # raises ValueError for a text that cannot be a file name
+            raise ValueError(f'"{name}" must be a string, not {row.get(name)!r:.100}')
+        os.fsencode(row[name])  # raises ValueError for a string that cannot be a file name
     if row.get("split") not in ("train", "val"):
         raise ValueError(f'"split" must be train or val, not {row.get("split")!r:.100}')
     length, start, rate = row.get("num_frames"), row.get("start", 0), row.get("fps_value")
@@ -105,4 +105,4 @@ def _check_crops(crops: Any, length: int, shorter_side: int) -> None:
 def _check_labels(labels: Any) -> None:
     names = labels.get("names") if isinstance(labels, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not isinstance(labels.get("table", ""), str):
-        raise ValueError('"labels" must have a list "names" of texts, and "table" must be a text')
+        raise ValueError('"labels" must have a list "names" of strings, and "table" must be a string')

@@ -66,8 +66,8 @@ def _run(feeder: Feeder, pool: RayPool, on_step: Callable[[InputProgress], None]
             continue
         yield from pool.reports(_IDLE_WAIT_SECONDS if pool.has_room and not feeder.exhausted else _WAIT_SECONDS)
         if on_step is not None:
-            for step in pool.steps():
-                on_step(step)
+            for progress in pool.progress():
+                on_step(progress)
 
 
 @contextlib.contextmanager

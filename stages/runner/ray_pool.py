@@ -103,7 +103,7 @@ class RayPool:
         if time.monotonic() - self._refresh_time >= _REFRESH_SECONDS:
             self._refresh()
 
-    def steps(self) -> Iterator[InputProgress]:
+    def progress(self) -> Iterator[InputProgress]:
         """The latest progress of the busy workers, at most once per second."""
         if time.monotonic() - self._poll_time < _POLL_SECONDS:
             return
@@ -113,12 +113,12 @@ class RayPool:
             worker = pending[future]
             worker.pending = None
             with contextlib.suppress(self._ray.exceptions.RayError):  # its report will show the error
-                step = self._ray.get(future)
-                if step is not None and worker.input is not None and step.source == worker.input.source:
-                    yield step
+                progress = self._ray.get(future)
+                if progress is not None and worker.input is not None and progress.source == worker.input.source:
+                    yield progress
         for worker in self._busy_workers.values():
             if worker.pending is None:
-                worker.pending = worker.actor.step.options(concurrency_group="control").remote()
+                worker.pending = worker.actor.progress.options(concurrency_group="control").remote()
 
     def end_workers(self) -> None:
         """End all workers. Busy ones get _GRACE_SECONDS to clean up."""

@@ -12,12 +12,12 @@ from stages.runner.work import FATAL_ERRORS, limit_threads, run_one
 
 
 class RayWorker:
-    """`run` processes one input at a time. `step` and `stop` may be called from another thread meanwhile."""
+    """`run` processes one input at a time. `progress` and `stop` may be called from another thread meanwhile."""
 
     def __init__(self, pickled_task: bytes, folder: str, threads: int) -> None:
         self._pickled_task, self._folder, self._threads = pickled_task, folder, threads
         self._task: ClipTask
-        self._step: InputProgress | None = None
+        self._progress: InputProgress | None = None
         self._stopped = False
 
     def start(self) -> str | Fsv2vError:
@@ -38,7 +38,7 @@ class RayWorker:
 
     def run(self, source: str) -> Report | Fsv2vError | None:
         """The report on an input, one of FATAL_ERRORS, or None after `stop`."""
-        self._step = None
+        self._progress = None
         try:
             return run_one(self._task, source, self._on_step)
         except FATAL_ERRORS as error:
@@ -46,15 +46,15 @@ class RayWorker:
         except KeyboardInterrupt:
             return None
 
-    def step(self) -> InputProgress | None:
+    def progress(self) -> InputProgress | None:
         """The progress of the current input."""
-        return self._step
+        return self._progress
 
     def stop(self) -> None:
         """End the work on the current input at its next step, so that partial output is removed."""
         self._stopped = True
 
-    def _on_step(self, step: InputProgress) -> None:
-        self._step = step
+    def _on_step(self, progress: InputProgress) -> None:
+        self._progress = progress
         if self._stopped:
             raise KeyboardInterrupt

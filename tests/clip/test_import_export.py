@@ -195,7 +195,7 @@ def test_ids_are_only_read_from_lossless_images(name, options, tmp_path):
         return read_image(tmp_path / name, lossless=True) if colour else read_labels(tmp_path / name)
 
     if (name, options) in LOSSY:
-        with pytest.raises(InputError, match=f"{name} is compressed as .* which changes ids along every edge. Make it again as PNG"):
+        with pytest.raises(InputError, match=f"{name} is compressed as .* which changes ids along every edge. Export the original as PNG"):
             read()
     else:
         assert np.array_equal(read(), values if colour else values[..., 0])

@@ -225,7 +225,7 @@ def test_examples_for_pix2pixhd_and_a_few_shot_model_without_examples_are_refuse
     for options, message in (
         (["--model", run, "--examples", painted_driver.path], "pix2pixhd uses no examples"),
         (["--model", run, "--finetune", 3], "cannot be finetuned on examples"),
-        (["--model", run, "--attention", "pixel"], "has no attention to choose"),
+        (["--model", run, "--attention", "pixel"], "has no setting attention"),
         (["--model", run, "--show", "warp"], "does not make the image warp"),
         ([], "--examples"),
     ):

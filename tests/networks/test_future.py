@@ -103,7 +103,7 @@ def test_a_configuration_keeps_the_names_of_the_labels():
     assert TINY.for_labels(()) == TINY
     for change, message in (
         ({"labels": ["road", "sky"]}, "2 labels are named"),
-        ({"labels": [1, 2, 3]}, "must be texts"),
+        ({"labels": [1, 2, 3]}, "must be strings"),
         ({"past_frames": 0}, "one past"),
     ):
         with pytest.raises(ValueError, match=message):

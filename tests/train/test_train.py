@@ -147,7 +147,7 @@ def test_training_does_not_change_the_random_state_and_settings_of_its_caller(pa
 def test_an_option_that_the_network_does_not_have_is_refused(painted_dataset, tmp_path, fsv2v):
     command = ("train", "--data", painted_dataset, "--preset", "pix2pixhd", "-o", tmp_path / "run", "--method", "adain")
     result = fsv2v(*command)
-    assert result.exit_code == 2 and "a network of the family pix2pixhd has no method to choose" in result.stderr
+    assert result.exit_code == 2 and "a network of the family pix2pixhd has no setting method" in result.stderr
 
 
 def test_a_finished_run_is_not_trained_again(uninterrupted_run, painted_dataset):

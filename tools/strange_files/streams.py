@@ -49,7 +49,7 @@ def _cover(setup: Setup, path: Path) -> Truth:
     return setup.truth()
 
 
-@register("cover art of a sound", "cover.m4a", "png")
+@register("cover art of an audio file", "cover.m4a", "png")
 def _only_cover(setup: Setup, path: Path) -> Truth:
     Image.fromarray(draw_frame(0, setup.size)).save(setup.folder / "cover.png")
     sound = click(setup, 0, 1)

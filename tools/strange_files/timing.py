@@ -30,7 +30,7 @@ def _cut(setup: Setup, path: Path) -> Truth:
     return setup.truth(numbers=tuple(range(5, setup.count)), times=setup.truth().times[: setup.count - 5])
 
 
-@register("edit list of a late video", "late.mp4", "libx264")
+@register("edit list of a video that starts late", "late.mp4", "libx264")
 def _late_video(setup: Setup, path: Path) -> Truth:
     sound = click(setup, 0.52, 1.5)
     setup.ffmpeg("-itsoffset", "0.32", *DELAYED.source(setup, setup.frames()), *sound, *DELAYED.output_options(), "-c:a", "alac", path.name)

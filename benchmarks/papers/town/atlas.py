@@ -1,4 +1,4 @@
-"""The atlas: the tiles of a town at all sizes, and how surfaces sample them without flicker."""
+"""The atlas: the tiles of a town as mipmaps, and how surfaces sample them without flicker."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .painter import COVER, SIDE, Painter
+from .painter import ALPHA, SIDE, Painter
 from .tiles import TILES
 
 Array = NDArray[np.floating]
 
 _LEVELS = 9
-"""Number of sizes of a tile; each is half of the one before."""
+"""Number of mipmap levels of a tile; each is half the size of the one before."""
 
 
 @dataclass(frozen=True)
 class Atlas:
-    """All tiles at all sizes. An image holds the tiles of one size below one another, each with a rim of one texel: uint8 [R, C, 4].
+    """All tiles at all mipmap levels. An image holds the tiles of one level below one another, with rims of one texel: uint8 [R, C, 4].
 
-    numbers: name -> number of a tile. colours: channels 0 to 3, and others: channels 4 to 7, for each size, largest first.
+    numbers: name -> number of a tile. colours: channels 0 to 3, and others: channels 4 to 7, for each level, largest first.
     """
 
     numbers: dict[str, int]
@@ -33,31 +33,31 @@ class Atlas:
 
     def look_up(self, tile: NDArray[np.int64], uv: Array, texels: Array) -> Array:
         """Samples [N, 7] float32 of tiles [N] at uv [N, 2], averaged over about `texels` [N] texels of the full size; RGB is linear."""
-        level = np.clip(np.log2(np.maximum(texels, 1)) + 0.5, 0, _LEVELS - 1).astype(np.int64)
+        levels = np.clip(np.log2(np.maximum(texels, 1)) + 0.5, 0, _LEVELS - 1).astype(np.int64)
         samples = np.empty((len(tile), 8), np.float32)
         share = (uv - np.floor(uv)).astype(np.float32)
-        for number in np.flatnonzero(np.bincount(level)):
-            chosen = np.flatnonzero(level == number)
-            side = SIDE >> number
+        for level in np.flatnonzero(np.bincount(levels)):
+            chosen = np.flatnonzero(levels == level)
+            side = SIDE >> level
             x = share[chosen, 0] * side + 0.5
             y = (1 - share[chosen, 1]) * side + 0.5 + tile[chosen] * (side + 2)
-            samples[chosen, :4] = sample(self.colours[number], x, y)
-            samples[chosen, 4:] = sample(self.others[number], x, y)
+            samples[chosen, :4] = sample(self.colours[level], x, y)
+            samples[chosen, 4:] = sample(self.others[level], x, y)
         samples *= 1 / 255
         samples[:, :3] *= samples[:, :3]
         return samples[:, :7]
 
-    def is_covered(self, tile: NDArray[np.int64], uv: Array, texels: Array) -> NDArray[np.bool_]:
-        """Whether tiles [N] have cover at uv [N, 2], with `texels` as in `look_up`."""
-        level = np.clip(np.log2(np.maximum(texels, 1)) - 0.5, 0, 5).astype(np.int64)
-        share, side = uv - np.floor(uv), SIDE >> level
+    def is_opaque(self, tile: NDArray[np.int64], uv: Array, texels: Array) -> NDArray[np.bool_]:
+        """Whether tiles [N] are opaque at uv [N, 2]. texels: as in `look_up`, but the level is one finer."""
+        levels = np.clip(np.log2(np.maximum(texels, 1)) - 0.5, 0, 5).astype(np.int64)
+        share, side = uv - np.floor(uv), SIDE >> levels
         x = (share[:, 0] * side).astype(np.int64).clip(0, side - 1) + 1
         y = ((1 - share[:, 1]) * side).astype(np.int64).clip(0, side - 1) + 1 + tile * (side + 2)
-        covered = np.zeros(len(tile), bool)
-        for number in np.flatnonzero(np.bincount(level)):
-            chosen = np.flatnonzero(level == number)
-            covered[chosen] = self.others[number][y[chosen], x[chosen], COVER - 4] > 127
-        return covered
+        opaque = np.zeros(len(tile), bool)
+        for level in np.flatnonzero(np.bincount(levels)):
+            chosen = np.flatnonzero(levels == level)
+            opaque[chosen] = self.others[level][y[chosen], x[chosen], ALPHA - 4] > 127
+        return opaque
 
 
 def sample(image: NDArray[np.uint8] | Array, x: Array, y: Array) -> Array:

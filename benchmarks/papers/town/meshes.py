@@ -17,7 +17,7 @@ class Paint:
     """What a surface looks like, and its label and instance (0: none).
 
     tile: its number in the atlas. tint: linear RGB, by which the tinted parts of the tile are multiplied.
-    cutout: the surface exists only where the tile's channel COVER is set, and is visible from both sides (leaves, railings).
+    cutout: the surface exists only where the tile's channel ALPHA is set, and is visible from both sides (leaves, railings).
     """
 
     tile: int

@@ -1,7 +1,7 @@
 """How tiles are drawn: square textures that repeat without a seam.
 
 A tile is [SIDE, SIDE, 8] with values in [0, 1]. Channels 0 to 2 are the square root of its linear RGB. TINT is the share of the surface's
-tint that it takes, GLOSS how strongly it reflects, GLOW how much light it emits after dark. COVER is 0 where leaves or railings have
+tint that it takes, GLOSS how strongly it reflects, GLOW how much light it emits after dark. ALPHA is 0 where leaves or railings have
 gaps. The last channel is unused.
 """
 
@@ -16,7 +16,7 @@ Array = NDArray[np.floating]
 Colour = tuple[float, float, float]
 
 SIDE = 512
-TINT, GLOSS, GLOW, COVER = 3, 4, 5, 6
+TINT, GLOSS, GLOW, ALPHA = 3, 4, 5, 6
 
 
 class Painter:
@@ -38,7 +38,7 @@ class Painter:
         """A tile of one colour (square root of linear RGB), multiplied by the noise `rough`."""
         tile = np.zeros((SIDE, SIDE, 8), np.float32)
         tile[..., :3] = np.array(colour, np.float32) * rough[..., None]
-        tile[..., TINT], tile[..., GLOSS], tile[..., COVER] = tint, gloss, 1
+        tile[..., TINT], tile[..., GLOSS], tile[..., ALPHA] = tint, gloss, 1
         return tile
 
 

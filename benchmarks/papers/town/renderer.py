@@ -149,8 +149,8 @@ class _SampleGrid:
             number = np.repeat(scan.run_triangles, scan.count)[nearer]
             uv = np.stack([(uv[axis][number] * np.stack([x, y, np.ones_like(x)], -1)).sum(-1) / inverse_depth for axis in (0, 1)], -1)
             texels = self.renderer.texels[self.candidates[triangle]] * np.float32(0.5 / self.camera.focal) / inverse_depth
-            covered = self.scene.atlas.is_covered(self.scene.mesh.tile[self.candidates[triangle]], uv, texels)
-            indices, triangle, inverse_depth = indices[covered], triangle[covered], inverse_depth[covered]
+            opaque = self.scene.atlas.is_opaque(self.scene.mesh.tile[self.candidates[triangle]], uv, texels)
+            indices, triangle, inverse_depth = indices[opaque], triangle[opaque], inverse_depth[opaque]
         entry = inverse_depth.view(np.uint32).astype(np.uint64) << np.uint64(32) | (triangle + 1).astype(np.uint64)
         np.maximum.at(self.z_buffer, indices, entry)
 

@@ -57,7 +57,7 @@ class ShadowMap:
             cells = np.stack([indices[cutout] % self.width, indices[cutout] // self.width], -1) * self.cell + self.low
             points = cells @ self.axes.T + near[cutout, None] * self.sun_direction
             uv = np.einsum("nij,nj->ni", tables[..., :3], points) + tables[..., 3]
-            gaps = cutout[~atlas.is_covered(mesh.tile[owner[cutout]], uv, np.full(len(cutout), 16.0))]
+            gaps = cutout[~atlas.is_opaque(mesh.tile[owner[cutout]], uv, np.full(len(cutout), 16.0))]
             near[gaps] = -1e6
         np.maximum.at(self.nearest, indices, near.astype(np.float32))
 

@@ -12,7 +12,7 @@ from textures import noise
 
 from .car_tiles import car_front, car_glass, car_rear, car_screen, car_side, wheel
 from .facade_tiles import bricks, facade, ground_floor, plaster
-from .painter import COVER, GLOW, SIDE, Colour, Painter, area, fill, grey, write_text
+from .painter import ALPHA, GLOW, SIDE, Colour, Painter, area, fill, grey, write_text
 
 Array = NDArray[np.floating]
 
@@ -65,7 +65,7 @@ def _leaves(dense: float, size: tuple[int, int]) -> Callable[[Painter], Array]:
     def paint(painter: Painter) -> Array:
         rng = painter.rng
         rough = painter.rough(0.1, 0.1, 0, 0)
-        canvas, cover = np.full((SIDE, SIDE, 3), 0.45, np.float32), np.zeros((SIDE, SIDE), np.float32)
+        canvas, alpha = np.full((SIDE, SIDE, 3), 0.45, np.float32), np.zeros((SIDE, SIDE), np.float32)
         count = 1100
         radius = np.sqrt(rng.uniform(0, 1, count)) * 0.47 * SIDE
         angle = rng.uniform(0, 2 * np.pi, count)
@@ -76,10 +76,10 @@ def _leaves(dense: float, size: tuple[int, int]) -> Callable[[Painter], Array]:
             axes = (int(rng.integers(*size)), int(rng.integers(size[0] // 2 + 1, size[1] // 2 + 2)))
             where = ((int(x[index]), int(y[index])), axes, float(rng.uniform(0, 360)), 0, 360)
             cv2.ellipse(canvas, *where, (light, light * 1.02, light * rng.uniform(0.75, 1.0)), cv2.FILLED)
-            cv2.ellipse(cover, *where, 1.0, cv2.FILLED)
+            cv2.ellipse(alpha, *where, 1.0, cv2.FILLED)
         tile = painter.plain(grey(1.0), rough, gloss=0.04)
         tile[..., :3] *= canvas
-        tile[..., COVER] = cover
+        tile[..., ALPHA] = alpha
         return tile
 
     return paint
@@ -122,11 +122,11 @@ def _fence(painter: Painter) -> Array:
 
 def _railing(painter: Painter) -> Array:
     tile = painter.plain(grey(0.22), painter.rough(0, 0, 0.03, 0), tint=0.3)
-    tile[..., COVER] = 0
+    tile[..., ALPHA] = 0
     for bar in range(12):
-        area(tile, (bar / 12, bar / 12 + 0.03), (0, 1))[..., COVER] = 1
+        area(tile, (bar / 12, bar / 12 + 0.03), (0, 1))[..., ALPHA] = 1
     for low in (0.06, 0.86):
-        area(tile, (0, 1), (low, low + 0.07))[..., COVER] = 1
+        area(tile, (0, 1), (low, low + 0.07))[..., ALPHA] = 1
     return tile
 
 

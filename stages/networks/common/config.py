@@ -13,7 +13,7 @@ FORMER_NAMES = {"shows": "show_choices", "trains_motion_alone": "can_train_motio
 MAX_NUMBER = 16384
 """Largest number in a configuration that is read from a file."""
 MAX_LIST_LENGTH = 16
-"""Largest length of a list in a configuration that is read from a file."""
+"""Largest length of a list of numbers in a configuration that is read from a file."""
 FIRST_FAMILY = "few-shot"
 """The family of configurations without an entry "family", which were written when there was only this one."""
 ConfigT = TypeVar("ConfigT", bound="GeneratorConfig")
@@ -25,7 +25,7 @@ class BaseModel(NamedTuple):
     name: str
     """The name of its file in the registry of weights, or a path."""
     sha256: str
-    """Empty: that of the file with this name, as in recipes."""
+    """The sha256 of this file. Empty, as in recipes: any file of this name is accepted."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ class GeneratorConfig:
         return False
 
     def key_entries(self) -> dict[str, Any]:
-        """Settings that can be changed for the same weights. They are stored with every result, so that results with other values are told
-        apart.
+        """Settings that can be changed without training again. They are stored with every result, so that results with other values are
+        told apart.
         """
         return {}
 
@@ -111,7 +111,7 @@ class GeneratorConfig:
         """This configuration with other values of some fields. Raises UsageError for a field that the family does not have."""
         known = {f.name for f in fields(self)}
         if unknown := sorted(set(values) - known):
-            raise UsageError(f"a network of the family {self.family} has no {' and no '.join(unknown)} to choose")
+            raise UsageError(f"a network of the family {self.family} has no setting {' and no setting '.join(unknown)}")
         return replace(self, **values)
 
     def to_json(self) -> dict[str, Any]:
@@ -122,8 +122,8 @@ class GeneratorConfig:
     def from_json(cls: type[ConfigT], values: dict[str, Any]) -> ConfigT:
         """The configuration with these values of its fields.
 
-        Raises TypeError for unknown keys, so that a model of another program is not loaded by accident, and ValueError for lists or
-        numbers beyond `MAX_LIST_LENGTH` and `MAX_NUMBER`.
+        Raises TypeError for unknown keys, so that a model of another program is not loaded by accident, and ValueError for
+        numbers and lists of numbers beyond `MAX_NUMBER` and `MAX_LIST_LENGTH`.
         """
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):

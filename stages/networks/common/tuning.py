@@ -24,9 +24,9 @@ class TuneOptions:
     learning_rate: float = 1e-4
     """At the first step; it falls linearly to 0. With a constant rate, the last few batches determine the colours."""
     perceptual: float = 2.0
-    """Weight of the perceptual distance, the mean of those of the frame and of h_t."""
+    """Weight of the perceptual term: the mean of the perceptual distances of the frame and of h_t."""
     l1: float = 1.0
-    """Weight of L1 of the frame, plus half of L1 of h_t. A larger weight blurs what cannot be known from the other examples."""
+    """Weight of the L1 term: the L1 distance of the frame plus half of that of h_t. A larger weight blurs what cannot be known from the other examples."""
     seed: int = 0
 
 

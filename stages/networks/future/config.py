@@ -36,7 +36,7 @@ class FutureConfig(GeneratorConfig):
         if self.past_frames < 1:
             raise ValueError("a label map is made from at least one past map")
         if not isinstance(self.labels, tuple) or not all(isinstance(name, str) for name in self.labels):
-            raise ValueError("the labels must be texts")
+            raise ValueError("the labels must be strings")
         if self.labels and len(self.labels) != self.semantic_channels:
             raise ValueError(f"{len(self.labels)} labels are named, but there are {self.semantic_channels} channels")
 
