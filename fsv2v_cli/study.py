@@ -50,9 +50,10 @@ def study(
 ) -> None:  # fmt: skip
     """Make a web page that asks people which of two methods' videos they prefer.
 
-    A and B are folders of videos, clips or folders of images. Names in both are the same, as are the lengths of two videos of one name. The
-    order of questions and of the two videos is random. The page's address may contain the worker's name (?worker=NAME). Nothing in the
-    page's folder reveals the methods, and it works from any web server or from the disk. Its path is printed.
+    A and B are folders of videos, clips or folders of images. Both must contain the same names, and two videos of one name must have the
+    same length, frame rate and aspect ratio. The order of questions and of the two videos is random. The page's address may contain the
+    worker's name (?worker=NAME). Nothing in the page's folder reveals the methods, and it works from any web server or from the disk. Its
+    path is printed.
     """
     from stages.evaluate.study import StudyOptions, make_study
 

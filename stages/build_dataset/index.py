@@ -64,21 +64,24 @@ def assign_subjects(rows: Mapping[str, dict[str, Any]], subjects: Mapping[str, s
     unknown = sorted(name for name in subjects if name not in known and name not in failed and name.rpartition("-")[0] not in failed)
     if unknown:
         examples = ", ".join(sorted(known)[:20])
-        raise UsageError(f"no clip is named {' or '.join(unknown[:5])}, which the table of subjects lists", hint=f"There are {examples}")
+        raise UsageError(
+            f"no clip is named {' or '.join(unknown[:5])}, which the table of subjects lists", hint=f"The clips include {examples}"
+        )
     for name, row in rows.items():
         row["subject"] = subjects.get(name, subjects.get(row.get("source", name), row["subject"]))
 
 
 def assign_splits(subjects: set[str], held_out: tuple[str, ...], share: float) -> dict[str, str]:
-    """subject -> "train" or "val". The subjects in `held_out` are "val", or without any those with the lowest hashes.
+    """subject -> "train" or "val". The subjects in `held_out` are "val"; if there are none, those whose hash is below the share are.
 
-    Because hashes decide, subjects keep their split when a dataset grows. share: the share of "val", from 0 to 1; if it is above 0, at
-    least one of two or more subjects is "val". At least one subject is "train". Raises UsageError for an unknown subject in `held_out`.
+    Therefore subjects keep their split when a dataset grows, unless it is so small that another rule decides: if the share is above 0, at
+    least one of two or more subjects is "val", and at least one is always "train". share: from 0 to 1. Raises UsageError for an unknown
+    subject in `held_out`.
     """
     if held_out:
         if missing := sorted(set(held_out) - subjects):
             known = ", ".join(sorted(subjects)[:20])
-            raise UsageError(f"held-out subjects are not among the clips: {', '.join(missing)}", hint=f"There are {known}")
+            raise UsageError(f"held-out subjects are not among the clips: {', '.join(missing)}", hint=f"The subjects include {known}")
         return {name: "val" if name in held_out else "train" for name in subjects}
     hash_value = {name: int(hashlib.sha256(os.fsencode(name)).hexdigest()[:8], 16) / 0xFFFFFFFF for name in subjects}
     validation = {name for name in subjects if hash_value[name] < share}

@@ -54,9 +54,9 @@ class Extractor:
     min_side: int = 1
     open: Callable[[str], Callable[[Values], Values]] = _open_single_frame
 
-    def samples(self, frames: int) -> int:
-        """Number of vectors of a video with `frames` frames."""
-        return max(0, (frames - self.window) // self.stride + 1)
+    def num_vectors(self, num_frames: int) -> int:
+        """Number of vectors of a video with `num_frames` frames."""
+        return max(0, (num_frames - self.window) // self.stride + 1)
 
 
 class Networks:

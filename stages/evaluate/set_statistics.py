@@ -27,7 +27,7 @@ def shortest_side(pairs: Sequence[Pair]) -> int:
 
 def count_samples(pairs: Sequence[Pair], extractor: Extractor, has_example: bool) -> int:
     """Number of feature vectors of the results."""
-    return sum(extractor.samples(reference.num_frames - first_scored(reference, has_example)) for _, reference in pairs)
+    return sum(extractor.num_vectors(reference.num_frames - first_scored(reference, has_example)) for _, reference in pairs)
 
 
 def first_scored(reference: FrameSource, has_example: bool) -> int:
@@ -122,7 +122,7 @@ class StatisticsCollector:
 
     def _repeated_statistics(self, extractor: Extractor, image: Image, frames: int) -> Statistics:
         """Statistics of a video that repeats `image` for `frames` frames."""
-        count, digest = extractor.samples(frames), _digest(image)
+        count, digest = extractor.num_vectors(frames), _digest(image)
         path = self._cache.path(still=digest, count=count, **_identity(extractor))
         statistics = self._cache.read(path)
         if statistics is None:

@@ -1,20 +1,23 @@
-"""The perceptual distances by name. Each is a feature network with weights from the registry, and a distance between lists of features."""
+"""The perceptual distances by name. Each is a feature network with weights from the registry, and a distance between features."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from stages.errors import MissingRequirement
 from stages.networks.features import squeezenet, vgg
+from stages.networks.features.feature_network import FeatureNetwork
 from weights import registry
 
-Distance = Callable[[list[Tensor], list[Tensor]], Tensor]
-"""The features of two batches of images, each a list of maps [B, C, H, W] -> their distances [B]."""
+LayerDistance = Callable[[Tensor, Tensor], Tensor]
+"""The features [B, C, h, w] of one layer for two batches of images -> their distances [B]."""
 
 
 def choose_distance(name: str) -> str:
@@ -30,22 +33,23 @@ def choose_distance(name: str) -> str:
     return "squeezenet-1.1"
 
 
-def open_distance(name: str, device: torch.device, scales: int = 1) -> PerceptualDistance | None:
-    """The distance of this name (see `choose_distance`), None for "none". scales: number of image sizes, each half the previous one.
+def open_distance(name: str, device: torch.device, scales: int = 1, *, recomputes: bool = False) -> PerceptualDistance | None:
+    """The distance of this name (see `choose_distance`), None for "none". scales, recomputes: as for `PerceptualDistance`.
 
     Raises MissingRequirement when a distance is named whose weights are missing.
     """
     chosen = choose_distance(name)
     if chosen == "none":
         return None
-    distance: Distance = squeezenet.unit_distance
+    distance: LayerDistance = squeezenet.unit_distance
+    weights: Sequence[float] = ()
     if chosen == "squeezenet":
-        features: nn.Module = squeezenet.squeezenet(load_file(registry.path(squeezenet.WEIGHTS)))
+        features: FeatureNetwork = squeezenet.squeezenet(load_file(registry.path(squeezenet.WEIGHTS)))
     elif chosen == "squeezenet-1.1":
         features = squeezenet.squeezenet11(_load_weights(squeezenet.WEIGHTS_11))
     else:
-        features, distance = vgg.vgg19(_load_weights(vgg.WEIGHTS)), vgg.weighted_l1
-    network = PerceptualDistance(features, distance, scales)
+        features, distance, weights = vgg.vgg19(_load_weights(vgg.WEIGHTS)), vgg.l1_distance, vgg.TAP_WEIGHTS
+    network = PerceptualDistance(features, distance, weights, scales, recomputes=recomputes)
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -55,18 +59,46 @@ def _load_weights(name: str) -> dict[str, Tensor]:
 
 
 class PerceptualDistance(nn.Module):
-    """Distance [B] of images [B, 3, H, W] in [-1, 1] by the features of a fixed network, averaged over `scales` image sizes."""
+    """Distance [B] of images [B, 3, H, W] in [-1, 1] by features of a fixed network: the sum over its layers, averaged over image sizes.
 
-    def __init__(self, features: nn.Module, distance: Distance, scales: int = 1) -> None:
+    weights: of the layers; empty: all are 1. scales: number of image sizes, each half the previous one. recomputes: to save memory,
+    activations are computed again for the gradients, and only those of the layers up to the next feature map exist at once.
+    """
+
+    def __init__(
+        self, features: FeatureNetwork, distance: LayerDistance, weights: Sequence[float] = (), scales: int = 1, *, recomputes: bool = False
+    ) -> None:
         super().__init__()
         self.features, self.distance, self.scales = features, distance, scales
+        self.weights = tuple(weights) or (1.0,) * len(features.taps)
+        self.recomputes = recomputes
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
+        distance: Tensor = self._run(self._mean_over_scales, images, targets)
+        return distance
+
+    def _mean_over_scales(self, images: Tensor, targets: Tensor) -> Tensor:
         total = torch.zeros(len(images), device=images.device)
         images, targets = (batch.contiguous(memory_format=torch.channels_last) for batch in (images, targets))
         for _ in range(self.scales):
-            with torch.no_grad():
-                target_features = self.features(targets)
-            total = total + self.distance(self.features(images), target_features)
+            total = total + self._sum_over_layers(images, targets)
             images, targets = F.avg_pool2d(images, 2), F.avg_pool2d(targets, 2)
         return total / self.scales
+
+    def _sum_over_layers(self, images: Tensor, targets: Tensor) -> Tensor:
+        self.features.require_size(images)
+        x, y, terms = self.features.normalise(images), self.features.normalise(targets), []
+        for part, weight in zip(self.features.parts(), self.weights, strict=True):
+            with torch.no_grad():
+                y = part(y)
+            x, distance = self._run(self._layer, part, x, y)
+            terms.append(weight * distance)
+        return torch.stack(terms).sum(0)
+
+    def _layer(self, part: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """x after this part of the network, and its distance to y."""
+        x = part(x)
+        return x, self.distance(x, y)
+
+    def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return checkpoint(function, *arguments, use_reentrant=False) if self.recomputes else function(*arguments)

@@ -80,7 +80,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config, self.device = config, device
         self.compute, self.world = compute or ComputeSettings(), world or ProcessGroup()
-        self.perceptual = _with_recomputation(perceptual) if perceptual is not None and self.compute.checkpoint else perceptual
+        self.perceptual = perceptual
         self.family = find(config.generator.family)
         self.generator = self.family.build(config.generator)
         if base is not None:
@@ -332,16 +332,6 @@ def _update_spectral_norms(network: nn.Module) -> None:
             for name in norms:
                 getattr(module, name)
             norms.eval()
-
-
-def _with_recomputation(distance: PerceptualDistance) -> PerceptualDistance:
-    """The distance with its activations computed again for the gradients, to save memory."""
-
-    def recompute(image: Tensor, truth: Tensor) -> Tensor:
-        result: Tensor = checkpoint(distance, image, truth, use_reentrant=False)
-        return result
-
-    return recompute
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

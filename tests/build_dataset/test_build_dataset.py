@@ -166,7 +166,7 @@ def test_a_split_is_by_subject_and_stable_and_never_empty():
     assert 0.03 < sum(split == "val" for split in first.values()) / 200 < 0.2
     assert all(assign_splits({name}, (), 0.1) == {name: "train"} for name in many)
     assert assign_splits(few, ("b",), 0.1) == {"a": "train", "b": "val"}
-    with pytest.raises(UsageError, match="ghost. There are a, b"):
+    with pytest.raises(UsageError, match="ghost. The subjects include a, b"):
         assign_splits(few, ("ghost",), 0.1)
 
 
@@ -209,7 +209,7 @@ def test_a_subject_of_an_absent_clip_is_refused(fsv2v, clips, tmp_path):
     (tmp_path / "subjects.tsv").write_text("P0\tanna\np1\tanna\n")
     result = fsv2v("build-dataset", *clips, "-o", tmp_path / "faces", "--size", 64, "--subjects", tmp_path / "subjects.tsv")
     assert result.exit_code == 2
-    assert "no clip is named P0" in result.stderr and "There are p0, p1, p2" in result.stderr
+    assert "no clip is named P0" in result.stderr and "The clips include p0, p1, p2" in result.stderr
     assert not (tmp_path / "faces" / "clips.ndjson").exists()
 
 

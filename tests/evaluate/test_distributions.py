@@ -347,11 +347,11 @@ def test_windows_have_the_stride_of_the_extractor_in_batches_of_any_size():
         "x", "", 2, encoder, window=5, stride=3, open=lambda device: lambda encoded: np.array([encoded[0, 0], encoded[-1, 0]])
     )
     statistics = extract(frames, "x", [extractor], Networks("cpu"), lambda count: None)["x"]
-    assert statistics.count == extractor.samples(40) == 12
+    assert statistics.count == extractor.num_vectors(40) == 12
     assert sorted(map(tuple, statistics.sample.tolist())) == [(3.0 * i, 3.0 * i + 4) for i in range(12)]
     still = still_statistics(frames[7], "y", extractor, Networks("cpu"), 12)
     assert still.count == 12 and still.sample.tolist() == [[7, 7]] * 12
-    assert [extractor.samples(count) for count in (0, 4, 5, 7, 8)] == [0, 0, 1, 1, 2]
+    assert [extractor.num_vectors(count) for count in (0, 4, 5, 7, 8)] == [0, 0, 1, 1, 2]
 
 
 def test_squeezenet_distinguishes_darkness_and_flicker_from_the_truth(make):

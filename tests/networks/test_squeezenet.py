@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.models.perceptual import choose_distance
+from stages.models.perceptual import PerceptualDistance, choose_distance
 from stages.networks.features.squeezenet import TAPS, WEIGHTS, WEIGHTS_11, SqueezeNet, SqueezeNet11, squeezenet, squeezenet11, unit_distance
 from weights import registry
 
@@ -56,24 +56,25 @@ def test_features_have_six_depths_and_falling_resolution(network):
 def test_the_distance_is_zero_for_equal_images_symmetric_and_grows_with_blur(network):
     sharp = as_tensor(skimage.data.astronaut(), 128)
     slightly_blurred, blurred = (F.interpolate(F.avg_pool2d(sharp, n), (128, 128), mode="bilinear") for n in (2, 8))
-    a, b, c = network(sharp), network(slightly_blurred), network(blurred)
-    assert unit_distance(a, a).item() == 0
-    assert unit_distance(a, b).item() == pytest.approx(unit_distance(b, a).item())
-    assert 0 < unit_distance(a, b).item() < unit_distance(a, c).item()
+    distance = PerceptualDistance(network, unit_distance)
+    assert distance(sharp, sharp).item() == 0
+    assert distance(sharp, slightly_blurred).item() == pytest.approx(distance(slightly_blurred, sharp).item())
+    assert 0 < distance(sharp, slightly_blurred).item() < distance(sharp, blurred).item()
 
 
 def test_gradients_reach_the_image_and_not_the_weights(network):
     image = as_tensor(skimage.data.astronaut(), 64).requires_grad_()
-    unit_distance(network(image), network(torch.zeros(1, 3, 64, 64))).sum().backward()
+    PerceptualDistance(network, unit_distance)(image, torch.zeros(1, 3, 64, 64)).sum().backward()
     assert image.grad is not None and torch.isfinite(image.grad).all() and image.grad.abs().sum() > 0
     assert all(p.grad is None for p in network.parameters())
 
 
 def test_bfloat16_autocast_gives_nearly_the_same_distance(network):
     a, b = as_tensor(skimage.data.astronaut(), 128), as_tensor(skimage.data.chelsea(), 128)
-    exact = unit_distance(network(a), network(b)).item()
+    distance = PerceptualDistance(network, unit_distance)
+    exact = distance(a, b).item()
     with torch.autocast("cpu", torch.bfloat16):
-        half = unit_distance(network(a), network(b)).item()
+        half = distance(a, b).item()
     assert half == pytest.approx(exact, rel=0.02)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stages.models.perceptual import PerceptualDistance
-from stages.networks.features.vgg import TAP_WEIGHTS, TAPS, Vgg19, vgg19, weighted_l1
+from stages.networks.features.vgg import TAP_WEIGHTS, TAPS, Vgg19, l1_distance, vgg19
 
 CONVOLUTIONS = {
     0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256), 14: (256, 256), 16: (256, 256),
@@ -54,7 +54,7 @@ def test_colours_are_normalised_as_for_imagenet():
 
 def test_the_distance_is_the_weighted_sum_of_its_layers_and_has_a_gradient(published):
     image, other = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 3, 32, 32) * 2 - 1
-    distance = PerceptualDistance(vgg19(published), weighted_l1)
+    distance = PerceptualDistance(vgg19(published), l1_distance, TAP_WEIGHTS)
     assert distance(image, image).tolist() == [0, 0]
 
     features = [vgg19(published)(x) for x in (image, other)]
@@ -64,3 +64,15 @@ def test_the_distance_is_the_weighted_sum_of_its_layers_and_has_a_gradient(publi
     assert torch.allclose(actual, expected, rtol=1e-4)
     actual.sum().backward()
     assert image.grad is not None and image.grad.abs().max() > 0
+
+
+def test_recomputed_activations_change_neither_the_distance_nor_its_gradient(published):
+    image, other = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 3, 32, 32) * 2 - 1
+    results = []
+    for recomputes in (False, True):
+        varied = image.clone().requires_grad_()
+        distance = PerceptualDistance(vgg19(published), l1_distance, TAP_WEIGHTS, 2, recomputes=recomputes)(varied, other)
+        distance.sum().backward()
+        assert varied.grad is not None
+        results.append(torch.cat([distance.detach(), varied.grad.flatten()]))
+    assert torch.equal(*results)

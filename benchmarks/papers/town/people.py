@@ -26,8 +26,8 @@ _TROUSERS = ((0.03, 0.04, 0.09), (0.02, 0.02, 0.022), (0.12, 0.12, 0.125), (0.25
 
 @dataclass(frozen=True)
 class Person:
-    """A pedestrian. parts: the PARTS meshes, each with its joint at the origin and the limb below it. height: in metres. stride: length of
-    two steps in metres.
+    """A pedestrian. parts: the PARTS meshes; the trunk has its origin between the hips, and limbs hang down from a joint at the origin.
+    height: in metres. stride: length of two steps in metres.
 
     While the person walks, the arms swing by up to `swing` and the trunk leans ahead by `lean`, in radians.
     """
@@ -92,8 +92,8 @@ def draw_person(rng: np.random.Generator, atlas: Atlas) -> Person:
     shoes = Paint(atlas["plain"], PEDESTRIAN, pick(((0.015, 0.014, 0.013), (0.5, 0.5, 0.5), (0.1, 0.06, 0.03))))
     sleeves = bare if rng.random() < 0.2 else cloth
     shins = bare if rng.random() < 0.12 else trousers
-    hem = str(rng.choice(["jacket", "coat", "skirt"], p=[0.62, 0.22, 0.16]))
-    trunk = [_trunk(height, width, cloth, trousers, hem), *_head(rng, height, atlas, skin, pick(_HAIR))]
+    outfit = str(rng.choice(["jacket", "coat", "skirt"], p=[0.62, 0.22, 0.16]))
+    trunk = [_trunk(height, width, cloth, trousers, outfit), *_head(rng, height, atlas, skin, pick(_HAIR))]
     if rng.random() < 0.4:
         bag = Paint(atlas["cloth"], PEDESTRIAN, pick(_CLOTHES))
         back = rng.random() < 0.5
@@ -119,19 +119,19 @@ def _ring(half_width: float, half_depth: float, y: float, sides: int = 8) -> Arr
 
 
 def _limb(length: float, upper: float, lower: float, paint: Paint) -> Mesh:
-    """A limb from its joint at the origin down."""
+    """A limb that hangs down from its joint at the origin. upper, lower: radii at its two ends."""
     middle = 0.5 * (upper + lower)
     shape = [(0, -1.02 * length), (lower, -length), (middle, -0.5 * length), (upper, 0), (0.5 * upper, 0.6 * upper), (0, 0.7 * upper)]
     return loft(np.array([_ring(radius, radius, y, 6) for radius, y in shape]), paint, (1, 1), 0.85)
 
 
-def _trunk(height: float, width: float, cloth: Paint, trousers: Paint, hem: str) -> Mesh:
+def _trunk(height: float, width: float, cloth: Paint, trousers: Paint, outfit: str) -> Mesh:
     shape = [(0.098, 0.082, -0.075), (0.094, 0.074, -0.02), (0.09, 0.068, 0.03), (0.082, 0.06, 0.1), (0.1, 0.07, 0.2), (0.118, 0.07, 0.28),
              (0.108, 0.052, 0.318), (0.04, 0.036, 0.338), (0.03, 0.03, 0.36)]  # fmt: skip
-    if hem == "coat":
+    if outfit == "coat":
         shape[:2] = [(0.105, 0.1, -0.22), (0.096, 0.08, -0.02)]
     parts = [loft(np.array([_ring(x * width, z * width, y * height) for x, z, y in shape]), cloth, (1, 1), 0.9)]
-    if hem == "skirt":
+    if outfit == "skirt":
         flared = [(0.13, 0.11, -0.22), (0.1, 0.08, -0.1), (0.086, 0.064, 0.06)]
         parts.append(loft(np.array([_ring(x * width, z * width, y * height) for x, z, y in flared]), trousers, (1, 1), 0.9))
     return join(parts)

@@ -26,7 +26,10 @@ class TuneOptions:
     perceptual: float = 2.0
     """Weight of the perceptual term: the mean of the perceptual distances of the frame and of h_t."""
     l1: float = 1.0
-    """Weight of the L1 term: the L1 distance of the frame plus half of that of h_t. A larger weight blurs what cannot be known from the other examples."""
+    """Weight of the L1 term: the L1 distance of the frame plus half of that of h_t.
+
+    A larger weight blurs what cannot be known from the other examples.
+    """
     seed: int = 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ class FeatureNetwork(nn.Module):
     def __init__(self, layers: Sequence[nn.Module], taps: Sequence[int], smallest_side: int) -> None:
         super().__init__()
         self.features = nn.Sequential(*layers)
-        self.taps, self.smallest_side = frozenset(taps), smallest_side
+        self.taps, self.smallest_side = tuple(taps), smallest_side
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(DEVIATION).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)
@@ -38,12 +39,19 @@ class FeatureNetwork(nn.Module):
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """The feature maps. Raises ValueError for an image with a side smaller than `smallest_side`."""
+        self.require_size(image)
+        x, maps = self.normalise(image), []
+        for part in self.parts():
+            x = part(x)
+            maps.append(x)
+        return maps
+
+    def require_size(self, image: Tensor) -> None:
+        """Raises ValueError for an image with a side smaller than `smallest_side`."""
         if min(image.shape[-2:]) < self.smallest_side:
             size = tuple(image.shape[-2:])
             raise ValueError(f"an image of {size} is too small for features: each side needs at least {self.smallest_side} pixels")
-        x, maps = self.normalise(image), []
-        for index, layer in enumerate(self.features):
-            x = layer(x)
-            if index in self.taps:
-                maps.append(x)
-        return maps
+
+    def parts(self) -> list[nn.Module]:
+        """The network in parts, each of which ends with the layer of a feature map."""
+        return [self.features[start + 1 : stop + 1] for start, stop in pairwise((-1, *self.taps))]

@@ -102,17 +102,17 @@ def _load(model: Network, state: Mapping[str, Tensor]) -> Network:
     return model
 
 
-def unit_distance(maps: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
-    """Two lists of feature maps [B, C, h, w] (one B may be 1) -> distances [B]: LPIPS (Zhang et al. 2018, eq. 1) with all weights one.
+def unit_distance(features: Tensor, others: Tensor) -> Tensor:
+    """Feature maps [B, C, h, w] of one layer (one B may be 1) -> distances [B]: LPIPS (Zhang et al. 2018, eq. 1) with weights 1.
 
-    At each position the channels are scaled to unit length; squared differences are summed over channels, averaged over positions and
-    summed over the layers. Features after a ReLU are not negative, so that each layer adds at most 2.
+    At each position the channels are scaled to unit length. Squared differences are summed over channels and averaged over positions.
+    Features after a ReLU are not negative, so that the distance is at most 2.
     """
-    return squared_distance(unit_features(maps), unit_features(others))
+    return squared_distance(unit_features([features]), unit_features([others]))
 
 
 def squared_distance(maps: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
-    """As `unit_distance`, for feature maps that already have unit length."""
+    """The sum of `unit_distance` over the layers, for feature maps that already have unit length."""
     return torch.stack([(a - b).square().sum(1).mean((1, 2)) for a, b in zip(maps, others, strict=True)]).sum(0)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,7 +17,7 @@ PLAN = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 51
 TAPS = (1, 6, 11, 20, 29)
 """Layers whose outputs are the features: relu1_1, relu2_1, relu3_1, relu4_1, relu5_1."""
 TAP_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
-"""Weights of these layers in `weighted_l1`."""
+"""Weights of these layers in the perceptual loss (public code of vid2vid)."""
 
 
 class Vgg19(FeatureNetwork):
@@ -49,10 +48,6 @@ def _is_after_last_tap(name: str) -> bool:
     return part == "classifier" or (part == "features" and index.isdecimal() and int(index) > TAPS[-1])
 
 
-def weighted_l1(maps: list[Tensor], others: list[Tensor]) -> Tensor:
-    """Two lists of feature maps [B, C, h, w] -> distances [B]: L1 of each layer times its weight (public code of vid2vid)."""
-    terms = [
-        weight * F.l1_loss(a.float(), b.float(), reduction="none").mean((1, 2, 3))
-        for weight, a, b in zip(TAP_WEIGHTS, maps, others, strict=True)
-    ]
-    return torch.stack(terms).sum(0)
+def l1_distance(features: Tensor, others: Tensor) -> Tensor:
+    """Feature maps [B, C, h, w] of one layer -> distances [B]."""
+    return F.l1_loss(features.float(), others.float(), reduction="none").mean((1, 2, 3))
