@@ -1,13 +1,13 @@
-"""Results at the example's resolution, compared with enlarged images of the model: perceptual distance, sharpness, warping error.
+"""Results at the example's resolution, compared with the model's enlarged output: perceptual distance, sharpness, warping error.
 
     python benchmarks/full_resolution.py CLIP... [--size 512] [--frames 96] [--model MODEL] [--enhancer MODEL]
 
-Each CLIP shows a person on whom the model was not trained, has landmarks (or poses), and a head (or body) of about SIZE pixels. Its first
-frame is the example. Its first --frames frames are synthesized from their own landmarks, at the model's size and at SIZE. The baseline is
-the result at the model's size, enlarged by Lanczos' filter. Perceptual distance and sharpness are measured in every sixth frame. Sharpness
-is the variance of the Laplacian relative to that of the true frame, over the pixels where the mask m_e gives the warped example more than
-half of the weight. The row "true" contains the warping error of the true frames. Figures are means over the frames of a clip, then over
-the clips.
+Each CLIP has landmarks (or poses) and shows a person on whom the model was not trained, with a head (or body) of about SIZE pixels. Its
+first frame is the example. Its first --frames frames are synthesized from their own landmarks, at the model's size and at SIZE. The
+baseline is the result at the model's size, enlarged by Lanczos' filter. Perceptual distance and sharpness are measured in every sixth
+frame. Sharpness is the variance of the Laplacian relative to that of the true frame, over the pixels where the mask m_e gives the warped
+example more than half of the weight. The row "true" contains the warping error of the true frames. Figures are means over the frames of a
+clip, then over the clips.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ SYNTHESIS_GOAL, TRAINING_GOAL = 6.0, 16.0
 STEADY_FROM = 10
 MAX_GROWTH = 0.01
 """Growth of memory after frame `STEADY_FROM`, relative to the memory at this frame, that counts as none."""
-LIMIT = 20.5e9
+LIMIT = 17e9
 """Limit of the memory of training in bytes. An allocation beyond it fails before the machine runs out of memory."""
 LABELS = 18
 """Number of labels in a frame, of 35."""
@@ -141,7 +141,7 @@ def measure_training(options: argparse.Namespace) -> dict[str, Any]:
     warm_up = Phase(1, frames=1, scale=512 / options.width, batch=1)
     last = Phase(1, frames=2, batch=options.batch)
     torch.manual_seed(0)
-    perceptual = PerceptualDistance(vgg.Vgg19(), vgg.l1_distance, vgg.TAP_WEIGHTS, recomputes=True).requires_grad_(False).eval()
+    perceptual = PerceptualDistance(vgg.Vgg19(), vgg.l1_distance, vgg.TAP_WEIGHTS).requires_grad_(False).eval()
     settings = ComputeSettings(accumulate=options.batch, checkpoint=True)
     trainer = Trainer(replace(recipe, generator=config, phases=(warm_up, last)), torch.device("cpu"), perceptual, settings)
     rows: list[dict[str, float | str]] = []
@@ -167,7 +167,7 @@ def _batch(config: Vid2VidConfig, phase: Phase, real_frames: int) -> Batch:
     frames = Frame(semantic, torch.zeros(count, length, 0, 3), torch.rand(count, length, 3, height, width, generator=rng) * 2 - 1)
     flows, confidence = torch.ones(count, length - 1, 2, height, width), torch.ones(count, length - 1, 1, height, width)
     empty = torch.zeros(count, length, 0, 2, height, width), torch.zeros(count, length, 0, 1, height, width)
-    return Batch(frames, frames.map(lambda x: x[:, :1]), flows, confidence, *empty, torch.arange(count), real_frames)
+    return Batch(frames.packed(), frames.map(lambda x: x[:, :1].clone()), flows, confidence, *empty, torch.arange(count), real_frames)
 
 
 def _config(width: int) -> Vid2VidConfig:

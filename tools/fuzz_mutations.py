@@ -183,7 +183,7 @@ def generate(sample: Any, rng: random.Random) -> Any:
 
 
 def _change_zip(content: bytes, rng: random.Random) -> bytes:
-    """Change, rename, remove or compress a member; an array may get another shape or type."""
+    """Change, rename or remove a member, or change bytes of the archive; an array may get another shape or type."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = [(info.filename, archive.read(info)) for info in archive.infolist()]
     index, action, buffer = rng.randrange(len(members)), rng.randrange(6), io.BytesIO()

@@ -107,7 +107,7 @@ class Media:
 
 
 def media_input(media: Media, **options: Any) -> ffmpeg.nodes.FilterableStream:
-    """`media` as the input of a command, limited to PROTOCOLS and DEMUXERS. Every input of ffmpeg must be opened through this function."""
+    """`media` as the input of a command, limited to PROTOCOLS and the demuxers above. All inputs of ffmpeg must be opened by it."""
     limits = {"protocol_whitelist": PROTOCOLS, "format_whitelist": ",".join((*DEMUXERS, *AUDIO_DEMUXERS))}
     return ffmpeg.input(media.url, **limits, **options)
 
@@ -175,14 +175,14 @@ _EXPLANATIONS = (
     ("File too large", "the disk is full or a file size limit is reached"),
     ("Read-only file system", "the file system is read-only"),
     ("Permission denied", "permission denied"),
-    ("not on whitelist", "it is a playlist, a text or another kind of file that is not opened"),
-    ("moov atom not found", "it is no video, or one that was cut off: its index is missing"),
+    ("not on whitelist", "it is a playlist, a text file or another kind of file that fsv2v does not open"),
+    ("moov atom not found", "it is not a video, or it was cut off: its index is missing"),
     ("partial file", "the file was cut off"),
     ("File ended prematurely", "the file was cut off"),
-    ("Invalid data found", "it is no video that ffmpeg can read"),
+    ("Invalid data found", "it is not a video that ffmpeg can read"),
     ("does not contain any stream", "it holds no video"),
     ("matches no streams", "it holds no video"),
-    ("No such filter: 'zscale'", "it is HDR or has wide colours, and this ffmpeg lacks the filter zscale"),
+    ("No such filter: 'zscale'", "it is HDR or has a wide colour gamut, and this ffmpeg lacks the filter zscale"),
     ("non positive size for width", "the size of its frames changes"),
     ("Unknown decoder", "this ffmpeg has no decoder for it"),
     ("Decoder not found", "this ffmpeg has no decoder for it"),

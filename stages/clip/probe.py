@@ -145,7 +145,7 @@ def probe_media(media: Media) -> VideoInfo:
     """As `probe`, also for a part of a file."""
     header = _read_header(media)
     if header.colour.needs_conversion and not has_filter("zscale"):
-        reason = "it is HDR or has wide colours, and this ffmpeg lacks the filter zscale"
+        reason = "it is HDR or has a wide colour gamut, and this ffmpeg lacks the filter zscale"
         hint = "Put an ffmpeg with libzimg on PATH. Without any ffmpeg on PATH, that of imageio-ffmpeg is used"
         raise MissingRequirement(f"{media.path} cannot be read: {reason}", hint=hint)
     picture_units = _PICTURE_UNITS.get(header.codec)

@@ -20,7 +20,7 @@ def of_frames(values: Sequence[float]) -> Interval:
     """The 95 % interval of the mean of the figures of successive frames.
 
     Neighbouring frames are alike, so they are drawn in circular blocks (Politis and Romano 1992) of about the square root of their number.
-    The interval does not cover how other clips would differ. (None, None) for fewer than two values.
+    The interval does not include the variation between clips. (None, None) for fewer than two values.
     """
     return _interval(np.asarray(values, np.float64), max(1, round(math.sqrt(len(values)))))
 
@@ -46,7 +46,7 @@ def _interval(values: NDArray[np.float64], block: int) -> Interval:
 def wilson(chosen: int, answers: int, level: float = LEVEL) -> tuple[float, float]:
     """Wilson's score interval (1927) of the share `chosen` / `answers` of independent answers; (0, 1) without answers.
 
-    It contains the shares p for which `chosen` is within z standard deviations of p * answers, z being the normal quantile of the level.
+    It contains the shares p for which `chosen` is within z standard deviations of p * answers; z is the normal quantile of (1 + level) / 2.
     """
     if answers == 0:
         return 0.0, 1.0
@@ -58,10 +58,10 @@ def wilson(chosen: int, answers: int, level: float = LEVEL) -> tuple[float, floa
 
 
 def bootstrap_workers(chosen: Sequence[int], answers: Sequence[int], level: float = LEVEL) -> tuple[float, float] | None:
-    """Percentile bootstrap of the share sum(chosen) / sum(answers) that draws workers with all their answers. None for a single worker.
+    """The interval of the share sum(chosen) / sum(answers) by a cluster bootstrap, which draws workers with all their answers.
 
-    chosen, answers: the numbers of each worker; answers are at least 1. The answers of one worker are correlated, which Wilson's interval
-    ignores. The same numbers always give the same interval.
+    chosen, answers: for each worker, the number of answers that chose the method, and of all answers (at least 1). None for one worker. The
+    answers of one worker are correlated, which Wilson's interval ignores. The same numbers always give the same interval.
     """
     if len(answers) < 2:
         return None

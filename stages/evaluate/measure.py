@@ -112,8 +112,8 @@ def measure(
     """Scores of `results`, which all have the size in `context`, against one reference of the same length.
 
     example: the image of the baselines, of that size; None for the reference's first frame, which is then not scored. A reference of a
-    single frame is scored, without baselines. The reference is shrunk to the results' size by area, as in the paper's protocol.
-    Raises InputError when the aspect ratios differ.
+    single frame is scored, without baselines. The reference is resized to the size of the result: shrunk by area averaging, as in
+    the paper's protocol, or enlarged. Raises InputError when the aspect ratios differ.
     """
     skipped = 1 if example is None and reference.num_frames > 1 else 0
     reasons = {metric.name: metric.unavailable(context, reference.num_frames) for metric in metrics}
@@ -166,11 +166,11 @@ class Baselines:
         return np.rint(warp(self.example, self._flow(truth, self.example))).astype(np.uint8)
 
 
-def _add_frame(scorer: Scorer, truth: Image, candidates: Mapping[Name, Image], tallies: Mapping[Name, Tally], counts: bool) -> None:
-    """Score the candidates of a frame and add the values to their tallies. counts: whether the frame is scored at all."""
+def _add_frame(scorer: Scorer, truth: Image, candidates: Mapping[Name, Image], tallies: Mapping[Name, Tally], is_scored: bool) -> None:
+    """Give a frame to the scorer and, if it is scored, add the values of the candidates to their tallies."""
     values = scorer(truth, list(candidates.values()))
     for position, name in enumerate(candidates):
-        if values is None or not counts:
+        if values is None or not is_scored:
             tallies[name].skip()
         else:
             tallies[name].add(values[position])

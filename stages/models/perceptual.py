@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from stages.errors import MissingRequirement
+from stages.networks.common.recomputing import Recomputing
 from stages.networks.features import squeezenet, vgg
 from stages.networks.features.feature_network import FeatureNetwork
 from weights import registry
@@ -33,8 +32,8 @@ def choose_distance(name: str) -> str:
     return "squeezenet-1.1"
 
 
-def open_distance(name: str, device: torch.device, scales: int = 1, *, recomputes: bool = False) -> PerceptualDistance | None:
-    """The distance of this name (see `choose_distance`), None for "none". scales, recomputes: as for `PerceptualDistance`.
+def open_distance(name: str, device: torch.device, scales: int = 1) -> PerceptualDistance | None:
+    """The distance of this name (see `choose_distance`), None for "none". scales: as for `PerceptualDistance`.
 
     Raises MissingRequirement when a distance is named whose weights are missing.
     """
@@ -49,7 +48,7 @@ def open_distance(name: str, device: torch.device, scales: int = 1, *, recompute
         features = squeezenet.squeezenet11(_load_weights(squeezenet.WEIGHTS_11))
     else:
         features, distance, weights = vgg.vgg19(_load_weights(vgg.WEIGHTS)), vgg.l1_distance, vgg.TAP_WEIGHTS
-    network = PerceptualDistance(features, distance, weights, scales, recomputes=recomputes)
+    network = PerceptualDistance(features, distance, weights, scales)
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -58,23 +57,19 @@ def _load_weights(name: str) -> dict[str, Tensor]:
     return state
 
 
-class PerceptualDistance(nn.Module):
+class PerceptualDistance(Recomputing):
     """Distance [B] of images [B, 3, H, W] in [-1, 1] by features of a fixed network: the sum over its layers, averaged over image sizes.
 
-    weights: of the layers; empty: all are 1. scales: number of image sizes, each half the previous one. recomputes: to save memory,
-    activations are computed again for the gradients, and only those of the layers up to the next feature map exist at once.
+    weights: of the layers; empty: all are 1. scales: number of image sizes, each half the previous one.
     """
 
-    def __init__(
-        self, features: FeatureNetwork, distance: LayerDistance, weights: Sequence[float] = (), scales: int = 1, *, recomputes: bool = False
-    ) -> None:
+    def __init__(self, features: FeatureNetwork, distance: LayerDistance, weights: Sequence[float] = (), scales: int = 1) -> None:
         super().__init__()
         self.features, self.distance, self.scales = features, distance, scales
         self.weights = tuple(weights) or (1.0,) * len(features.taps)
-        self.recomputes = recomputes
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
-        distance: Tensor = self._run(self._mean_over_scales, images, targets)
+        distance: Tensor = self.run(self._mean_over_scales, images, targets)
         return distance
 
     def _mean_over_scales(self, images: Tensor, targets: Tensor) -> Tensor:
@@ -91,7 +86,7 @@ class PerceptualDistance(nn.Module):
         for part, weight in zip(self.features.parts(), self.weights, strict=True):
             with torch.no_grad():
                 y = part(y)
-            x, distance = self._run(self._layer, part, x, y)
+            x, distance = self.run(self._layer, part, x, y)
             terms.append(weight * distance)
         return torch.stack(terms).sum(0)
 
@@ -99,6 +94,3 @@ class PerceptualDistance(nn.Module):
         """x after this part of the network, and its distance to y."""
         x = part(x)
         return x, self.distance(x, y)
-
-    def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return checkpoint(function, *arguments, use_reentrant=False) if self.recomputes else function(*arguments)

@@ -95,7 +95,7 @@ def _train(
     data = Dataset(options.data, config.generator.kind, "train", estimator, report_unreadable)
     config = replace(config, generator=config.generator.for_labels(data.label_names()))
     validation = Dataset(options.data, config.generator.kind, "val", estimator, report_unreadable)
-    distance = open_distance(config.perceptual, device, config.perceptual_scales, recomputes=options.compute.checkpoint)
+    distance = open_distance(config.perceptual, device, config.perceptual_scales)
     if config.budget is not None:  # no variable holds the trial trainer, so that its memory is freed before the next one is made
         config = _plan_schedule(
             config, Trainer(config, device, distance, options.compute, world, base), data, validation, folder, overwrite, begun

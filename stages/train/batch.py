@@ -17,7 +17,7 @@ from stages.networks.common.objective import Target
 class Batch:
     """B windows of T frames, with K examples each."""
 
-    frames: Frame  # [B, T, ...]
+    frames: Frame  # [B, T, ...]; the semantic images may be packed
     examples: Frame  # [B, K, ...]
     flows: Tensor  # [B, T - 1, 2, H, W]: [:, i] is the teacher's backward flow from frame i + 1 to frame i, in pixels
     flow_confidence: Tensor  # [B, T - 1, 1, H, W] in [0, 1]
@@ -51,7 +51,7 @@ class Batch:
 
     def frame(self, t: int) -> Frame:
         """Frame t of each window, [B, ...]."""
-        return self.frames.map(lambda x: x[:, t])
+        return self.frames.map(lambda x: x[:, t]).cast(torch.float32)
 
     def target(self, t: int) -> Target:
         """The ground truth for frame t of each window."""

@@ -105,7 +105,7 @@ class Dataset:
         batch_frames, batch_examples = _stack_frames(windows), _stack_frames(example_frames)
         if config.generator.makes_labels:
             batch_frames, batch_examples = _with_label_maps(batch_frames), _with_label_maps(batch_examples)
-        return Batch(batch_frames, batch_examples, **stacked_flows, indices=torch.tensor(list(indices)), real_frames=real_frames)
+        return Batch(batch_frames.packed(), batch_examples, **stacked_flows, indices=torch.tensor(list(indices)), real_frames=real_frames)
 
     def survey(self, size: tuple[int, int], count: int) -> Iterator[Sample]:
         """About `count` frames with their regions, evenly spread over all clips, resized to `size` (height, width), not augmented."""

@@ -17,7 +17,7 @@ from stages.networks.common.discriminator_inputs import History
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator, Synthesis
 from stages.networks.common.objective import Discriminators, PerceptualDistance, Target
-from stages.networks.common.residual import ResidualBlock
+from stages.networks.common.recomputing import Recomputing
 from stages.networks.families import find
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
@@ -86,11 +86,10 @@ class Trainer:
         if base is not None:
             self.generator.attach_base(base)
         self.generator.to(device)
-        for module in self.generator.modules():  # `_generate` recomputes each frame, and within it each block is recomputed
-            if isinstance(module, ResidualBlock):
-                module.recomputes = self.compute.checkpoint
         self.discriminators = Discriminators(config.generator, config.discriminators).to(device)
-        self.discriminators.recomputes = self.compute.checkpoint
+        for module in (*self.generator.modules(), self.discriminators, perceptual):  # within each frame, which `_generate` recomputes
+            if isinstance(module, Recomputing):
+                module.recomputes = self.compute.checkpoint
         self.average = _copies(self.generator.state_dict())
         self.optimizer = torch.optim.Adam(self.generator.parameters(), config.learning_rate, config.betas)
         self.discriminator_optimizer = torch.optim.Adam(self.discriminators.parameters(), config.discriminator_rate, config.betas)

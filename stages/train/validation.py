@@ -50,7 +50,8 @@ class Validation:
             frames = torch.cat([_generate(generator, window.to(self.device))[-SCORED_FRAMES:].cpu() for window in self.windows])
         truth = torch.cat([window.frames.required_image[0, -SCORED_FRAMES:] for window in self.windows])
         if self.labels:
-            observed = torch.cat([window.frames.semantic[0, [window.real_frames - 1] * SCORED_FRAMES] for window in self.windows])
+            last_observed = [window.frame(window.real_frames - 1).semantic for window in self.windows]
+            observed = torch.cat([maps.expand(SCORED_FRAMES, -1, -1, -1) for maps in last_observed])
             return _with_baseline(_label_figures(frames, truth), _label_figures(observed, truth))
         repeated = torch.cat([window.examples.required_image[0].expand(SCORED_FRAMES, -1, -1, -1) for window in self.windows])
         return _with_baseline(self._figures(frames, truth), self._figures(repeated, truth))

@@ -356,7 +356,9 @@ def test_an_ffmpeg_that_cannot_convert_hdr_is_an_error(tmp_path, ffmpeg, monkeyp
     path = encode_10_bits(tmp_path / "hdr.mp4", ffmpeg, pq(np.full(3, 100.0)), "bt2020nc", "bt2020", "smpte2084", BT2020_WEIGHTS)
     monkeypatch.setattr(sys.modules[probe.__module__], "has_filter", lambda name: False)
 
-    with pytest.raises(MissingRequirement, match=r"HDR or has wide colours, and this ffmpeg lacks the filter zscale\. Put an ffmpeg with"):
+    with pytest.raises(
+        MissingRequirement, match=r"HDR or has a wide colour gamut, and this ffmpeg lacks the filter zscale\. Put an ffmpeg with"
+    ):
         probe(path)
 
 
@@ -405,7 +407,7 @@ def test_memory_does_not_grow_with_the_length_of_the_video(media, ffmpeg):
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(b"", "is an empty file"), (b"this is a text, not a video\n" * 50, "it is no video"), (b"\0" * 5000, "cannot be read as a video")],
+    [(b"", "is an empty file"), (b"this is a text, not a video\n" * 50, "it is not a video"), (b"\0" * 5000, "cannot be read as a video")],
 )
 def test_a_file_that_is_not_a_video_is_named_with_the_reason(content, sentence, tmp_path):
     path = tmp_path / "thing.mp4"

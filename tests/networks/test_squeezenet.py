@@ -94,7 +94,7 @@ FIRES_11 = {3: (64, 16, 64), 4: (128, 16, 64), 6: (128, 32, 128), 7: (256, 32, 1
 
 
 @pytest.fixture
-def published_11() -> dict[str, Tensor]:
+def random_weights_11() -> dict[str, Tensor]:
     """Random weights with the names and shapes of torchvision's file."""
     state = {"features.0.weight": torch.randn(64, 3, 3, 3), "features.0.bias": torch.zeros(64)}
     for index, (inputs, squeezed, expanded) in FIRES_11.items():
@@ -106,8 +106,8 @@ def published_11() -> dict[str, Tensor]:
 
 
 class TestSqueezeNet11:
-    def test_torchvisions_file_fits_and_gives_the_maps_of_lpips(self, published_11, tmp_path):
-        torch.save(published_11, tmp_path / WEIGHTS_11)
+    def test_torchvisions_file_fits_and_gives_the_maps_of_lpips(self, random_weights_11, tmp_path):
+        torch.save(random_weights_11, tmp_path / WEIGHTS_11)
         network = squeezenet11(torch.load(tmp_path / WEIGHTS_11, weights_only=True))
         maps = network(torch.rand(2, 3, 256, 256) * 2 - 1)
         assert [tuple(features.shape[1:]) for features in maps] == [

@@ -242,9 +242,10 @@ def test_without_motion_frames_are_not_warped_but_depend_on_the_past():
 
 def test_cast_and_map_apply_to_every_frame_of_the_past():
     _, pasts = make_frames(make_network(), 3)
-    half = pasts[2].cast(torch.bfloat16)
-    assert [frame.semantic.dtype for frame in half.frames()] == [torch.bfloat16] * 2
-    assert [frame.required_image.dtype for frame in half.frames()] == [torch.float32] * 2
+    packed, grey = (past.cast(torch.bfloat16) for past in (pasts[2], pasts[2].map(lambda x: x / 2)))
+    assert [frame.semantic.dtype for frame in packed.frames()] == [torch.bool] * 2, "label maps stay packed"
+    assert [frame.semantic.dtype for frame in grey.frames()] == [torch.bfloat16] * 2
+    assert [frame.required_image.dtype for frame in grey.frames()] == [torch.float32] * 2
     doubled = pasts[2].map(lambda x: x * 2)
     for after, before in zip(doubled.frames(), pasts[2].frames(), strict=True):
         assert torch.equal(after.required_image, 2 * before.required_image) and torch.equal(after.coarser[0], 2 * before.coarser[0])

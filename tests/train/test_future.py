@@ -99,7 +99,7 @@ def test_validation_metrics_equal_those_computed_with_numpy(drift_dataset):
 
     pairs = []
     for window in validation.windows:
-        ids = window.frames.semantic[0].argmax(1).numpy()
+        ids = window.frames.required_image[0].argmax(1).numpy()
         assert len(ids) == 2 + 3
         pairs += [(ids[1], ids[t]) for t in range(5 - SCORED_FRAMES, 5)]
     predicted, truth = (np.stack(maps) for maps in zip(*pairs, strict=True))

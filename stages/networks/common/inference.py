@@ -87,7 +87,7 @@ class Renderer:
             synthesis = self._synthesize_in_fp32(code, driving, past)
         coarser, state = (tuple(tensor.clone() for tensor in tensors) for tensors in (synthesis.coarser, synthesis.state))
         copied = replace(synthesis, frame=synthesis.frame.clone(), coarser=coarser, state=state)
-        return synthesis.frame, self.remember(driving if self._source.config.appearance else driving.packed(), copied, past)
+        return synthesis.frame, self.remember(driving, copied, past)
 
     def remember(self, driving: Frame, synthesis: Synthesis, past: Frame | None) -> Frame:
         """As `Generator.remember`."""

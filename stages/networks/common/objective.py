@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from stages.flow.warp import warp
 from stages.networks.common import losses
 from stages.networks.common.config import GeneratorConfig
-from stages.networks.common.discriminator import MultiScaleDiscriminator
+from stages.networks.common.discriminator import MultiScaleDiscriminator, Outputs
 from stages.networks.common.discriminator_inputs import History, crop_region, square_boxes, windows
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Synthesis
+from stages.networks.common.recomputing import Recomputing
 
 FOCUS_MARGIN = 1.3
 """Side of the region of the term `focus`, as a multiple of the side of the box around its keypoints."""
@@ -118,7 +118,7 @@ class DiscriminatorConfig:
         return (self.video_frames - 1) * 2 ** (self.video_rates - 1) if self.video_rates else 0
 
 
-class Discriminators(nn.Module):
+class Discriminators(Recomputing):
     """D_I for images and one discriminator for each region, conditioned on s_t and, in few-shot families, an example; D_V for windows."""
 
     def __init__(self, config: GeneratorConfig, settings: DiscriminatorConfig | None = None) -> None:
@@ -132,14 +132,12 @@ class Discriminators(nn.Module):
         self.videos = nn.ModuleList(videos)
         self.regions = nn.ModuleList(MultiScaleDiscriminator(channels, d.filters, d.layers - 1) for _ in d.regions)
         self.region_side = min(config.size) // 4
-        self.recomputes = False
-        """Whether `generator_terms` is computed again for its gradients, to save memory."""
 
     def loss(self, target: Target, fake: Tensor, past: History, raw: Tensor | None = None) -> Tensor:
         """The sum of the losses of all discriminators. `fake`, and h_t as `raw`, must be detached from the generator."""
         gan = self.settings.gan
-        real_output = self.image(self._condition(target, target.image))
-        fake_outputs = [self.image(self._condition(target, image)) for image in self._fake_images(fake, raw)]
+        real_output = self.run(self._classify, target, target.image)
+        fake_outputs = [self.run(self._classify, target, image) for image in self._fake_images(fake, raw)]
         total = torch.stack([losses.discriminator_loss(real_output, output, gan) for output in fake_outputs]).mean()
         for rate, real_window, fake_window in self._windows(target, fake, past):
             total = total + losses.discriminator_loss(self.videos[rate](real_window), self.videos[rate](fake_window), gan)
@@ -150,22 +148,20 @@ class Discriminators(nn.Module):
     def penalty(self, target: Target) -> Tensor:
         """The R1 penalty (Mescheder et al. 2018): the squared gradient of D_I at real images, averaged over the batch."""
         image = target.image.detach().float().requires_grad_(True)
-        output = torch.stack([scale[-1].float().mean((1, 2, 3)) for scale in self.image(self._condition(target, image))]).mean(0)
+        output = torch.stack([scale[-1].float().mean((1, 2, 3)) for scale in self._classify(target, image)]).mean(0)
         (gradient,) = torch.autograd.grad(output.sum(), image, create_graph=True)
         return gradient.square().sum((1, 2, 3)).mean()
 
     def generator_terms(self, target: Target, fake: Tensor, past: History, raw: Tensor | None = None) -> dict[str, Tensor]:
         """The adversarial terms of the generator: gan and feature_matching; video_gan and region_gan if there are such discriminators."""
-        if self.recomputes:
-            terms: dict[str, Tensor] = checkpoint(self._generator_terms, target, fake, past, raw, use_reentrant=False)
-            return terms
-        return self._generator_terms(target, fake, past, raw)
+        terms: dict[str, Tensor] = self.run(self._generator_terms, target, fake, past, raw)
+        return terms
 
     def _generator_terms(self, target: Target, fake: Tensor, past: History, raw: Tensor | None) -> dict[str, Tensor]:
         gan = self.settings.gan
-        fake_outputs = [self.image(self._condition(target, image)) for image in self._fake_images(fake, raw)]
+        fake_outputs = [self.run(self._classify, target, image) for image in self._fake_images(fake, raw)]
         with torch.no_grad():
-            real_output = self.image(self._condition(target, target.image))
+            real_output = self._classify(target, target.image)
         terms = {
             "gan": torch.stack([losses.generator_loss(output, gan) for output in fake_outputs]).mean(),
             "feature_matching": torch.stack([losses.feature_matching(real_output, output) for output in fake_outputs]).mean(),
@@ -181,6 +177,11 @@ class Discriminators(nn.Module):
     def _fake_images(self, fake: Tensor, raw: Tensor | None) -> list[Tensor]:
         """The images that D_I sees as fake."""
         return [fake, raw] if self.settings.sees_raw and raw is not None else [fake]
+
+    def _classify(self, target: Target, image: Tensor) -> Outputs:
+        """The output of D_I for an image of `target`."""
+        outputs: Outputs = self.image(self._condition(target, image))
+        return outputs
 
     def _condition(self, target: Target, image: Tensor) -> Tensor:
         """The image with s_t and, in few-shot families, the first example as further channels."""

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from stages.networks.common.layers import InstanceNorm
+from stages.networks.common.recomputing import Recomputing
 
 MIN_WINOGRAD_CHANNELS = 512
 """Smallest number of channels for which Winograd's form of a convolution is faster."""
@@ -84,17 +84,16 @@ def _from_tiles(m: Sequence[Tensor] | Tensor) -> list[Tensor]:
     return [m[0] + m[1] + m[2], m[1] - m[2] - m[3]]
 
 
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with a skip connection. With `recomputes` activations are computed again for the gradients, to save memory."""
+class ResidualBlock(Recomputing):
+    """Two 3x3 convolutions with a skip connection."""
 
     def __init__(self, channels: int, *, affine: bool = False) -> None:
         super().__init__()
-        self.recomputes = False
         first, second = Conv3x3(channels, channels), Conv3x3(channels, channels)
         self.layers = nn.Sequential(*norm_and_relu(first, affine=affine), second, _norm(channels, affine))
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = checkpoint(self.layers, x, use_reentrant=False) if self.recomputes else self.layers(x)
+        y: Tensor = self.run(self.layers, x)
         return y.add_(x)
 
 

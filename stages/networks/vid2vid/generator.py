@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from stages.flow.warp import warp
 from stages.networks.common.frame import Frame, Warped
 from stages.networks.common.generator import Code, Generator, Synthesis
+from stages.networks.common.recomputing import Recomputing
 from stages.networks.common.residual import conv7x7, decoder, encoder, half_size, initialise, join_conv7x7
 from stages.networks.vid2vid.appearance import AppearanceEncoder, region_means
 from stages.networks.vid2vid.config import Vid2VidConfig
@@ -60,7 +61,7 @@ class Features(NamedTuple):
     foreground: Tensor | None
 
 
-class Heads(nn.Module):
+class Heads(Recomputing):
     """The last convolutions of a scale: from features to image, flow, mask and foreground."""
 
     def __init__(self, config: Vid2VidConfig, level: int) -> None:
@@ -75,7 +76,10 @@ class Heads(nn.Module):
         """The flow in pixels [B, 2, H, W] and the logits of the mask [B, 1, H, W], float32."""
         assert self.flow is not None
         assert self.mask is not None
-        flow, mask = (self.flow(features), self.mask(features)) if self.folded is None else self.folded(features).split([2, 1], 1)
+        if self.folded is None:
+            flow, mask = self.run(self.flow, features), self.run(self.mask, features)
+        else:
+            flow, mask = self.folded(features).split([2, 1], 1)
         return flow.float() * self.unit, mask.float()
 
     def fold(self) -> None:
@@ -84,7 +88,7 @@ class Heads(nn.Module):
             self.folded = join_conv7x7([self.flow, self.mask])
 
 
-class Scale(nn.Module):
+class Scale(Recomputing):
     """One scale of the generator: (labels, images, coarser, present) -> `Features`.
 
     labels: stacked label maps [B, N, H, W]; images: stacked past images; coarser: the features of the next coarser scale, None for the
@@ -108,8 +112,10 @@ class Scale(nn.Module):
     def encode_labels(self, labels: Tensor, present: Tensor | None) -> list[Tensor]:
         """The features of each label encoder; `labels` and `present` as in the class."""
         networks = self.label_encoders()
-        if self.folded is None or present is None:
-            return [network(labels) for network in networks]
+        if present is None:
+            return [self.run(network, labels) for network in networks]
+        if self.folded is None:
+            return [self.run(_encode_present, network, labels, present) for network in networks]
         padded = F.pad(labels, (3, 3, 3, 3), mode="reflect")
         first = F.conv2d(padded, self.folded.weight[:, present], self.folded.bias)
         widths = [network[0].out_channels for network in networks]
@@ -136,9 +142,9 @@ class CoarseScale(Scale):
 
     def forward(self, labels: Tensor, images: Tensor, coarser: Features | None, present: Tensor | None = None) -> Features:
         encoded, *foreground = self.encode_labels(labels, present)
-        x = encoded + self.past(images)
-        motion = None if self.motion is None else self.motion(x)
-        return Features(self.image(x), motion, foreground[0] if foreground else None)
+        x = encoded + self.run(self.past, images)
+        motion = None if self.motion is None else self.run(self.motion, x)
+        return Features(self.run(self.image, x), motion, foreground[0] if foreground else None)
 
     def label_encoders(self) -> list[nn.Sequential]:
         return [self.labels] if self.foreground is None else [self.labels, self.foreground]
@@ -161,14 +167,14 @@ class FineScale(Scale):
     def forward(self, labels: Tensor, images: Tensor, coarser: Features | None, present: Tensor | None = None) -> Features:
         assert coarser is not None
         encoded, *encoded_foreground = self.encode_labels(labels, present)
-        x = encoded + self.past(images)
+        x = encoded + self.run(self.past, images)
         motion = foreground = None
         if self.motion is not None:
-            motion = self.motion(x + coarser.motion)
+            motion = self.run(self.motion, x + coarser.motion)
         if self.foreground is not None:
             assert coarser.foreground is not None
-            foreground = self.foreground(encoded_foreground[0] + coarser.foreground)
-        return Features(self.image(x + coarser.image), motion, foreground)
+            foreground = self.run(self.foreground, encoded_foreground[0] + coarser.foreground)
+        return Features(self.run(self.image, x + coarser.image), motion, foreground)
 
     def label_encoders(self) -> list[nn.Sequential]:
         return [self.labels] if self.foreground_labels is None else [self.labels, self.foreground_labels]
@@ -217,8 +223,8 @@ class Vid2Vid(Generator):
         past_frames = list(self._as_past(past, level).frames()) if past is not None else []
         appearance = self.appearance_of(driving) if self.config.appearance else None
         stacked = self._stack_labels(_append_appearance(driving.semantic, appearance), past_frames)
-        present = _nonzero_channels(stacked) if self.skips_empty else None
-        labels = _pyramid(stacked if present is None else stacked[:, present], level)
+        present = _nonzero_channels(stacked) if self.skips_empty or cast(Scale, self.scales[0]).recomputes else None
+        labels = [_as_convolved(maps) for maps in _pyramid(stacked if present is None else stacked[:, present], level)]
         del stacked  # at 2048x1024 it takes half a gigabyte
         foreground_masks = _pyramid(self._foreground_mask(driving.semantic), level)
         bases: list[Tensor | float] = [0.0] * (level + 1)
@@ -258,7 +264,7 @@ class Vid2Vid(Generator):
         level = self.finest(synthesis.frame.shape[-2])
         older = None if past is None else _newest_frames(self._as_past(past, level), self.config.past_frames - 1)
         appearance = self.appearance_of(driving) if self.config.appearance and synthesis.appearance is None else synthesis.appearance
-        semantic = _append_appearance(driving.semantic, appearance)
+        semantic = driving.packed().semantic if appearance is None else _append_appearance(driving.semantic, appearance)
         newest = Past(semantic, driving.keypoints, synthesis.frame, coarser=synthesis.coarser, older=older)
         return self._as_past(newest, level)
 
@@ -295,11 +301,11 @@ class Vid2Vid(Generator):
 
         before: the previous image at this scale. base: what is added to the painted images before their tanh.
         """
-        background = torch.tanh(heads.image(features.image).float() + base)
+        background = torch.tanh(heads.run(heads.image, features.image).float() + base)
         foreground_mask = foreground_mask.float()
         foreground = None
         if heads.foreground is not None:
-            foreground = torch.tanh(heads.foreground(features.foreground).float() + base)
+            foreground = torch.tanh(heads.run(heads.foreground, features.foreground).float() + base)
         raw = background if foreground is None else torch.lerp(background, foreground, foreground_mask)
         if before is None or features.motion is None:
             return Synthesis(raw, raw)
@@ -313,6 +319,14 @@ class Vid2Vid(Generator):
         return Synthesis(frame, raw, previous=Warped(warped, flow, logits), previous_mask=mask)
 
 
+def _encode_present(network: nn.Sequential, labels: Tensor, present: Tensor) -> Tensor:
+    """The features of a label encoder; `labels` and `present` as in `Scale`."""
+    first = cast(nn.Conv2d, network[0])
+    x = F.conv2d(F.pad(labels, (3, 3, 3, 3), mode="reflect"), first.weight[:, present], first.bias)
+    features: Tensor = network[1:](x)
+    return features
+
+
 def _inputs(config: Vid2VidConfig) -> tuple[int, int]:
     """Channels of the stacked label maps and of the stacked past images."""
     return (config.semantic_channels + config.appearance) * (config.past_frames + 1), 3 * config.past_frames
@@ -321,6 +335,13 @@ def _inputs(config: Vid2VidConfig) -> tuple[int, int]:
 def _append_appearance(semantic: Tensor, appearance: Tensor | None) -> Tensor:
     """s_t with z_t, if given, as further channels."""
     return semantic if appearance is None else torch.cat([semantic, appearance.to(semantic.dtype)], 1)
+
+
+def _as_convolved(maps: Tensor) -> Tensor:
+    """The maps in the precision in which convolutions compute under autocast, which saves memory and changes no result."""
+    device = maps.device.type
+    enabled = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return maps.to(torch.get_autocast_dtype(device)) if enabled else maps
 
 
 def _before_tanh(colours: Tensor) -> Tensor:
