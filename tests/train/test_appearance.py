@@ -72,7 +72,7 @@ def test_without_instances_regions_are_connected_pieces_and_edges_are_refused(tm
     clip = make_street(tmp_path / "plain.clip", instances=False)
     list(build([str(clip.path)], tmp_path / "set", DatasetOptions(size=64)))
     batch = Dataset(tmp_path / "set", "segment", "train").batch(replace(RECIPE, jitter=0.0), 0, Phase(1, batch=1))
-    labels = batch.frames.semantic[0, 0].argmax(0).numpy()
+    labels = batch.frame(0).semantic[0].argmax(0).numpy()
     car = LABELS.index("car")
     pieces, _ = cv2.connectedComponents((labels == car).astype(np.uint8))
     assert batch.frames.regions is not None
