@@ -167,7 +167,8 @@ def _batch(config: Vid2VidConfig, phase: Phase, real_frames: int) -> Batch:
     frames = Frame(semantic, torch.zeros(count, length, 0, 3), torch.rand(count, length, 3, height, width, generator=rng) * 2 - 1)
     flows, confidence = torch.ones(count, length - 1, 2, height, width), torch.ones(count, length - 1, 1, height, width)
     empty = torch.zeros(count, length, 0, 2, height, width), torch.zeros(count, length, 0, 1, height, width)
-    return Batch(frames.packed(), frames.map(lambda x: x[:, :1].clone()), flows, confidence, *empty, torch.arange(count), real_frames)
+    packed = frames.packed()
+    return Batch(packed, packed.map(lambda x: x[:, :1]), flows, confidence, *empty, torch.arange(count), real_frames)
 
 
 def _config(width: int) -> Vid2VidConfig:

@@ -105,6 +105,8 @@ class Dataset:
         batch_frames, batch_examples = _stack_frames(windows), _stack_frames(example_frames)
         if config.generator.makes_labels:
             batch_frames, batch_examples = _with_label_maps(batch_frames), _with_label_maps(batch_examples)
+        if not config.generator.few_shot:  # only their images are used
+            batch_examples = batch_examples.packed()
         return Batch(batch_frames.packed(), batch_examples, **stacked_flows, indices=torch.tensor(list(indices)), real_frames=real_frames)
 
     def survey(self, size: tuple[int, int], count: int) -> Iterator[Sample]:

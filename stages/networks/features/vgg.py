@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from stages.networks.features.feature_network import FeatureNetwork
 
@@ -50,4 +50,4 @@ def _is_after_last_tap(name: str) -> bool:
 
 def l1_distance(features: Tensor, others: Tensor) -> Tensor:
     """Feature maps [B, C, h, w] of one layer -> distances [B]."""
-    return F.l1_loss(features.float(), others.float(), reduction="none").mean((1, 2, 3))
+    return (features - others).abs().mean((1, 2, 3), dtype=torch.float32)
