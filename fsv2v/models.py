@@ -25,7 +25,7 @@ DEFAULT_MODELS = {kind.layer: kind.default_model for kind in kinds().values() if
 def load_model(name: str | PathLike[str] = "face-256", base: str | PathLike[str] | None = None) -> Model:
     """Load a model.
 
-    name: a .safetensors file, the folder of a run, or a shipped model: face-256, pose-256, street-256.
+    name: a .safetensors file, the folder of a run, or a shipped model: face-256, pose-256, street-256, street-appearance.
     base: the model from which a finetuned model was made, if it is not found automatically.
 
     Raises InputError for a file that is not a model, MissingRequirement for weights that cannot be fetched.
