@@ -122,7 +122,11 @@ def _fitting_of_auto(values: dict[str, Any]) -> str:
     metavar="PATH",
     help="Real frames as an image, a video or a clip; the result continues from the last of them.",
 )
-@path_option("--model", metavar="MODEL", help="A .safetensors file, a run's folder, or the name of a shipped model. Default: the shipped one for the driving layer.")
+@path_option(
+    "--model",
+    metavar="MODEL",
+    help="A .safetensors file, a run's folder, or the name of a shipped model. Default: the shipped one for the driving layer.",
+)
 @base_option
 @click.option(
     "--num-examples",
