@@ -61,7 +61,8 @@ def train(data: Path, config: TrainConfig, steps: int, out: Path) -> Path:
 
     def batch(step: int) -> tuple[Tensor, Tensor]:
         samples = dataset.batch(plain, step, Phase(1, batch=BATCH), examples=1)
-        return _enlarge(samples.frames.required_image[:, 0]), label_ids(samples.frames.semantic[:, 0])
+        frame = samples.frame(0)
+        return _enlarge(frame.required_image), label_ids(frame.semantic)
 
     def loss(outputs: Tensor, ids: Tensor) -> Tensor:
         sized = F.interpolate(outputs, size=ids.shape[-2:], mode="bilinear", align_corners=False)

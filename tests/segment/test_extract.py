@@ -97,7 +97,7 @@ def test_label_maps_in_jpeg_are_refused(street, fsv2v, tmp_path, mode) -> None:
         Image.open(path).convert(mode).save(path.with_suffix(".jpg"))
         path.unlink()
     result = fsv2v("segment", clip.path, "--labels", tmp_path / "street_labels")
-    assert result.exit_code == 3 and "000.jpg is compressed as JPEG" in result.stderr and "again as PNG" in result.stderr
+    assert result.exit_code == 3 and "000.jpg is compressed as JPEG" in result.stderr and "the original as PNG" in result.stderr
 
 
 def test_there_must_be_one_label_map_for_each_frame(street, tmp_path) -> None:
