@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from stages.errors import MissingRequirement
@@ -82,15 +82,11 @@ class PerceptualDistance(Recomputing):
 
     def _sum_over_layers(self, images: Tensor, targets: Tensor) -> Tensor:
         self.features.require_size(images)
-        x, y, terms = self.features.normalise(images), self.features.normalise(targets), []
-        for part, weight in zip(self.features.parts(), self.weights, strict=True):
+        x, y, pairs = self.features.normalise(images), self.features.normalise(targets), []
+        for part in self.features.parts():
             with torch.no_grad():
                 y = part(y)
-            x, distance = self.run(self._layer, part, x, y)
-            terms.append(weight * distance)
+            x = self.run(part, x)
+            pairs.append((x, y))
+        terms = [weight * self.run(self.distance, x, y) for weight, (x, y) in zip(self.weights, pairs, strict=True)]
         return torch.stack(terms).sum(0)
-
-    def _layer(self, part: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """x after this part of the network, and its distance to y."""
-        x = part(x)
-        return x, self.distance(x, y)

@@ -18,7 +18,7 @@ class Batch:
     """B windows of T frames, with K examples each."""
 
     frames: Frame  # [B, T, ...]; the semantic images may be packed
-    examples: Frame  # [B, K, ...]
+    examples: Frame  # [B, K, ...]; packed if the family uses only their images
     flows: Tensor  # [B, T - 1, 2, H, W]: [:, i] is the teacher's backward flow from frame i + 1 to frame i, in pixels
     flow_confidence: Tensor  # [B, T - 1, 1, H, W] in [0, 1]
     example_flows: Tensor  # [B, T, K, 2, H, W]: the teacher's flow from each frame to each example; K is 0 if no loss needs it

@@ -53,5 +53,5 @@ class FeatureNetwork(nn.Module):
             raise ValueError(f"an image of {size} is too small for features: each side needs at least {self.smallest_side} pixels")
 
     def parts(self) -> list[nn.Module]:
-        """The network in parts, each of which ends with the layer of a feature map."""
+        """The layers, split after each one whose output is a feature map."""
         return [self.features[start + 1 : stop + 1] for start, stop in pairwise((-1, *self.taps))]
