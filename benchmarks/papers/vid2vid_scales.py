@@ -1,8 +1,8 @@
 """Networks and training schedules of the methods in vid2vid's tables, by scale.
 
 The methods do not see the same number of images in training: PredNet and MCNet need longer windows and see more. At the scale small,
-vid2vid and pix2pixHD learn from 12,200 images, the mask network of COVST from 2,000 more, PredNet from 35,200, MCNet from 19,200, and the
-network that predicts label maps from 5,100. vid2vid and pix2pixHD have the losses and discriminators of the recipe street-small, the
+vid2vid and pix2pixHD learn from 5,500 images, the mask network of COVST from 2,000 more, PredNet from 13,200, MCNet from 7,200, and the
+network that predicts label maps from 2,550. vid2vid and pix2pixHD have the losses and discriminators of the recipe street-small, the
 network that predicts label maps has those of future-street-small, and COVST, PredNet and MCNet have those of their papers.
 """
 
@@ -82,10 +82,10 @@ _SMALL = Vid2VidConfig(
     kind="segment", semantic_channels=11, size=(64, 128), filters=24, downs=2, blocks=6, foreground=FOREGROUND, foreground_filters=16
 )
 _SMALL_PHASES = (
-    Phase(600, batch=8, scale=0.5, adversarial=False),
-    Phase(400, batch=8, adversarial=False),
-    Phase(400, batch=2, frames=3),
-    Phase(300, batch=2, frames=3, rollout=8),
+    Phase(300, batch=8, scale=0.5, adversarial=False),
+    Phase(200, batch=8, adversarial=False),
+    Phase(150, batch=2, frames=3),
+    Phase(100, batch=2, frames=3, rollout=8),
 )
 _TINY = replace(_SMALL, size=(32, 64), filters=4, blocks=2, foreground_filters=4)
 _TINY_PHASES = (Phase(2, batch=2, adversarial=False), Phase(2, batch=1, frames=2, rollout=1))
@@ -112,11 +112,11 @@ SETUPS: Mapping[str, ScaleSetup] = {
         _without_video(_SMALL_PHASES),
         (Phase(300, batch=2, frames=2, adversarial=False), Phase(100, batch=2, frames=4, adversarial=False)),
         PredNetConfig(layer_channels=(3, 24, 48, 96), past_frames=5),
-        (Phase(800, batch=4, frames=6, adversarial=False), Phase(400, batch=4, frames=10, adversarial=False)),
+        (Phase(300, batch=4, frames=6, adversarial=False), Phase(150, batch=4, frames=10, adversarial=False)),
         MCNetConfig(filters=24, past_frames=5),
-        (Phase(800, batch=4, frames=3, adversarial=False), Phase(400, batch=4, frames=6)),
+        (Phase(300, batch=4, frames=3, adversarial=False), Phase(150, batch=4, frames=6)),
         PRESETS["future-street-small"],
-        FUTURE.phases,
+        tuple(replace(phase, steps=phase.steps // 2) for phase in FUTURE.phases),
         last=5,
     ),
 }

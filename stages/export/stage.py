@@ -26,6 +26,7 @@ SCHEMA = "fsv2v.export/1"
 MIN_PSNR = 40.0
 """Lowest accepted PSNR in dB of the frames of the exported networks, compared with those of PyTorch."""
 PACKAGES = (Package("onnx", "onnx"), Package("onnxruntime", "onnxruntime"))
+INSTALL = "Install it: pip install 'fsv2v[export]'"
 MEANINGS = {
     "*.semantic": "s_t of the examples, of the frame to make, or of the previous frame, in [0, 1]",
     "*.keypoints": "x and y in pixels and a confidence, which is 0 if the point is unknown",
@@ -63,7 +64,7 @@ def export(model: Model, out: Path, options: ExportOptions, *, overwrite: bool =
     Before the folder appears, frames that onnxruntime makes are compared with those of PyTorch.
 
     Raises UsageError (the model cannot be exported, or another process exports to `out`), MissingRequirement (onnx or onnxruntime is not
-    installed), ParametersDiffer (`out` contains something else), and Fsv2vError if the frames differ.
+    installed, or PyTorch is too old), ParametersDiffer (`out` contains something else), and Fsv2vError if the frames differ.
     """
     generator = _require_few_shot(model)
     settings = {**asdict(options), "model": model.sha256, **model.config.key_entries(), "opset": OPSET}
@@ -97,8 +98,10 @@ def _require_packages() -> None:
         if package.missing():
             raise MissingRequirement(
                 f"exporting needs the package {package.module}, which is not installed",
-                hint="Install it: pip install 'fsv2v[export]'",
+                hint=INSTALL,
             )
+    if torch.__version__ < "2.5":  # TorchVersion compares numbers
+        raise MissingRequirement(f"exporting needs PyTorch 2.5 or newer, and this is {torch.__version__}", hint=INSTALL)
 
 
 def _find_finished(out: Path, settings: Mapping[str, Any], overwrite: bool) -> Exported | None:

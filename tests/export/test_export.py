@@ -15,6 +15,7 @@ import pytest
 import skimage.data
 import torch
 from PIL import Image
+from torch.torch_version import TorchVersion
 
 import fsv2v
 from fsv2v_cli.main import run
@@ -205,6 +206,13 @@ def test_the_error_for_a_missing_package_says_what_to_install(tiny, tmp_path, mo
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == package else find(name, *more))
     assert run(["export", str(tiny), "-o", str(tmp_path / "out")]) == 4
     assert f"exporting needs the package {package}, which is not installed. Install it: pip install" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_old_pytorch_is_refused_with_its_version(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.4.1+cpu"))
+    assert run(["export", str(tiny), "-o", str(tmp_path / "out")]) == 4
+    assert "exporting needs PyTorch 2.5 or newer, and this is 2.4.1+cpu. Install it: pip install" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
