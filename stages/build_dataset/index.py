@@ -17,7 +17,7 @@ from stages.io.files import write_atomically
 
 
 def read_rows(root: Path) -> dict[str, dict[str, Any]]:
-    """The rows of clips.ndjson by id; empty when there is no dataset, or no dataset.json because writing the index was interrupted."""
+    """The rows of clips.ndjson by id; empty when it or dataset.json is missing, as in a new folder or after an interrupted write."""
     if not (root / "dataset.json").exists():
         return {}
     try:
@@ -27,7 +27,7 @@ def read_rows(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def header_to_continue(root: Path, *, overwrite: bool) -> dict[str, Any] | None:
-    """The header of the dataset in `root` that is continued, None for a new one. Raises InputError when `root` holds anything else."""
+    """The header of the dataset in `root`, which will be extended; None for a new dataset. Raises InputError if `root` has other files."""
     header = root / "dataset.json"
     if header.exists():
         return None if overwrite else dataset_files.read_header(root)
@@ -45,27 +45,27 @@ def require_same_parameters(root: Path, header: dict[str, Any], kind: str, param
 
 
 def common_labels(path: Path, labels: dict[str, Any], known: dict[str, Any] | None) -> dict[str, Any]:
-    """The label table of a dataset: `known`, or for the first clip the table of that clip, `labels`.
+    """The label table of a dataset: `known`; for the first clip, where it is None, the table `labels` of that clip.
 
-    Raises InputError when the clip at `path` has other labels than the dataset.
+    Raises InputError when the clip at `path` has labels other than those of the dataset.
     """
     if known is None or labels["names"] == known["names"]:
         return known or labels
     clip_labels, dataset_labels = (f"{table.get('table') or 'custom'} ({', '.join(table['names'])})" for table in (labels, known))
-    raise InputError(f"{path} has the labels {clip_labels}, the dataset has {dataset_labels}", code="labels-differ")
+    raise InputError(f"{path} has the labels {clip_labels}, but the dataset has {dataset_labels}", code="labels-differ")
 
 
 def assign_subjects(rows: Mapping[str, dict[str, Any]], subjects: Mapping[str, str], failed: Container[str]) -> None:
-    """Set the subject of each row that `subjects` lists by the id of the row or of its source clip.
+    """Set the subject of each row whose id, or whose source clip's id, is in `subjects`.
 
-    Raises UsageError for a listed name that is no such id, unless it is the id of a clip in `failed` or of a part of one.
+    Raises UsageError for a name in `subjects` that is neither, unless it is the id of a clip in `failed` or of a part of one.
     """
     known = {*rows, *(row.get("source", name) for name, row in rows.items())}
     unknown = sorted(name for name in subjects if name not in known and name not in failed and name.rpartition("-")[0] not in failed)
     if unknown:
         examples = ", ".join(sorted(known)[:20])
         raise UsageError(
-            f"no clip is named {' or '.join(unknown[:5])}, which the table of subjects lists", hint=f"The clips include {examples}"
+            f"the table of subjects lists {', '.join(unknown[:5])}, but no clip has this name", hint=f"The clips include {examples}"
         )
     for name, row in rows.items():
         row["subject"] = subjects.get(name, subjects.get(row.get("source", name), row["subject"]))
@@ -74,9 +74,9 @@ def assign_subjects(rows: Mapping[str, dict[str, Any]], subjects: Mapping[str, s
 def assign_splits(subjects: set[str], held_out: tuple[str, ...], share: float) -> dict[str, str]:
     """subject -> "train" or "val". The subjects in `held_out` are "val"; if there are none, those whose hash is below the share are.
 
-    Therefore subjects keep their split when a dataset grows, unless it is so small that another rule decides: if the share is above 0, at
-    least one of two or more subjects is "val", and at least one is always "train". share: from 0 to 1. Raises UsageError for an unknown
-    subject in `held_out`.
+    Therefore subjects keep their split when a dataset grows, unless it is so small that another rule decides: without `held_out` at least
+    one subject is "train", and if the share is above 0, at least one of two or more is "val". share: from 0 to 1. Raises UsageError for an
+    unknown subject in `held_out`.
     """
     if held_out:
         if missing := sorted(set(held_out) - subjects):
@@ -93,7 +93,10 @@ def assign_splits(subjects: set[str], held_out: tuple[str, ...], share: float) -
 
 
 def write_index(root: Path, description: dict[str, Any], rows: dict[str, dict[str, Any]], splits: dict[str, str]) -> None:
-    """Write clips.ndjson, then dataset.json, which marks the dataset as complete. description: its kind, task, parameters and labels."""
+    """Write clips.ndjson, then dataset.json, which marks the dataset as complete.
+
+    description: its kind, task (face, body or street), parameters and labels.
+    """
     ordered = [{**rows[name], "split": splits[rows[name]["subject"]]} for name in sorted(rows)]
     write_atomically(root / "clips.ndjson", "".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in ordered).encode())
     header = {
@@ -113,6 +116,7 @@ def _statistics(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "subjects": len({row["subject"] for row in split_rows}),
             "clips": len(split_rows),
             "frames": sum(row["num_frames"] for row in split_rows),
+            # rounded down to hundredths
             "minutes": math.floor(sum(row["num_frames"] / row["fps_value"] for row in split_rows) / 0.6) / 100,
         }
     return statistics

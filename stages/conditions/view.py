@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 SHAPE_TOLERANCE = 0.05
-"""Largest absolute logarithm of the ratio of the scales of width and height that counts as equal scales."""
+"""Scales of width and height count as equal if the absolute logarithm of their ratio is at most this."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class View:
     def crop(cls, box: np.ndarray, to_height: int, to_width: int) -> View:
         """A crop (left, top, height) with the aspect ratio of to_height x to_width, resized to this size.
 
-        left and top are measured in pixels from the left and upper border of the image.
+        left and top are measured in pixels from the left and upper border of the image, so the centre of the first pixel is at 0.5.
         """
-        left, top, side = (float(value) for value in box)
-        scale = to_height / side
+        left, top, box_height = (float(value) for value in box)
+        scale = to_height / box_height
         return cls(np.array([[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]]), to_height, to_width)
 
     @classmethod

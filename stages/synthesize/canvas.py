@@ -1,8 +1,8 @@
 """Frames at the resolution of the example, from the flow, mask and frame that the network generates at its own size.
 
-The flow is enlarged and warps the example at full size. The warp is shown where the mask of the network trusts it (equation 11) and where
-it agrees with the network's frame at the model's size; elsewhere the enlarged frame is shown. Slow changes of colour over the image, such
-as light and shadow, are always those of the frame, so that there are no seams.
+The flow is enlarged and warps the example at full size. The warp is shown where the mask of the network trusts it (equation 11) and it also
+agrees with the network's frame at the model's size; elsewhere the enlarged frame is shown. Gradual changes of colour over the image, such
+as light and shadow, are those of the frame, so that there are no seams.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from stages.conditions.view import View
 from stages.networks.common.generator import Synthesis
-from stages.networks.common.matting import LIGHT, TOLERANCE
+from stages.networks.common.matting import LIGHT_SIGMA, TOLERANCE
 
 Image = NDArray[np.uint8]
 """RGB [H, W, 3]."""
@@ -57,8 +57,8 @@ class Canvas:
 
         synthesis: the output of the network.
         chosen: indices of the examples from which it was made.
-        motion_weights: float32 [h, w] in [0, 1] at the model's size, factors of the motion. Where they are 0, the first example is not
-        moved. None stands for 1 everywhere.
+        motion_weights: float32 [h, w] in [0, 1] at the model's size, factors of the flows and of the change of light. Where they are
+        0, the examples are not moved and keep their light. None stands for 1 everywhere.
         """
         assert synthesis.example is not None
         frame, warped = _grey_levels(synthesis.frame), _grey_levels(synthesis.example.image)
@@ -75,7 +75,7 @@ class Canvas:
 
     def _trust(self, frame: Map, warped: Map, synthesis: Synthesis) -> tuple[Map, Map]:
         """(opacity of the warp, [h, w] in [0, 1]; change of light from the warp to the frame, [h, w, 3])."""
-        sigma = LIGHT * len(frame)
+        sigma = LIGHT_SIGMA * len(frame)
         light = cv2.GaussianBlur(frame - warped, (0, 0), sigma)
         error = cv2.GaussianBlur(np.abs(frame - warped - light).mean(-1), (0, 0), max(sigma / 3, 0.5))
         trust = np.exp(-np.square(error / TOLERANCE))

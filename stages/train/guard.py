@@ -19,6 +19,10 @@ MIN_RETURN_STEPS = 2 * SETTLING_STEPS
 """A return goes back by at least this number of steps, if there is such a milestone."""
 WORSE_THAN_GREY = 1.5
 """Training has diverged if the recent error is larger than this multiple of the error of a grey image."""
+LEARNING_STEPS = 50
+"""In this number of steps at the start of a phase, a network that begins worse than a grey image may stay so, unless its errors grow."""
+GROWTH = 1.2
+"""The errors grow if they exceed the first one, of the unchanged network, by this factor."""
 WORSE_THAN_BEFORE = 3.0
 """Training has diverged if the recent error is larger than the best one by this factor."""
 SATURATED = 0.9
@@ -40,6 +44,8 @@ class Guard:
     """A row of the log for each return."""
     seen: int = 0
     """Number of errors in this phase."""
+    first: float = 0.0
+    """The first error in this phase."""
     recent: float = 0.0
     """Running mean of the errors."""
     best: float = math.inf
@@ -58,13 +64,14 @@ class Guard:
         if math.isnan(error):
             return ""
         self.seen += 1
+        self.first = error if self.seen == 1 else self.first
         self.recent += (error - self.recent) * max(0.1, 1 / self.seen)
         if self.seen <= SETTLING_STEPS:
             return ""
         self.best = min(self.best, self.recent)
         if saturation > SATURATED:
             return f"{saturation:.0%} of the values that the network made are black or white"
-        if self.recent > WORSE_THAN_GREY:
+        if self.recent > (WORSE_THAN_GREY if self.seen > LEARNING_STEPS else max(WORSE_THAN_GREY, GROWTH * self.first)):
             return f"frames are {self.recent:.1f} times as wrong as a grey picture"
         if self.recent > WORSE_THAN_BEFORE * self.best:
             return f"frames are {self.recent / self.best:.1f} times as wrong as before"
@@ -82,7 +89,7 @@ class Guard:
 
     def reset_errors(self) -> None:
         """Forget the errors, because those of a new phase cannot be compared with them."""
-        self.seen, self.recent, self.best = 0, 0.0, math.inf
+        self.seen, self.first, self.recent, self.best = 0, 0.0, 0.0, math.inf
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

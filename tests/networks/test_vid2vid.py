@@ -16,7 +16,7 @@ from stages.networks import families
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator, Synthesis
 from stages.networks.common.inference import InferenceOptions, Precision, Renderer
-from stages.networks.common.residual import MIN_WINOGRAD_CHANNELS, Conv3x3, half_size
+from stages.networks.common.residual import MIN_WINOGRAD_CHANNELS, AffineInstanceNorm, Conv3x3, half_size
 from stages.networks.vid2vid import PRESETS, Vid2Vid, Vid2VidConfig
 from stages.networks.vid2vid.generator import Past
 
@@ -232,6 +232,22 @@ def test_the_past_of_a_coarser_scale_is_the_real_frame_at_half_the_size():
 def test_the_first_frame_is_synthesized_without_a_warp():
     output = make_network().synthesize(None, random_frame(), None)
     assert output.previous is None and torch.equal(output.frame, output.raw) and output.frame.abs().max() <= 1
+
+
+def test_the_gradient_of_the_first_frame_does_not_explode():
+    """The past images are zeros, and so are all features of their encoder until its biases have learned something, the last ones first.
+
+    An instance norm of constants multiplies the gradient by up to 300, and there are two in each residual block.
+    """
+    network = make_network(replace(TINY, blocks=12))
+    with torch.no_grad():
+        for module in network.scales[0].past[-5:].modules():
+            if isinstance(module, AffineInstanceNorm):
+                module.bias.normal_(std=0.1)
+    network.synthesize(network.encode_examples(None), random_frame(network.config)).frame.square().mean().backward()
+    norms = {name: weight.grad.norm() for name, weight in network.named_parameters() if weight.grad is not None}
+    assert torch.stack(list(norms.values())).norm() < 10
+    assert norms["scales.0.labels.0.weight"] > 0
 
 
 def test_without_motion_frames_are_not_warped_but_depend_on_the_past():

@@ -47,9 +47,18 @@ class TestTheGuard:
         first = next(step for step, reason in enumerate(reasons) if reason)
         assert 100 < first < 120 and "times as wrong as before" in reasons[first]
 
-    def test_notices_frames_that_are_worse_than_a_grey_image_from_the_start(self):
+    def test_notices_frames_that_become_worse_than_a_grey_image_at_the_start(self):
         guard = Guard()
-        assert "as a grey picture" in [guard.check_step(2.0, 0.0, True) for _ in range(10)][-1]
+        assert "as a grey picture" in [guard.check_step(1.0 if step == 0 else 2.0, 0.0, True) for step in range(10)][-1]
+
+    def test_gives_a_network_that_begins_worse_than_a_grey_image_some_steps_to_learn(self):
+        guard = Guard()
+        assert not any(guard.check_step(0.3 + 1.5 / (1 + step / 20), 0.0, True) for step in range(300))
+
+    def test_notices_frames_that_stay_worse_than_a_grey_image(self):
+        guard = Guard()
+        reasons = [guard.check_step(2.0, 0.0, True) for _ in range(60)]
+        assert not any(reasons[:50]) and "as a grey picture" in reasons[-1]
 
     def test_notices_saturated_frames(self):
         guard = Guard()
@@ -180,7 +189,7 @@ class TestBudgets:
             plan(self.CONFIG, 12.0, [1.0, 4.0, 10.0], per_milestone=2.0)
 
     def test_a_run_keeps_the_schedule_that_was_planned_for_it(self, painted_dataset, tmp_path):
-        config = replace(TINY, budget=16.0, phases=(Phase(60, batch=2, adversarial=False), Phase(20, batch=2, frames=2, adversarial=False)))
+        config = replace(TINY, budget=60.0, phases=(Phase(60, batch=2, adversarial=False), Phase(20, batch=2, frames=2, adversarial=False)))
         train(config, options(painted_dataset), tmp_path / "run")
         planned = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
         events: list[dict[str, Any]] = []

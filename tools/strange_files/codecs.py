@@ -1,4 +1,4 @@
-"""Videos in other codecs than H.264."""
+"""Videos in codecs other than H.264."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ for _name, _file, _coding in (
     ("ProRes 422", "prores.mov", Coding("prores_ks", ("-profile:v", "hq", "-qscale:v", "1"), layout="yuv422p", bits=10, matrix="bt709")),
     ("FFV1", "archive.mkv", Coding("ffv1", ("-level", "3"), layout="yuv422p", bits=10)),
     ("MPEG-4 with B-frames", "divx.avi", Coding("mpeg4", ("-q:v", "1", "-qmin", "1", "-bf", "2"))),
-    ("DV-like Huffman", "huff.avi", Coding("ffvhuff", (), layout="yuv422p")),
+    ("FFVHuff (HuffYUV)", "huff.avi", Coding("ffvhuff", (), layout="yuv422p")),
     ("Theora", "theora.ogv", Coding("libtheora", ("-q:v", "10"))),
 ):  # fmt: skip
     register(_name, _file, _coding.encoder)(encode(_coding))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
 
 MAX_PSNR = 100.0
-"""The figure of equal frames, in dB. Their ratio is infinite, but the mean over frames has to be finite."""
+"""The upper limit, in dB, and so the figure of identical frames, whose true ratio is infinite: the mean over frames has to be finite."""
 
 
 def _open(context: EvaluationContext) -> Scorer:

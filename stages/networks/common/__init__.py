@@ -1,1 +1,1 @@
-"""Code that all generator families share: layers, frames, discriminators, losses, fast inference; `family.py` describes a family."""
+"""Code shared by the generator families: layers, frames, discriminators, losses, fast inference; `family.py` describes a family."""

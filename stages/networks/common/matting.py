@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 TOLERANCE = 12.0
 """Grey levels by which a warp may differ from the frame, apart from light and shadow, before it is no longer trusted."""
-LIGHT = 1 / 64
+LIGHT_SIGMA = 1 / 64
 """Standard deviation of the Gaussian that separates light and shadow from detail, in image heights."""
 
 
@@ -20,7 +20,7 @@ def light_and_trust(frame: Tensor, warped: Tensor, mask: Tensor | None) -> tuple
     frame, warped: float32 [B, 3, H, W] in [-1, 1]. mask: m_e [B, 1, H, W], the share of h_t; None: 0.
     `stages/synthesize/canvas.py` computes the same for one frame in numpy.
     """
-    sigma = LIGHT * frame.shape[-2]
+    sigma = LIGHT_SIGMA * frame.shape[-2]
     light = _blur(frame - warped, sigma)
     error = _blur((frame - warped - light).abs().mean(1, keepdim=True), max(sigma / 3, 0.5))
     trust = torch.exp(-(error * (127.5 / TOLERANCE)).square())

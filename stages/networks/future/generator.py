@@ -1,10 +1,9 @@
 """The predictor of label maps: equation 4 of vid2vid (Wang et al. 2018) with label maps instead of images.
 
-The next label map is predicted from the last L maps as (1 - m) w(p) + m h: w(p) is the newest map p, warped by the flow, and h are
-hallucinated labels.
-The sum is a probability for each label. The past contains only the most probable label of each pixel, so that label maps stay sharp over
-many frames. Labels move by whole pixels, and the rounding error of a motion is carried to the next frame: a car that moves by 0.3 pixels
-per frame has moved by 3 pixels after ten frames.
+The next label map is predicted from the last L maps as (1 - m) w(p) + m h: w(p) is the newest map p, warped by the flow, h are hallucinated
+labels, and the mask m is their share. The sum is a probability for each label. The past contains only the most probable label of each
+pixel, so that label maps stay sharp over many frames. Labels move by whole pixels, and the rounding error of a motion is carried to the
+next frame: a car that moves by 0.3 pixels per frame has moved by 3 pixels after ten frames.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from stages.networks.future.config import FutureConfig
 FLOW_UNIT = 20 / 256
 """The flow for an output of 1, in heights of the image: 20 pixels at 256x512, as in the coarsest scale of vid2vid."""
 INITIAL_MASK = -2.0
-"""Initial bias of the mask logits. It is low, so that at first each label map is nearly the previous one."""
+"""Initial bias of the mask logits. It is low, so that at the start of training each label map is nearly the previous one."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Past(Frame):
     inputs: tuple[Tensor, ...] = ()
     """At most L past label maps at the size of the network, [B, S, h, w], the newest first."""
     rounding_error: Tensor | None = None
-    """Rounded position minus exact position of the label of each pixel, [B, 2, H, W], at most half a pixel; None after an observed map."""
+    """Exact minus rounded position of the label of each pixel, [B, 2, H, W], at most half a pixel; None after an observed map."""
 
     def cast(self, dtype: torch.dtype) -> Past:
         return replace(self, semantic=self.semantic.to(dtype))

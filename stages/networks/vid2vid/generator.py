@@ -89,12 +89,13 @@ class Heads(Recomputing):
 
 
 class Scale(Recomputing):
-    """One scale of the generator: (labels, images, coarser, present) -> `Features`.
+    """One scale of the generator: (labels, images, coarser, present, has_past) -> `Features`.
 
     labels: stacked label maps [B, N, H, W]; images: stacked past images; coarser: the features of the next coarser scale, None for the
-    coarsest. present: the channels of the full stack that `labels` contains; None: all.
+    coarsest. present: the channels of the full stack that `labels` contains; None: all. has_past: False if all past images are zeros.
     """
 
+    past: nn.Sequential
     heads: Heads
 
     def __init__(self) -> None:
@@ -108,6 +109,16 @@ class Scale(Recomputing):
     def fold(self) -> None:
         """Compute the first convolutions of the label encoders as one from now on."""
         self.folded = join_conv7x7([cast(nn.Conv2d, network[0]) for network in self.label_encoders()])
+
+    def encode_past(self, images: Tensor, has_past: bool) -> Tensor:
+        """The features of the past images.
+
+        Without a past they have no gradient: the images are constant, and each instance norm of constants would multiply the gradient by
+        hundreds, so that clipping would remove that of all other weights.
+        """
+        with torch.set_grad_enabled(has_past and torch.is_grad_enabled()):
+            features: Tensor = self.run(self.past, images)
+        return features
 
     def encode_labels(self, labels: Tensor, present: Tensor | None) -> list[Tensor]:
         """The features of each label encoder; `labels` and `present` as in the class."""
@@ -140,9 +151,11 @@ class CoarseScale(Scale):
             self.foreground = nn.Sequential(*layers)
         self.heads = Heads(c, 0)
 
-    def forward(self, labels: Tensor, images: Tensor, coarser: Features | None, present: Tensor | None = None) -> Features:
+    def forward(
+        self, labels: Tensor, images: Tensor, coarser: Features | None, present: Tensor | None = None, has_past: bool = True
+    ) -> Features:
         encoded, *foreground = self.encode_labels(labels, present)
-        x = encoded + self.run(self.past, images)
+        x = encoded + self.encode_past(images, has_past)
         motion = None if self.motion is None else self.run(self.motion, x)
         return Features(self.run(self.image, x), motion, foreground[0] if foreground else None)
 
@@ -164,12 +177,15 @@ class FineScale(Scale):
         self.foreground = decoder(foreground_widths, c.enhancer_blocks, affine=True) if c.foreground else None
         self.heads = Heads(c, level)
 
-    def forward(self, labels: Tensor, images: Tensor, coarser: Features | None, present: Tensor | None = None) -> Features:
+    def forward(
+        self, labels: Tensor, images: Tensor, coarser: Features | None, present: Tensor | None = None, has_past: bool = True
+    ) -> Features:
         assert coarser is not None
         encoded, *encoded_foreground = self.encode_labels(labels, present)
-        x = encoded + self.run(self.past, images)
+        x = encoded + self.encode_past(images, has_past)
         motion = foreground = None
         if self.motion is not None:
+            assert coarser.motion is not None
             motion = self.run(self.motion, x + coarser.motion)
         if self.foreground is not None:
             assert coarser.foreground is not None
@@ -236,7 +252,7 @@ class Vid2Vid(Generator):
             depth = level - scale
             images = [frame.required_image if depth == 0 else frame.coarser[depth - 1] for frame in past_frames]
             network: Scale = self.scales[scale]  # type: ignore[assignment]
-            features = network(labels[depth], self._stack_images(images, labels[depth]), features, present)
+            features = network(labels[depth], self._stack_images(images, labels[depth]), features, present, bool(images))
             before = images[0] if images else None
             syntheses.insert(0, self._compose(network.heads, features, before, foreground_masks[depth], bases[depth]))
         return replace(syntheses[0], appearance=appearance, coarser=tuple(coarser.frame for coarser in syntheses[1:]))
