@@ -75,12 +75,13 @@ class Selector:
     """Called with the coordinates of each frame in order; returns the indices of its examples in ascending order.
 
     Inside the hull of the examples these are the corners of the frame's triangle and, if `count` is larger than three, of its neighbours.
-    Outside of the hull it is the nearest example; without a triangulation, the `count` nearest. With a `hysteresis` above 0 a choice is
+    Outside of the hull it is the nearest example. Without triangles, or if `count` is below three, it is the `count` nearest. With a `hysteresis` above 0 a choice is
     kept for a while after another one is better, because each change is visible.
     """
 
     def __init__(self, appearance: AppearanceMap, count: int = 3, hysteresis: float = DEFAULT_HYSTERESIS) -> None:
         self._map, self._count, self._hysteresis = appearance, count, hysteresis
+        self._uses_triangles = count >= 3 and appearance.triangle(appearance.points.mean(0)) >= 0
         self._triangle: int | None = None
         self._chosen: tuple[int, ...] = ()
 
@@ -88,11 +89,11 @@ class Selector:
         point = self._map.locate(coordinates)
         if self._keeps_choice(point):
             return self._chosen
-        self._triangle = self._map.triangle(point)
+        self._triangle = self._find_triangle(point)
         if self._triangle >= 0:
             self._chosen = self._map.corners_around(self._triangle, self._count)
         else:
-            self._chosen = self._map.nearest(point, 1 if self._has_hull() else self._count)
+            self._chosen = self._map.nearest(point, 1 if self._uses_triangles else self._count)
         return self._chosen
 
     def _keeps_choice(self, point: NDArray[np.float64]) -> bool:
@@ -100,12 +101,12 @@ class Selector:
             return False
         if self._triangle >= 0:
             return self._map.distance_outside(point, self._triangle) <= self._hysteresis
-        if self._map.triangle(point) >= 0:
+        if self._find_triangle(point) >= 0:
             return False
         distances = self._map.distances(point)
         best = self._map.nearest(point, len(self._chosen))
         return bool(distances[list(self._chosen)].sum() <= (1 + self._hysteresis) * distances[list(best)].sum())
 
-    def _has_hull(self) -> bool:
-        """Whether the examples have a triangulation."""
-        return self._map.triangle(self._map.points.mean(0)) >= 0
+    def _find_triangle(self, point: NDArray[np.float64]) -> int:
+        """The index of the triangle that contains the point; -1 if there is none."""
+        return self._map.triangle(point) if self._uses_triangles else -1

@@ -31,6 +31,13 @@ def test_more_examples_are_taken_from_neighbouring_triangles():
     assert len(five) == 5
 
 
+@pytest.mark.parametrize("position", [(1.2, 1.1), (-3.0, 1.2)])
+def test_one_or_two_examples_are_the_nearest_ones(position):
+    distances = np.linalg.norm(GRID.points + 1.5 - position, axis=1)
+    for count in (1, 2):
+        assert set(Selector(GRID, count)(np.array(position))) == set(np.argsort(distances)[:count])
+
+
 def test_outside_the_hull_the_nearest_example_is_used():
     assert Selector(GRID)(np.array([-3.0, 1.2])) == (4,)
     assert Selector(GRID)(np.array([9.0, 9.0])) == (15,)
