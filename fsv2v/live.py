@@ -21,7 +21,7 @@ from stages.synthesize import SynthesizeOptions, require_examples, require_face
 from stages.synthesize.live import LiveRendering
 
 REFUSED = ("compare", "example_frames", "appearance", "crop", "retarget")
-"""Fields of `SynthesizeOptions` that apply only to driving clips, or to models that cannot be driven live."""
+"""Fields of `SynthesizeOptions` that cannot be used with a live driver."""
 
 
 class Live:
@@ -48,7 +48,7 @@ class Live:
         **options: Any,
     ) -> None:
         """subject: the person who moves in a photograph of several people. The other parameters and errors are those of `synthesize`.
-        options: the fields of `stages.synthesize.SynthesizeOptions`, except those that apply only to driving clips.
+        options: the fields of `stages.synthesize.SynthesizeOptions`, except those in `REFUSED`.
         """
         reporter, chosen = reporter or Reporter(), SynthesizeOptions(**options)
         for name in REFUSED:

@@ -65,7 +65,7 @@ def synthesize_many(
     preview: make the sheets of `preview` in place of videos, such as talk.preview.png.
     jobs, shard, engine, address, keep_going, on_step: as in `stages.runner.run_over_clips`.
     add_hint: adds a hint to each warning and note on a page, in terms of the caller's interface (see `Reporter.add_hint`).
-    options: the other parameters of `synthesize`, with at most one subject.
+    options: the other parameters of `synthesize`, except `reporter`, with at most one subject.
 
     A failed input does not stop the others; its report has the reason. An input also fails if its result would have the path of an
     earlier result. Raises UsageError and MissingRequirement, which concern all inputs, and SharedInputError for examples that cannot be
@@ -287,7 +287,8 @@ class _NameClashes:
 
 
 def _with_clashes(reports: Iterator[Report], clashes: _NameClashes, keep_going: bool) -> Iterator[Report]:
-    """All reports. Those on clashes are yielded as soon as they exist; after a failure without `keep_going`, when the run has ended."""
+    """All reports. Those on clashes are yielded as soon as they exist. After a failure without `keep_going`, they are yielded when the run
+    has ended."""
     for report in reports:
         yield report
         while clashes.reports and (keep_going or report.status != "failed"):

@@ -20,7 +20,7 @@ def evaluate(
     """Measure results of `synthesize` against references of equal length: clips, videos or folders of images.
 
     references: one for all results, or one for each.
-    metrics: their names; by default all that can run here.
+    metrics: their names; by default all that can run here, except those that run only by name.
     options: the other fields of `stages.evaluate.EvaluateOptions`: driving, example, landmarks, device, cache.
 
     Raises InputError when a result and its reference cannot be compared, MissingRequirement when one of `metrics` cannot run.

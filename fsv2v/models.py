@@ -28,7 +28,7 @@ def load_model(name: str | PathLike[str] = "face-256", base: str | PathLike[str]
     name: a .safetensors file, the folder of a run, or a shipped model: face-256, pose-256, street-256, street-appearance.
     base: the model from which a finetuned model was made, if it is not found automatically.
 
-    Raises InputError for a file that is not a model, MissingRequirement for weights that cannot be fetched.
+    Raises InputError for a file that is not a model, UsageError for an unknown name, MissingRequirement for weights that cannot be fetched.
     """
     return load_file(model_path(name), Path(base) if base else None)
 

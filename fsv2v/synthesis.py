@@ -119,7 +119,8 @@ def preview(
     """Write a PNG of some frames that `synthesize` would make with the same parameters, beside their driving frames and the example.
 
     The frames are spread evenly over the driving video. Each is made without a previous frame, and missing layers are extracted only in a
-    few frames of the video. Parameters and errors are those of `synthesize`; an older sheet at `out` is replaced.
+    few frames of the video. Parameters and errors are those of `synthesize`, without `report` and `overwrite`. An older sheet at `out` is
+    replaced.
     """
     settings: dict[str, Any] = {name: options.pop(name) for name in INPUT_PARAMETERS if name in options}
     chosen, recorder = SynthesizeOptions(**options), reporter or Reporter()
@@ -153,6 +154,8 @@ def synthesize_variants(
     **options: Any,
 ) -> Iterator[Outcome]:
     """`count` videos of one driving video that differ in their appearance, one after another: NAME-1.mp4, NAME-2.mp4, ... for NAME.mp4.
+
+    All numbers have as many digits as `count`: NAME-01.mp4 if `count` is 10.
 
     `sample:SEED` in the appearance stands for SEED in the first video, SEED + 1 in the second, and so on. Without an appearance, the
     appearance of all labels is sampled. The other parameters and errors are those of `synthesize`, which makes each of the videos. The

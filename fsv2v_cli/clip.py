@@ -30,7 +30,7 @@ from fsv2v_cli.sizes import Sides, Size
 
 FILE_LAYOUTS = ("auto", "video", "images", "openpose", "coco", "densepose", "flow")
 DATA_SETS = ("imaginaire", "few-shot-vid2vid", "youtube-dance", "faceforensics", "cityscapes", "camvid", "apolloscape")
-"""The values of `stages.clip.importers.LayoutName`, repeated here because importing it would slow down --help."""
+"""Both together are the values of `stages.clip.importers.LayoutName`, repeated here because importing it would slow down --help."""
 
 Result = tuple[str | Path, dict[str, Any]]
 """(path or text to print, further fields for --json)."""

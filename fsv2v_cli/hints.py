@@ -1,7 +1,7 @@
 """The hints of the command line: what to do about an error, in terms of options and commands.
 
-The library does not know these options and commands. Each of its sentences has a code, which selects a hint
-here, and facts, which the hint may contain. The hint replaces that of the library; `{hint}` inserts the latter.
+The library does not know these options and commands. A sentence of the library may have a code, which selects a hint here, and facts,
+which the hint may contain. The hint replaces that of the library; `{hint}` inserts the latter.
 """
 
 from __future__ import annotations

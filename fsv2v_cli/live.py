@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CAMERA = "camera:"
 CAMERA_RATE = Fraction(25)
-"""Frames per second of a written result that a camera drives. A frame is repeated until the next one is made."""
+"""Frames per second of a written result that a camera drives. To keep this rate, frames are repeated or left out."""
 STDOUT = Path("-")
 WINDOW_TEST = "import cv2; cv2.namedWindow('fsv2v'); cv2.destroyAllWindows()"
 WINDOW = "fsv2v"
@@ -134,7 +134,7 @@ def _open_driver(name: str) -> Iterator[Camera | Y4mReader]:
 
 
 def _open_stdin() -> BinaryIO:
-    """A reader of stdin of its own. Python crashes at its end while a thread waits for `sys.stdin.buffer`."""
+    """A separate reader of stdin, because Python crashes at exit while a thread waits for `sys.stdin.buffer`."""
     try:
         return open(os.dup(sys.stdin.fileno()), "rb")
     except io.UnsupportedOperation:  # replaced by an object that is no file
@@ -158,7 +158,7 @@ class _TimedImages:
 
 
 def _next_image(images: Iterator[Captured], window: _Window) -> Captured | None:
-    """The next image, or None after the last one or if the window was closed. The window answers while the driver makes one wait."""
+    """The next image, or None after the last one or if the window was closed. The window stays responsive until the image arrives."""
     future: Future[Captured | None] = Future()
 
     def read() -> None:

@@ -37,7 +37,7 @@ def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer:
 def print_reports(reports: Callable[[OnStep], Generator[Report, None, None]], inputs: Inputs, run: Run, what: str, unit: str) -> int:
     """Print each report when it is finished, list the failed inputs, and return the exit code.
 
-    reports: a generator of reports, given a function that receives progress. what, unit: the words beside the progress bar.
+    reports: called with a function that receives progress; returns a generator of reports. what, unit: the words beside the progress bar.
     """
     from stages.runner import exit_code
 

@@ -302,7 +302,7 @@ def _is_folder(out: Path | None) -> bool:
 
 
 def _for_many(run: Run) -> bool:
-    """Whether an option for many inputs is given."""
+    """Whether --shard, --engine, --address or --failures is given."""
     return run.shard != (0, 1) or run.engine != "local" or run.address is not None or run.failures is not None
 
 

@@ -73,7 +73,7 @@ def download(
     retries: RetryPolicy = DEFAULT_RETRIES,
     on_bytes: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Download a file from the first of `addresses` that has it into `folder`, and return its path.
+    """Download a file into `folder` from the first of `addresses` that has it, and return its path.
 
     on_bytes: called with the number of bytes so far and in total. Raises MissingRequirement, with a reason for each address, when none has
     the file, and when the folder cannot be written.

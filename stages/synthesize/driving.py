@@ -64,7 +64,7 @@ class Driving:
         self._track_views = [View.scaled(*self.size, *self.size)] * self.track.num_frames
 
     def apply_motion(self, motion: Motion, examples: Sequence[np.ndarray]) -> None:
-        """Change the strength or the origin of the motion. examples: as for `fit_to`. Of both methods, `fit_to` must be called first."""
+        """Change the strength or the origin of the motion. examples: as for `fit_to`, which must be called first if both are used."""
         self.track, self.notes = self.track.with_motion(self._track_views, examples, motion)
         self._track_views = [View.scaled(*self.size, *self.size)] * self.track.num_frames
 

@@ -55,9 +55,9 @@ def require_film(examples: Sequence[Clip], model: Model, *, alone: bool) -> None
 
 
 class FilmDriving(Driving):
-    """The keypoints of the person of a film with the driver's expression, at the film's rate, for as long as both last.
+    """The keypoints of a film's person with the driver's expression, at the film's frame rate, until the film or the driving clip ends.
 
-    Keypoints are in the film's pixels, and missing where nothing was detected in the film.
+    They are missing where nothing was detected in the film.
     """
 
     def __init__(
@@ -87,14 +87,14 @@ class FilmDriving(Driving):
 
 
 def _driver_positions(driving: Clip, fps: Fraction, count: int) -> NDArray[np.float64]:
-    """The position in the driving clip of each of the `count` frames of a film, by time; in frames, with fractions."""
+    """The positions in the driving clip at the times of `count` frames of a film, as fractional frame indices, [count]."""
     times = driving.timestamps
     shown = [float(index / driving.fps if times is None else times.seconds(index)) for index in range(driving.num_frames)]
     return np.interp([float(index / fps) for index in range(count)], shown, np.arange(len(shown)))
 
 
 def _moments(positions: NDArray[np.float64], source: NDArray[np.int64]) -> Moments:
-    """Positions in a clip, in frames, as moments of its track. source: for each frame the index of the frame whose detection it uses."""
+    """Fractional frame indices of a clip as moments of its track. source: for each frame the index of the frame whose detection it uses."""
     before = np.floor(positions).astype(int)
     return Moments(source[before], source[np.minimum(before + 1, len(source) - 1)], positions - before)
 

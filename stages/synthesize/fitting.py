@@ -39,8 +39,9 @@ class Fitting:
 
 
 def decide(normalize: Normalize, kind: str, examples: Sequence[Clip], driving: Clip) -> Fitting:
-    """The fitting for a model of this kind. For `auto`, the first face of the first example decides: if it is the driving person, the
-    driving keypoints keep their proportions, else they get the example's.
+    """The fitting for a model of this kind. For `auto`, the driving keypoints are not changed if an example is the driving video itself.
+    Otherwise the first face of the first example decides: if it is that of the driving person, the driving keypoints keep their
+    proportions, else they get the example's. Without two faces to compare, as for bodies, they get the example's proportions.
 
     Raises UsageError when `normalize` is "on" and this kind of driving cannot be fitted.
     """

@@ -55,7 +55,8 @@ class SynthesizeOptions:
     example. auto: as example, at most 1024, if that is clearly larger than the model's images or the result is pasted; else as model. For
     a model without examples see own_size.py."""
     paste: bool | None = None
-    """Put the result back into the photograph of the first example. None: if there is a single photograph and `size` is auto."""
+    """Put the result back into the photograph of the first example. None: if there is a single photograph, `size` is auto, and neither
+    `compare` nor `show` is used."""
     retarget: bool = False
     """The example is a film: its person gets the driver's expressions, and keeps the head pose and position of the film (see film.py). This
     is not the fitting of bodies in `stages/conditions/retarget.py`."""
@@ -128,7 +129,7 @@ class Outcome:
     """Number of driving frames without a detection, which repeat the last detection."""
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    """Sentences about how the driver's motion was used, if that is not obvious."""
+    """Sentences about how the clips were used, if that is not obvious."""
     placement: Placement | None = None
     """The size of the result; None if it is the model's."""
     fitting: Fitting = Fitting("none", "nothing was made")

@@ -1,4 +1,4 @@
-"""The size at which a model without examples makes its frames, and the padding that makes it a multiple of what the network can halve.
+"""The size at which a model without examples makes its frames, and the padding to sides that its network can halve without a remainder.
 
 Networks of these families are fully convolutional. If the driving clip is nearly as large as the training images, it is therefore not
 resized: the inputs are continued by reflection at the right and lower border, up to the next multiple, and the frames are cropped back. The
@@ -70,7 +70,7 @@ def size_notes(clip: Clip, view: View, size: tuple[int, int], images: str) -> li
     """A sentence if the whole of a clip is scaled to the size of `images`, or is not scaled although its size differs; else nothing.
 
     view: of a frame of the clip. There is no sentence about a crop, nor about a change of shape for which there is a warning.
-    size: height and width of `images`, which is what the sentence calls them.
+    images: what the sentence calls the images of this size. size: their height and width.
     """
     own, wanted = f"{clip.width}x{clip.height}", f"{size[1]}x{size[0]}"
     whole = np.array_equal(view.matrix, View.scaled(clip.height, clip.width, view.height, view.width).matrix)

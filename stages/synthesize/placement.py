@@ -21,7 +21,8 @@ Size = Literal["auto", "model", "example"] | int
 MAX_SIDE = 1024
 """With the size `auto`, a larger crop is scaled down to this height in pixels."""
 MIN_ENLARGEMENT = 1.25
-"""With the size `auto`, a crop is shown at the model's size unless it is higher than the model's images by this factor."""
+"""With the size `auto`, a crop that is not pasted is shown at the model's size unless it is higher than the model's images by this
+factor."""
 CROPPED_SHARE = 0.9
 """A view that shows at least this share of the image, in both directions, is not pasted, unless it is scaled down to MAX_SIDE."""
 MAX_PHOTOGRAPH = 4096
@@ -42,7 +43,7 @@ class Placement:
 
 def decide_placement(first: Example, size: Size, *, paste: bool, film: bool = False) -> Placement | None:
     """The placement of results that show the first example. If `paste` is set, they are pasted, provided that the example is cropped or
-    would be scaled down. Results of a film are always pasted.
+    would be scaled down to `MAX_SIDE`. Results of a film are always pasted.
 
     None if the results are images of the model's size that are not pasted.
     """
@@ -58,7 +59,7 @@ def decide_placement(first: Example, size: Size, *, paste: bool, film: bool = Fa
 
 
 def _is_cropped(example: Example) -> bool:
-    """Whether the view cuts off at least a tenth of the image in one direction."""
+    """Whether the view shows less than `CROPPED_SHARE` of the image in one direction."""
     height, width = example.clip.height, example.clip.width
     low, high = _corners(example.view, height, width)
     return bool((high - low < CROPPED_SHARE * np.array([width, height])).any())
@@ -83,8 +84,8 @@ def _full_size(example: Example, placement: Placement) -> FullSizeExample:
 class Photograph:
     """A photograph in which the subject moves. All pixels that are not near the subject are those of the photograph.
 
-    image: that of the first example. cover: sets the pixels of a mask that move to 1, for keypoints in the model's pixels. edge: width of
-    the soft edge around them, in heights of the model's images. background: what other images show behind the subject.
+    image: that of the first example. cover: sets a mask to 1 where the subject with given keypoints, in the model's pixels, moves.
+    edge: width of the soft edge around this area, in heights of the model's images. background: what other images show behind the subject.
     """
 
     def __init__(
@@ -155,8 +156,8 @@ class Photograph:
     def motion_weights(self, *keypoints: Keypoints) -> Map:
         """Factors of the motion, [h, w] in [0, 1] at the model's size: 1 where a subject with one of these sets of keypoints is.
 
-        A frame needs them where the subject is in the frame and where it is in the photograph: there the network paints the background,
-        unless other images show it.
+        A frame needs them at the place of the subject in the frame, and at its place in the photograph, where the network paints the
+        background unless other images show it.
         """
         mask = np.zeros((self._view.height, self._view.width), np.uint8)
         for points in keypoints:
@@ -165,7 +166,7 @@ class Photograph:
 
 
 def whole_view(height: int, width: int) -> View:
-    """The view of an image of this size whose frames show all of it, scaled down if a side is longer than `MAX_PHOTOGRAPH`."""
+    """The view that shows all of an image of this size, scaled down if a side is longer than `MAX_PHOTOGRAPH`."""
     factor = min(1.0, MAX_PHOTOGRAPH / max(height, width))
     return View.scaled(height, width, round(height * factor), round(width * factor))
 

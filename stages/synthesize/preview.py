@@ -83,7 +83,7 @@ def _driving_pictures(rendering: Rendering, chosen: Sequence[int]) -> list[Pictu
 
 
 def _example(rendering: Rendering) -> list[Picture]:
-    """The driving layer of the first example, drawn, and its image, both as large as results show it; nothing if there is no example."""
+    """The driving layer of the first example, drawn, and its image, both cropped as the results are; nothing if there is no example."""
     if not rendering.examples:
         return []
     first = rendering.examples[0]

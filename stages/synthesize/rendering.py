@@ -217,7 +217,7 @@ class Rendering:
         return [*quality_warnings, *squeeze_warnings(self._clip, self.driving.views[0]), *self._squeezed, *too_far, *appearance_warnings]
 
     def notes(self) -> list[str]:
-        """How the driver's motion is used, where that is not obvious."""
+        """Sentences about how the clips are used, if that is not obvious: the driver's motion, and changes of size."""
         posed = [Sentence("the head moves from its pose in the photograph", code="pose-of-photograph")] if self._own_pose else []
         return [*posed, *self._resized, *(f"{self._clip.id}: {text}" for text in self.driving.notes)]
 
@@ -247,7 +247,8 @@ def combine_on(canvas: Canvas | Photograph | None, photographs: Iterator[np.ndar
 def choose_placement(clips: Sequence[Clip], model: Model, options: SynthesizeOptions) -> Placement | None:
     """The size of the result, and whether it is pasted into the photograph of the first example; None for images of the model's size.
 
-    Raises UsageError when either is requested of a model that warps no example.
+    Raises UsageError when pasting, or a size other than the model's, is requested for a model that warps no example or for an intermediate
+    image, and when pasting is requested for a kind without a subject.
     """
     if not (model.config.few_shot and model.config.warps_example) or options.show != "result":
         if options.paste or options.size not in ("auto", "model"):

@@ -73,7 +73,7 @@ class Scene:
         return _without_duplicates(text for rendering in self.renderings for text in rendering.warnings())
 
     def notes(self) -> tuple[str, ...]:
-        """Sentences about how the driver's motion is used, if that is not obvious."""
+        """Sentences about how the clips are used, if that is not obvious."""
         return _without_duplicates(text for rendering in self.renderings for text in rendering.notes())
 
     @property
@@ -104,7 +104,8 @@ def require_inputs(
 
 
 def require_examples(given: bool, model: Model, finetune: int = 0) -> None:
-    """Raise UsageError if a few-shot model has no examples, if another model has some, or if the model makes no images.
+    """Raise UsageError if a few-shot model has no examples, if another model has some, if the model makes no images, or if it is to be
+    finetuned and its family cannot.
 
     given: whether there are examples. finetune: the number of steps on them.
     """
@@ -139,7 +140,10 @@ def _other_renderings(
     model: Model,
     perceptual: Callable[[], PerceptualDistance | None],
 ) -> list[Rendering]:
-    """The renderings of the subjects after the first, which `driving` drives."""
+    """The renderings of the subjects after the first. driving: the clip that drives the first subject.
+
+    Raises UsageError if the first subject is not pasted into its photograph, InputError if the driving clips differ in length.
+    """
     if others and not first.pasted:
         raise UsageError("several subjects move only in one photograph that is shown whole", code="group-not-pasted")
     renderings = []

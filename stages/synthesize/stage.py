@@ -49,8 +49,8 @@ def synthesize(
 ) -> Outcome:
     """Animate the examples by the driving clip and write `out`: a video (.mp4, .mkv, .mov) or a clip (.clip).
 
-    The result has the driving clip's frame rate and sound. Its size is that of `choose_placement`, or without it of `size_of_frames`. With
-    `options.retarget` the example is a film: the result has its size, frame rate and frames, until the film or the driving clip ends.
+    The result has the driving clip's frame rate and sound. `choose_placement` decides its size; if it returns None, `size_of_frames` does.
+    With `options.retarget` the example is a film: the result has its size, frame rate and frames, until the film or the driving clip ends.
     Memory does not grow with the length.
 
     examples, driving: with the layer that the model was trained on. examples is empty for a model of a family without examples.

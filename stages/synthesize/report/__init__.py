@@ -38,8 +38,8 @@ class ReportRequest:
     add_hint: Callable[[str], str] = str
 
     def require_writable(self, out: Path) -> None:
-        """Raises UsageError for a path that is not that of a page or that lies inside the result, InputError if the page cannot be
-        written."""
+        """Raises UsageError for a path that is not that of a page or that lies inside the result, ParametersDiffer for an existing file
+        that is not such a page, InputError if the page cannot be written."""
         if self.path.suffix.lower() not in (".html", ".htm"):
             raise UsageError(f"{self.path} cannot be a report", hint="End its name in .html")
         if out.absolute() in self.path.absolute().parents:

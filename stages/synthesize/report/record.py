@@ -59,7 +59,7 @@ class Record:
         self._close_ups: dict[int, Image] = {}
         self._detect = self._open_detector()
         self._describe = identity.open_if_available() if self._detect else None
-        self._example_face: NDArray[np.float64] | None = None
+        self._cached_embedding: NDArray[np.float64] | None = None
         if self._detect and self._describe is None:
             self.reasons.append("the identity of the face is not measured: dlib or its recognition network is not on this machine")
 
@@ -105,11 +105,11 @@ class Record:
 
     def _example_embedding(self) -> NDArray[np.float64]:
         """The embedding of the face in the first example."""
-        if self._example_face is None:
+        if self._cached_embedding is None:
             assert self._describe is not None
             sample = self.rendering.examples[0].sample
-            self._example_face = self._describe(sample.required_image, sample.keypoints[:LANDMARKS])
-        return self._example_face
+            self._cached_embedding = self._describe(sample.required_image, sample.keypoints[:LANDMARKS])
+        return self._cached_embedding
 
     def examples(self) -> list[tuple[str, Image]]:
         """(name, picture) of at most `COLUMNS` examples."""
