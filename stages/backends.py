@@ -92,7 +92,7 @@ class Backend(Generic[Opened]):
         return next(filter(None, missing_packages), "") or next(missing_weights, "") or self.also_missing()
 
     def open_for(self, choice: str | int, device: str) -> Opened:
-        """Open a detector for this choice of subjects: one that finds many for "all" and the N-th, else that of `open`."""
+        """Open a detector for this choice of subjects: by `open_many` for "all" and for a number, if the backend has it, else by `open`."""
         finds_many = choice == "all" or str(choice).isdecimal()
         return self.open_many(device) if finds_many and self.open_many else self.open(device)
 
@@ -178,7 +178,10 @@ class Backends(Generic[Opened]):
         return backend
 
     def require_for(self, clip: Clip, layer: str, name: str) -> Backend[Opened]:
-        """As `require`, but "auto" is the backend that made the clip's finished layer, so that newly installed weights change nothing."""
+        """As `require`, but "auto" is the backend that made the clip's finished layer, so that newly installed weights change nothing.
+
+        This holds only if that backend is a candidate of AUTO and is available.
+        """
         if name == "auto" and clip.has(layer):
             previous = clip.layer(layer).meta["producer"].get("backend")
             if previous in AUTO[self.kind] and self.get(previous).available:

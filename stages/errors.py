@@ -132,7 +132,7 @@ class ParametersDiffer(InputError):
 
 
 class InProgress(InputError):
-    """Another process is making the output `target`, or has finished it since this process checked; then `target` is None."""
+    """Another process is making the output `target`. `target` is None if the other process has already finished it."""
 
     code = "in-progress"
     target: Path | None = None

@@ -75,15 +75,15 @@ def evaluate(
     `partial_result.group_by_method`).
 
     results, references: see `pair_results`; `set_names` tells which results form a set.
-    shard (i, n): measure only every n-th result from the i-th on.
+    shard (i, n): measure only every n-th result, starting with the i-th, counted from 0.
     on_event: receives {done, total}, in frames of this pass, and {warning}.
     out: a file for the partial result, which `merge_parts` merges with other shards.
     sets_grow: `out` may be merged with evaluations of more results, so sets that have too few frames so far are kept in it.
 
     A metric that cannot run here gives a score with the reason in place of a figure.
 
-    Raises MissingRequirement when one of `options.metrics` cannot run, InputError when a result and its reference cannot be
-    compared, ParametersDiffer when `out` is the partial result of another evaluation.
+    Raises UsageError for an unknown metric or a wrong number of references, MissingRequirement when one of `options.metrics` cannot run,
+    InputError when a result and its reference cannot be compared, ParametersDiffer when `out` is the partial result of another evaluation.
     """
     all_pairs = pair_results(results, references)
     part = empty_part(all_pairs, options, shard)
@@ -229,7 +229,7 @@ def _warn_of_crop(result: FrameSource, reference: FrameSource, on_event: OnEvent
 
 
 def _crop_of(source: FrameSource) -> str | None:
-    """The value of --crop with which synthesize made the source; None if synthesize did not make it."""
+    """The parameter `crop` with which synthesize made the source; None if synthesize did not make it."""
     try:
         if source.clip is not None:
             producer = source.clip.layer("frames").meta["producer"]
@@ -245,8 +245,10 @@ def pair_results(results: Sequence[str], references: Sequence[str]) -> list[tupl
     """The path of each result with the path of its reference. No file is opened. A pair that is given twice is returned once.
 
     A single reference is paired with all results. If it is a folder of clips or videos, each result is paired with the entry of the same
-    name, whatever its suffix, and clips take precedence. If there are as many references as results, they are paired in order. Raises
-    InputError if the folder contains no entry, or several entries, of a result's name.
+    name, whatever its suffix, and clips take precedence. If there are as many references as results, they are paired in order.
+
+    Raises InputError if the folder contains no entry, or several entries, of a result's name, UsageError for an empty path and for any
+    other number of references.
     """
     if "" in (*results, *references):
         raise UsageError("An empty name was given for a result or a reference", hint="Is a variable of the shell not set?")

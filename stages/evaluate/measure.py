@@ -111,9 +111,9 @@ def measure(
 ) -> Iterator[Score]:
     """Scores of `results`, which all have the size in `context`, against one reference of the same length.
 
-    example: the image of the baselines, of that size; None for the reference's first frame, which is then not scored. A reference of a
-    single frame is scored, without baselines. The reference is resized to the size of the result: shrunk by area averaging, as in
-    the paper's protocol, or enlarged. Raises InputError when the aspect ratios differ.
+    example: the image of the baselines, of that size; None for the reference's first frame, which is then not scored. If it is the only
+    frame, it is scored, and there are no baselines. The reference is resized to the size of the result: shrunk by area averaging, or
+    enlarged. Raises InputError when the aspect ratios differ.
     """
     skipped = 1 if example is None and reference.num_frames > 1 else 0
     reasons = {metric.name: metric.unavailable(context, reference.num_frames) for metric in metrics}

@@ -51,7 +51,8 @@ class EvaluationContext:
     width, height: size of the frames in pixels.
     landmarks: name of the landmark detector.
     driving: the source that the results follow, by a layer of its clip or by detections in its frames; None for the reference.
-    kept: the driving is the result itself, in which synthesize stored the driving layer. Its frames are then not those that drove.
+    kept: `driving`, unless it is None, is the result itself, in which synthesize stored the driving layer. Its frames are then not the
+    driving frames.
     cache: shared by the metrics of a pass.
     """
 

@@ -95,7 +95,10 @@ def evaluate_parallel(
 
 
 def measure_shard(name: str, work: _Work, on_step: Callable[[InputProgress], None] | None) -> Outcome:
-    """Measure the shard "i/n" and write its partial result. The outcome's notes hold the warnings. `on_step` may raise an interrupt."""
+    """Measure the shard "i/n" and write its partial result. The outcome's notes hold the warnings and the number of results.
+
+    `on_step` may raise an interrupt.
+    """
     if not work.folder.is_dir():
         raise UsageError(
             f"{socket.gethostname()} does not see {work.folder}, where the partial results are merged", code="parts-not-shared"

@@ -25,10 +25,11 @@ from stages.io.reading import load_npz, parse_object
 
 SCHEMA = "fsv2v.evaluation/3"
 MEAN = "mean"
-"""`Score.result` of a mean over several clips. If several methods are compared, it is the name of the method's folder instead."""
+"""`Score.result` of a mean over several clips. If several methods are compared, it is the path of the method's folder instead."""
 
 Shard = tuple[int, int]
-_FIELDS = ("results", "references", "repeated", "warped")
+_STATISTICS = ("results", "references", "repeated", "warped")
+"""The fields of `SetStatistics`."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ class PartialResult:
 
     def save(self, path: Path) -> None:
         """Write one .npz file, atomically. Raises InputError when it cannot be written."""
-        present = [[name for name in _FIELDS if getattr(one, name) is not None] for one in self.statistics.values()]
+        present = [[name for name in _STATISTICS if getattr(of_set, name) is not None] for of_set in self.statistics.values()]
+        # pools: the keys of `statistics`; sides: the fields of each `SetStatistics` that are not None
         header = {
             "schema": SCHEMA, "metrics": self.metrics, "shards": self.shards, "whose": self.fingerprint, "pairs": self.pairs,
             "scores": [{**asdict(score), "unavailable": _reason_json(score.unavailable)} for score in self.scores],
@@ -103,9 +105,9 @@ class PartialResult:
             "sides": present,
         }  # fmt: skip
         arrays: dict[str, Any] = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
-        for index, one in enumerate(self.statistics.values()):
+        for index, of_set in enumerate(self.statistics.values()):
             for name in present[index]:
-                arrays |= getattr(one, name).arrays(f"{index}.{name}.")
+                arrays |= getattr(of_set, name).arrays(f"{index}.{name}.")
         data = io.BytesIO()
         np.savez(data, **arrays)
         write_atomically(path, data.getvalue())
@@ -119,8 +121,8 @@ def load(path: Path) -> PartialResult:
         if header["schema"] != SCHEMA:
             raise InputError(f"{path} is of another version: {header['schema']}", hint="Merge it with the version of fsv2v that wrote it")
         statistics = {}
-        for index, ((name, extractor), fields) in enumerate(zip(header["pools"], header["sides"], strict=True)):
-            statistics[name, extractor] = SetStatistics(**{one: Statistics.from_arrays(arrays, f"{index}.{one}.") for one in fields})
+        for index, ((name, extractor), sides) in enumerate(zip(header["pools"], header["sides"], strict=True)):
+            statistics[name, extractor] = SetStatistics(**{side: Statistics.from_arrays(arrays, f"{index}.{side}.") for side in sides})
         series = ("series", "baseline_series", "warped_series")
         scores = [
             Score(**{**score, **{name: tuple(score[name]) for name in series}, "unavailable": _reason(score["unavailable"])})
@@ -167,7 +169,7 @@ def merge(paths: Sequence[Path]) -> PartialResult:
         part = load(path)
         if part.metrics != whole.metrics:
             raise UsageError(f"{path} has different metrics from {paths[0]}: {', '.join(part.metrics)}")
-        # whole evaluations of different results may be merged, shards must come from the same one
+        # whole evaluations of different results may be merged; shards must belong to one evaluation
         if part.fingerprint != whole.fingerprint and max(count for _, count in part.shards + whole.shards) > 1:
             hint = "Run every shard with the same results and references, by the same names in the same order, and the same options"
             raise UsageError(f"{path} and {paths[0]} are shards of different evaluations", hint=hint)

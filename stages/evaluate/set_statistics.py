@@ -55,8 +55,8 @@ class SetStatistics:
 def set_names(pairs: Sequence[tuple[str, str]]) -> list[str]:
     """The name of the set to which each (result, reference), given as paths, belongs.
 
-    Results in one folder form a set, which has the folder's name, unless two of them have the same reference: then they are rival results,
-    and each is a set of its own. A single result in a folder is a set of its own, too.
+    Results in one folder form a set, unless two of them have the same reference: then they are rival results, and each is a set of its own.
+    A single result in a folder is a set of its own, too. The name is the path of the folder, or of the result that is a set of its own.
     """
     folders: dict[Path, set[tuple[str, str]]] = {}
     for pair in pairs:
@@ -77,8 +77,7 @@ class StatisticsCollector:
     def collect(
         self, result: FrameSource, reference: FrameSource, example: Image | None, extractors: Sequence[Extractor]
     ) -> dict[str, SetStatistics]:
-        """Extractor's name -> statistics of a result. example: as for `measure`; if it is None, the first frame is the example and is not
-        scored."""
+        """Extractor's name -> statistics of a result. example: as for `measure`."""
         if not extractors:
             return {}
         names = [extractor.name for extractor in extractors]

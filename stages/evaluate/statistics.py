@@ -54,7 +54,7 @@ class Statistics:
 
     @staticmethod
     def repeated(vector: NDArray[np.float32], keys: NDArray[np.uint64]) -> Statistics:
-        """Statistics of one vector [D] repeated for each key, without making the copies."""
+        """Statistics of one vector [D] repeated for each key. Only the copies in the sample are made."""
         sample = Statistics.of(np.repeat(vector[None], min(len(keys), SAMPLE_SIZE), 0), np.sort(keys)[:SAMPLE_SIZE])
         if len(keys) <= SAMPLE_SIZE:
             return sample

@@ -26,6 +26,7 @@ class ImageStatistics:
 
     pixels: Pixels
     _compared: WeakKeyDictionary[ImageStatistics, Pixels] = field(default_factory=WeakKeyDictionary, init=False, repr=False)
+    """Other image -> what `contrast_and_structure` returned for it."""
 
     @staticmethod
     def of(image: Image) -> ImageStatistics:

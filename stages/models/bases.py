@@ -13,7 +13,7 @@ from weights import registry
 
 
 def describe_base(base: Path, sha256: str, delta: Path) -> Base:
-    """The entry about its base in the header of a delta that is written to `delta`. sha256: that of the file `base`."""
+    """The base as described in the header of a delta, whose file will be `delta`. sha256: that of the file `base`."""
     if (name := registry.name_of_digest(sha256)) is not None:
         return Base(sha256, name)
     try:
@@ -27,7 +27,8 @@ def find_base(base: Base, delta: Path, chosen: Path | None = None, relation: str
     """The file with the base's sha256: `chosen`, if given, else the first that is found.
 
     The search covers the place where the base was when the delta was made, the folder of the delta, and the folders of weights (shipped,
-    FSV2V_WEIGHTS_MIRROR, cache). What the registry knows is fetched. relation: of `delta`, the file that needs the base, to the base.
+    FSV2V_WEIGHTS_MIRROR, cache). What the registry knows is fetched. delta: the file that needs the base. relation: the words
+    between `delta` and the base in messages.
 
     Raises InputError when `chosen` is another file, MissingRequirement when no file is found; both say which file is needed.
     """

@@ -34,7 +34,7 @@ class Base:
     sha256: str
     name: str
     path: str = ""
-    """Relative to the delta's folder; empty for weights of the registry, whose location differs between machines."""
+    """Relative to the delta's folder, or absolute; empty for weights of the registry, whose location differs between machines."""
 
 
 def save_model(path: Path, tensors: Mapping[str, Tensor], config: GeneratorConfig, info: Mapping[str, Any]) -> None:

@@ -42,7 +42,7 @@ class Model:
     sha256: str
     """sha256 of the file `path`. It identifies all weights, since a delta names its base by sha256."""
     whole: Path
-    """The file with every tensor: `path`, or if that is a delta its base."""
+    """The file with every tensor: `path`, or, if that is a delta, its base."""
 
     @property
     def config(self) -> GeneratorConfig:
@@ -69,8 +69,8 @@ class Model:
 def load_model(path: Path, base: Path | None = None) -> Model:
     """A model file, or the newest snapshot of a run's folder, as a generator in evaluation mode.
 
-    A delta is added to its base, and a model with a `base_model` works on top of it: the file `base`, or the one that `find_base` finds.
-    Raises MissingRequirement for a missing file, InputError for a file that is not a model.
+    A delta is added to its base; a model with a `base_model` works on top of that model. Either is the file `base`, if given, or else the
+    one that `find_base` finds. Raises MissingRequirement for a missing file, InputError for a file that is not a model.
     """
     path = find_model(path)
     info, tensors = read_model(path)
@@ -96,7 +96,7 @@ def load_model(path: Path, base: Path | None = None) -> Model:
 def load_base(config: GeneratorConfig) -> tuple[GeneratorConfig, Generator | None]:
     """The generator of `config.base_model`, if there is one, and the configuration with the sha256 of its file.
 
-    Raises MissingRequirement for a missing file, InputError for one that is not a model or another one than the configuration names.
+    Raises MissingRequirement for a missing file, InputError for one that is not a model, or not the one that the configuration names.
     """
     if (needed := config.base_model) is None:
         return config, None

@@ -45,7 +45,7 @@ class FutureMaps:
         """For each of the next `frames` frames the label ids, uint8 [H, W], and the instance numbers [H, W].
 
         A number may be UNKNOWN. The numbers are None if the track has no instances. Raises InputError if a prediction is not finite.
-        A second call continues after the last frame.
+        A second call continues after the last predicted frame.
         """
         for index in range(frames):
             assert self._past is not None

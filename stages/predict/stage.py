@@ -41,10 +41,10 @@ def predict(
     overwrite: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Outcome:
-    """Predict the label maps after those of `clip` and write them to `out`, a clip without frames, which can drive `synthesize`.
+    """Predict the label maps that follow the observed ones of `clip` and write them to `out`.
 
-    The result has the size, mean rate and label table of `clip`, and the layer `instances` if `clip` has it. Pixels of new objects belong
-    to no instance.
+    `out` is a clip without frames, which can drive `synthesize`. The result has the size, mean rate and label table of `clip`, and the
+    layer `instances` if `clip` has it. Pixels of new objects belong to no instance.
 
     Raises InputError (no layer `segment`, too few observed frames, other labels than the model's), InvalidClip (an id outside the table),
     ParametersDiffer (`out` was made with other parameters and `overwrite` is not set) and UsageError (the model makes images, another
@@ -78,7 +78,8 @@ def predict(
 def _track(clip: Clip, model: Model) -> LabelTrack:
     """The track of the label maps of a clip.
 
-    Raises InputError when it has no label maps or other labels than the model, UsageError when the model is not driven by label maps.
+    Raises InputError when it has no label maps or other labels than the model, UsageError when the model is not driven by label maps or
+    expects another number of channels.
     """
     track = open_track(clip, model.config.kind)
     if not isinstance(track, LabelTrack):

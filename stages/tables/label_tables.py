@@ -43,7 +43,7 @@ class LabelTable:
         return {**meta, "ids": list(self.ids)} if self.ids else meta
 
     def indices(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The values [H, W] of a file -> indices into `names`. Raises InputError for a value that is not in the table."""
+        """The values [H, W] of a file -> indices into `names`, VOID for void. Raises InputError for an unknown value if `ids` is empty."""
         lookup = np.full(256, VOID, np.uint8)
         lookup[list(self.ids or range(len(self.names)))] = np.arange(len(self.names))
         if not self.ids:

@@ -1,6 +1,6 @@
 """Whether the expression follows the driver's: MediaPipe's blendshapes of the result against those of the driver, over time.
 
-There are two figures for each trait: opening of the mouth, smile, inner brows, blink, horizontal gaze, and pitch and yaw of the head. The
+The traits are: opening of the mouth, smile, inner brows, blink, horizontal gaze, and pitch and yaw of the head. Each has two figures. The
 slope is that of a regression of the result on the driver: 1 when the result follows in full, 0 when it does not move. The correlation
 measures the timing, however weak the movement. Where the driver hardly moves, both would be meaningless and are not measured.
 
@@ -63,8 +63,7 @@ class TraitReader:
     def read(
         self, index: int, reference: Image, candidates: Sequence[Image], cache: FeatureCache
     ) -> tuple[Traits | None, list[Traits | None]]:
-        """The traits of the driver and of the candidates in frame `index`. It is called in the order of the frames, once for each
-        scorer."""
+        """The traits of the driver and of the candidates in frame `index`. Each scorer calls this once per frame, in order."""
         if index != self._index:
             driver = next(self._drivers) if self._drivers else reference
             first, *rest = cache(self._read, [driver, *candidates])
@@ -115,7 +114,7 @@ def _open_reader(context: EvaluationContext) -> TraitReader:
     task = VisionTask(
         lambda vision: _create_landmarker(vision, str(registry.path(WEIGHTS))), lambda result: bool(result.face_landmarks), None
     )
-    driving = None if context.kept else context.driving  # synthesize stores landmarks, not faces
+    driving = None if context.kept else context.driving  # the frames of a result are not those that drove it
     return TraitReader(lambda images: read_faces(images, task), driving.frames() if driving else None)
 
 

@@ -1,7 +1,8 @@
 """Whether the eyes look where the driver's look: iris centres detected in the result against the driving ones.
 
-Each iris is measured in coordinates of its eye, from the outer to the inner corner, so that the position of the face does not matter. The
-figure is the mean distance of both irises in per cent of the eye's width. The detector is MediaPipe, the only one that detects irises.
+Each iris is measured in coordinates of its eye, from the corner on the left of the image to the one on the right, so that the position of
+the face does not matter. The figure is the mean distance of both irises in per cent of the eye's width. The detector is MediaPipe, the only
+one that detects irises.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ Points = NDArray[np.float32]
 Detect = Callable[[Image], list[Points]]
 """frame -> each face with its irises, [78, 3]."""
 _EYES = ((RIGHT_EYE, 0), (LEFT_EYE, 5))
-"""(landmarks of an eye, index of the centre of its iris among the ten iris points). The first and the fourth landmark are the corners."""
+"""(landmarks of an eye, index of the centre of its iris among the ten iris points). The first landmark is the corner on the left of the
+image, the fourth that on the right."""
 
 
 class IrisError:
@@ -48,18 +50,18 @@ class IrisError:
 
 
 def iris_positions(face: Points | None) -> NDArray[np.float64] | None:
-    """The centre of each iris [2, 2]: its position along the line from the outer corner (0) to the inner corner (1) of the eye, and its
-    distance from that line. None where an iris is not seen."""
+    """The centre of each iris [2, 2]: its position along the line from the left corner (0) to the right corner (1) of the eye, and its
+    signed distance from that line, in widths of the eye. None where an iris is not seen."""
     if face is None or len(face) == LANDMARKS:
         return None
     found = []
     for eye, centre in _EYES:
-        outer_corner, inner_corner, iris = face[eye][0], face[eye][3], face[LANDMARKS + centre]
-        along = inner_corner[:2].astype(np.float64) - outer_corner[:2]
+        left_corner, right_corner, iris = face[eye][0], face[eye][3], face[LANDMARKS + centre]
+        along = right_corner[:2].astype(np.float64) - left_corner[:2]
         squared_width = float(along @ along)
-        if min(outer_corner[2], inner_corner[2], iris[2]) <= 0 or not squared_width:
+        if min(left_corner[2], right_corner[2], iris[2]) <= 0 or not squared_width:
             return None
-        offset = iris[:2] - outer_corner[:2]
+        offset = iris[:2] - left_corner[:2]
         found.append((offset @ along / squared_width, (offset[1] * along[0] - offset[0] * along[1]) / squared_width))
     return np.array(found)
 
@@ -71,7 +73,7 @@ def error(found: NDArray[np.float64] | None, target: NDArray[np.float64]) -> flo
 
 def _targets(context: EvaluationContext, open_detector: Callable[[], Detect]) -> Iterator[NDArray[np.float64] | None] | None:
     """The irises of the driving, from its layer or else detected in its frames. None (the reference's irises are used) without a driving,
-    and if a result contains driving landmarks without irises."""
+    and if the driving layer in a result has no irises."""
     driving = context.driving
     if driving is None:
         return None

@@ -36,7 +36,7 @@ LEGEND = (
 
 
 def write_report(path: Path, scores: Sequence[Score]) -> None:
-    """Write a page about `scores`, which loads no other file. The videos are read again, from the paths in `scores`. Raises InputError."""
+    """Write a page about `scores`; it loads no other file. The videos are read again, from the paths in `scores`. Raises InputError."""
     means = [score for score in scores if not score.reference]
     single = [score for score in scores if score.reference]
     references = list(dict.fromkeys(score.reference for score in single))

@@ -97,7 +97,7 @@ def read_key(path: Path) -> Key:
 
 
 def _require_valid(key: Key) -> None:
-    """Raises ValueError or TypeError for a key that `draw_key` cannot have made."""
+    """Raises ValueError, KeyError or TypeError for a key that `draw_key` cannot have made."""
     texts = [key.study, *key.methods]
     for question in key.questions:
         texts += [question.id, question.clip, question.reference, *question.videos]

@@ -76,9 +76,9 @@ def make_study(
 
     The key (default: OUT.key.json beside the site) is written first; then the finished site is renamed into place. If the key exists and
     the site does not, the site is made again with the same names, so that existing answers remain valid. With `overwrite` the old study and
-    its key stay until the new one is complete. `on_event` receives {done, total}, in videos. Raises InputError for folders that cannot be
-    compared, ParametersDiffer when `out` or the key belongs to another study or is something else, and UsageError for a key inside the
-    site, a site inside a folder of videos, an invalid address or a code that is too long.
+    a copy of its key stay until the new study is complete. `on_event` receives {done, total}, in videos. Raises InputError for folders that
+    cannot be compared, ParametersDiffer when `out` or the key belongs to another study or is something else, and UsageError for a key
+    inside the site, a site inside a folder of videos, an invalid address or a code that is too long.
     """
     started = time.monotonic()
     if len(options.code) > MAX_NAME:
@@ -173,8 +173,8 @@ def _existing_study(out: Path) -> str | None:
 
 
 def _write_site(out: Path, key: Key, pairs: Mapping[str, Pair], options: StudyOptions, on_event: OnEvent) -> int:
-    """Returns the number of frames written. Files are written in the order of their random names, so that their dates do not reveal the
-    method."""
+    """Write the site and return the number of frames in it. Files are written in the order of their random names, so that their dates do
+    not reveal the method."""
     jobs = {name: job for question in key.questions for name, job in _video_jobs(question, pairs[question.clip])}
     with building_directory(out, replace=True) as folder:
         for done, (name, (make, source, fps)) in enumerate(sorted(jobs.items()), 1):
