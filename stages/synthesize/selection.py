@@ -75,8 +75,8 @@ class Selector:
     """Called with the coordinates of each frame in order; returns the indices of its examples in ascending order.
 
     Inside the hull of the examples these are the corners of the frame's triangle and, if `count` is larger than three, of its neighbours.
-    Outside of the hull it is the nearest example. Without triangles, or if `count` is below three, it is the `count` nearest. With a `hysteresis` above 0 a choice is
-    kept for a while after another one is better, because each change is visible.
+    Outside of the hull it is the nearest example. Without triangles, or if `count` is below three, it is the `count` nearest. With a
+    `hysteresis` above 0 a choice is kept for a while after another one is better, because each change is visible.
     """
 
     def __init__(self, appearance: AppearanceMap, count: int = 3, hysteresis: float = DEFAULT_HYSTERESIS) -> None:

@@ -14,6 +14,7 @@ import torch
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.conditions.background import FrameReader
 from stages.conditions.kinds import find_kind, open_track
+from stages.conditions.motion import Motion
 from stages.conditions.view import View
 from stages.models import save_model
 from stages.networks.vid2vid import PRESETS, Vid2Vid
@@ -100,6 +101,18 @@ def test_fitting_a_face_does_not_move_the_background(wall):
     for index, sample in enumerate(samples):
         assert sample.semantic[-1, 2:-2, EDGE + index].all()
         assert not sample.semantic[-1, 70:90, 62:112].any(), "no edges inside the driving face or the fitted one"
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_scaling_the_motion_of_a_face_does_not_move_the_background(wall, fitted):
+    driving = Driving(wall, KIND, (SIDE, SIDE), "none")
+    example = driving.track.keypoints(0, WHOLE).copy()
+    if fitted:
+        driving.fit_to([example], proportions=False)
+    driving.apply_motion(Motion(mouth=0.0), [example])
+    for index, frame in enumerate(driving.driving_frames()):
+        assert len(frame.sample.semantic) == driving.track.channels
+        assert frame.sample.semantic[-1, 2:-2, EDGE + index].all()
 
 
 def test_consecutive_frames_are_read_in_one_pass_and_others_in_any_order(wall, monkeypatch):

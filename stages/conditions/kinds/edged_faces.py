@@ -14,7 +14,8 @@ from stages.conditions.background import FrameReader
 from stages.conditions.kinds import faces
 from stages.conditions.kinds.faces import LandmarkTrack
 from stages.conditions.kinds.kind import grey
-from stages.conditions.tracks import DetectorNoise
+from stages.conditions.motion import Motion
+from stages.conditions.tracks import DetectorNoise, Moments, Track
 from stages.conditions.view import View
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class EdgedFaceTrack(LandmarkTrack):
         self.channels += 1
         self._frames, self._driver = frames, face
         self._views: Sequence[View] | None = None
-        """Only in a fitted track: the view of each driving frame. The fitted landmarks are in pixels of that view."""
+        """Only in a track with a changed face: the view of each driving frame. The landmarks are in pixels of that view."""
 
     def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
         frame_view = view if self._views is None else self._views[index].then(view)
@@ -42,8 +43,24 @@ class EdgedFaceTrack(LandmarkTrack):
 
     def fitted(self, views: Sequence[View], examples: Sequence[np.ndarray], *, proportions: bool) -> EdgedFaceTrack:
         """As `Track.fitted`, for the first example; the edges of the background are not changed."""
-        track = EdgedFaceTrack(super().fitted(views, examples, proportions=proportions), self._frames)
-        track._driver, track._views = self._driver, views
+        return self._with_face(super().fitted(views, examples, proportions=proportions), views)
+
+    def with_motion(self, views: Sequence[View], examples: Sequence[np.ndarray], motion: Motion) -> tuple[EdgedFaceTrack, list[str]]:
+        """As `Track.with_motion`, for the first example; the edges of the background are not changed."""
+        face, notes = super().with_motion(views, examples, motion)
+        return self._with_face(face, views), notes
+
+    def with_expression(self, driver: Track, moments: Moments, motion: Motion, *, proportions: bool) -> EdgedFaceTrack:
+        """As `Track.with_expression`; the edges of the background are not changed."""
+        return self._with_face(super().with_expression(driver, moments, motion, proportions=proportions), None)
+
+    def _with_face(self, face: LandmarkTrack, views: Sequence[View] | None) -> EdgedFaceTrack:
+        """A track with another face. views: from this track's pixels to those of the other face; None if they are the same."""
+        track = EdgedFaceTrack(face, self._frames)
+        track._driver = self._driver
+        track._views = self._views if views is None else views
+        if self._views is not None and views is not None:
+            track._views = [first.then(second) for first, second in zip(self._views, views, strict=True)]
         return track
 
 
