@@ -23,7 +23,10 @@ def packed_edges(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def edges_outside_faces(packed: NDArray[np.uint8], points: NDArray[np.float32], width: int) -> NDArray[np.uint8]:
-    """The edges from `packed_edges` that lie outside the hulls of all faces, uint8 [H, W] of 0 and 255. points [P, 68, 3]."""
+    """The edges from `packed_edges` that lie outside all faces, uint8 [H, W] of 0 and 255. points [P, 68, 3].
+
+    A face is the hull of its landmarks and its forehead, with a margin of two strokes (see `stroke_width`).
+    """
     edges: NDArray[np.uint8] = np.unpackbits(packed, axis=1, count=width) * np.uint8(255)
     for face in points:
         if face[:, 2].any():
@@ -45,7 +48,10 @@ class FrameReader:
         self._frame: NDArray[np.uint8] | None = None
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        """Frame `index`, uint8 RGB [H, W, 3]. If it does not follow the last frame read, decoding starts at its group of pictures."""
+        """Frame `index`, uint8 RGB [H, W, 3].
+
+        If it is neither the last frame read nor the one after it, a video is decoded from the key frame before it.
+        """
         with self._lock:
             if self._frame is None or index != self._index:
                 if self._frame is None or index != self._index + 1:

@@ -37,9 +37,10 @@ def head_boxes(points: np.ndarray) -> np.ndarray:
 def smooth_crops(points: np.ndarray, width: int, height: int, fps: float) -> np.ndarray:
     """One square per frame, [T, 3] (left, top, side) in pixels, for landmarks [T, 68, 3] with at least one face.
 
-    A head whose centre moves by at most a quarter of its square gets one crop for the whole clip, so that a static background stays
-    static. The crop of a head that moves more follows it, smoothed over about a second before and after each frame, without lag. A crop
-    is shifted into the frame and, if necessary, made smaller, down to `TIGHTEST_IN_FACES`. What is still outside must be padded.
+    If the centre of the head moves by at most a quarter of its square, and its size changes by at most a quarter, there is one crop for the
+    whole clip, so that a static background stays static. Otherwise the crop follows the head, smoothed over about a second before and
+    after each frame, without lag. A crop is shifted into the frame and, if necessary, made smaller, down to `TIGHTEST_IN_FACES`. What is
+    still outside must be padded.
     """
     return _fit_into_frame(_smooth_boxes(head_boxes(points), fps), width, height, TIGHTEST_IN_FACES / HEAD_CROP_IN_FACES)
 

@@ -1,7 +1,8 @@
 """A face with the expression of another person, the driver, frame by frame. Its head pose does not change.
 
-Expressions are measured relative to a pair of frames, one of each person, in which both have nearly the same expression: the mouths are
-equally open, and lids and brows are equally far from their usual places.
+Expressions are measured relative to a reference: one frame of the face, and the weighted mean of the driver's frames with the most similar
+expression. Expressions are similar if the mouths are equally open, and if lids, brows and corners of the mouth are equally far from their
+usual places.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from stages.conditions.motion import Motion
 from stages.conditions.normalise import NEAREST_SHARE, normalise
 
 MAX_COMPARED = 500
-"""Largest number of frames of each video that are compared."""
+"""Largest number of frames of each video that are compared to find the reference frame of the face."""
 TURN_WEIGHT = 0.1
 """Difference of expressions, in eye distances, that counts as much as a head that is turned by one radian."""
 EXPRESSIVE_LANDMARKS = [
@@ -40,8 +41,8 @@ def with_expression(faces: np.ndarray, driver: np.ndarray, motion: Motion, *, pr
 def find_reference(faces: np.ndarray, driver: np.ndarray) -> tuple[int, Array]:
     """The index of the frame of faces [T, 78, 3] from which expressions are measured, and weights [T] of the driver's frames [T, 78, 3].
 
-    The weights are those of the driver's frames with the most similar expression, and sum to 1. Frames in which both heads face the camera
-    are preferred.
+    Only the driver's frames with the most similar expression have weights above 0. The sum of the weights is 1. Frames in which both heads
+    face the camera are preferred.
     """
     seen = np.flatnonzero(faces[:, :LANDMARKS, 2].any(1))
     face_frames, driver_frames = _evenly_spaced(seen), _evenly_spaced(np.arange(len(driver)))

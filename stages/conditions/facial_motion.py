@@ -185,10 +185,13 @@ class FacialMotion:
             closing = self._gaps(opening, displacements).mean(1) < example_gap
             displacements[closing, lids] *= np.clip(example_gap / max(driver_gap, 1e-6), 1 / MAX_LID_SCALE, MAX_LID_SCALE)
 
-    def _separate_lids_and_lips(self, displacements: Array, *seen: Array) -> None:
-        """Change displacements [T, 68, 2] in place, so that lids and lips overlap no more than in the example or in one of those `seen`."""
+    def _separate_lids_and_lips(self, displacements: Array, *detected: Array) -> None:
+        """Change displacements [T, 68, 2] in place, so that lids and lips overlap no more than in the example or in a detected face.
+
+        detected: displacements [T, 68, 2] of detected faces.
+        """
         for opening in OPENINGS:
-            gaps = [self._gaps(opening, shapes) for shapes in (np.zeros_like(displacements), *seen)]
+            gaps = [self._gaps(opening, allowed) for allowed in (np.zeros_like(displacements), *detected)]
             overlap = np.minimum(np.min(gaps, 0), 0) - self._gaps(opening, displacements)
             down = np.maximum(overlap, 0)[..., None] / 2 * self._down(opening)
             displacements[:, opening.upper] -= down

@@ -20,7 +20,8 @@ from stages.networks.common.images import image_tensor
 
 Crop = Literal["auto", "subject", "none"]
 FILLED_SHARE = 0.9
-"""If crops are higher than this share of the image, the whole image is used. In clips of a dataset, the share is at least 0.97."""
+"""With "auto", the whole image is used if crops are higher than this share of its height. In clips of a dataset, the share is at least
+0.97."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class Example:
     def through(self, after: View) -> Example:
         """This example, transformed by the further view `after`.
 
-        The sample is made from the clip again: pixels from beyond the old border come from the clip's frame, and only beyond its border
-        they are mirrored. If the view mirrors, left and right of the person are exchanged in the drawing.
+        The sample is made from the clip again: pixels beyond the old border come from the clip's frame. Only that frame is continued by
+        reflection. If the view mirrors, left and right of the person are exchanged in the drawing.
         """
         view = self.view.then(after)
         return replace(self, view=view, sample=sample_of(self.track, self.index, view, view.image(self._frame)))

@@ -44,7 +44,7 @@ class Head:
     """A rigid head."""
 
     points: Array
-    """[68, 3]: x, y and depth in pixels."""
+    """[68, 3]: x, y and depth in pixels; those of `AVERAGE_HEAD` are in eye distances."""
 
     @classmethod
     def from_landmarks(cls, face: Array) -> Head:

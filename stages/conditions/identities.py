@@ -153,7 +153,7 @@ def require_stable_numbers(before: NDArray[np.int32], now: NDArray[np.int32], is
 
 
 def _move_together(a: int, b: int, before: NDArray[np.int32], now: NDArray[np.int32]) -> bool:
-    """Whether instance b made a short step, of at most its size, and instance a the same step, or one out of the image."""
+    """Whether instance b made a short step, of at most its size, and instance a nearly the same step, or one out of the image."""
     centres = np.array([[_centre(keys // LABELS == number) for number in (a, b)] for keys in (before, now)])  # nan without pixels
     step_of_a, step_of_b = centres[1] - centres[0]
     mask = before // LABELS == a

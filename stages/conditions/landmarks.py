@@ -143,15 +143,15 @@ def _draw_iris(canvas: np.ndarray, eye: np.ndarray, iris: np.ndarray) -> None:
 
 
 def _draw_distance_map(curves: list[np.ndarray], canvas: np.ndarray) -> None:
-    """Draw max(0, 1 - distance / reach) into `canvas` [height, width] of zeros; distance: to the nearest of the curves [S, 2]."""
+    """Draw max(0, 1 - 8 distance / height) into `canvas` [height, width] of zeros; distance: to the nearest of the curves [S, 2]."""
     height, width = canvas.shape
     strokes = np.zeros((height, width), np.uint8)
     _draw_curves(strokes, curves, 1, antialias=False)
     x, y, w, h = cv2.boundingRect(strokes)
     if not w:
         return
-    reach = height // 8 + 2
-    window = np.s_[max(y - reach, 0) : y + h + reach, max(x - reach, 0) : x + w + reach]  # the map is 0 outside
+    margin = height // 8 + 2
+    window = np.s_[max(y - margin, 0) : y + h + margin, max(x - margin, 0) : x + w + margin]  # the map is 0 outside
     distance = cv2.distanceTransform(255 - strokes[window], cv2.DIST_L2, 5)
     canvas[window] = np.clip(1 - distance * (8 / height), 0, 1)
 

@@ -17,7 +17,7 @@ FOLLOWERS: Mapping[str, tuple[str, ...]] = {"all": PARTS, **NAMES, "eyes": ("eye
 
 Origin = Literal["auto", "absolute", "relative"]
 """absolute: the face takes the driver's pose and expression. relative: it changes from the example as the driver changes from the frames
-that are most like the example. auto: absolute, except in the case of `Motion.with_relative_pose`."""
+that are most like the example. auto: `SynthesizeOptions.motion_of` decides; in most cases it is absolute."""
 
 
 @dataclass(frozen=True)

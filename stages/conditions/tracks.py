@@ -97,14 +97,17 @@ class Track(ABC):
         raise NotImplementedError
 
     def with_motion(self, views: Sequence[View], examples: Sequence[np.ndarray], motion: Motion) -> tuple[Track, list[str]]:
-        """This track, transformed by `views` and with the strengths of `motion` relative to the examples; and warnings.
+        """This track, transformed by `views` and with the strengths of `motion` relative to the examples; and notes, as sentences.
 
         Parameters as in `fitted`. Only kinds with `expressive` implement it.
         """
         raise NotImplementedError
 
     def with_expression(self, driver: Track, moments: Moments, motion: Motion, *, proportions: bool) -> Track:
-        """The first frames of this track, in the clip's pixels, with the driver's expression at the moments of these frames."""
+        """The first n frames of this track, in the clip's pixels, with the driver's expression.
+
+        moments: n moments of the driver's track, one for each of these frames. Only kinds with `cover_features` implement it.
+        """
         raise NotImplementedError
 
     def quality_warnings(self, index: int, clip: Clip) -> tuple[str, ...]:

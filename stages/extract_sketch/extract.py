@@ -152,7 +152,7 @@ def _notes(points: NDArray[np.float32], width: int, height: int, upside_down: bo
 
 
 def _alternatives(name: str, face: str | int) -> dict[str, Any]:
-    """What else the user can try: other backends, and those that find smaller faces if a face is chosen by its number."""
+    """What else the user can try: other backends, and those that find smaller faces if a number is chosen instead of largest or center."""
     usable = [backend for backend in Backends("landmarks").every() if backend.available]
     return {
         "backend": name,

@@ -12,9 +12,9 @@ from stages.errors import UsageError
 
 
 def edit_lookup(edits: Sequence[str], table: LabelTable) -> NDArray[np.uint8]:
-    """A table, uint8 [256], such that `lookup[ids]` is the edited label map.
+    """A lookup, uint8 [256], such that `lookup[ids]` is the edited label map.
 
-    edits: such as "tree=building", with names or ids of the table. They apply at once, so "a=b" and "b=a" exchange two labels.
+    edits: such as "tree=building", with names or ids of the table. They apply simultaneously, so "a=b" and "b=a" exchange two labels.
     Raises UsageError for text that is not an edit, for an unknown label, and when one label is to become two others.
     """
     lookup = np.arange(256, dtype=np.uint8)

@@ -32,7 +32,7 @@ WINDOW_SCALE = 2.5
 WINDOW_SIDE = 320
 """Side in pixels to which a window is scaled for the detector."""
 MAX_LOST_FRAMES = 15
-"""Number of frames for which a lost person is searched at the last position."""
+"""Number of frames for which a lost person is searched for at the last position."""
 MAX_MOTION = 0.6
 """A detection whose `point_distance` from the last one is larger is another person."""
 DUPLICATE_DISTANCE = 0.3
@@ -134,7 +134,7 @@ class CrowdDetector:
 
 
 def tiles(width: int, height: int, shares: tuple[float, ...] = PERSON_TILES) -> list[Area]:
-    """The areas to search in an image of this size: the whole image, and squares that overlap by a half."""
+    """The areas to search in an image of this size: the whole image, and squares that overlap by at least a half."""
     areas: list[Area] = [(0, 0, width, height)]
     for share in shares:
         side = int(share * min(width, height))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIGMA_SECONDS = 0.04
-"""Width of the filter in time at strength 1."""
+"""Standard deviation of the filter in time at strength 1."""
 REACH = 0.02
 """Positions farther away than about this share of the object's size have little weight, so that fast motion stays sharp."""
 

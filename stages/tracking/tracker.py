@@ -133,9 +133,9 @@ def follow(
 ) -> Iterator[TrackedFrame[Payload]]:
     """The chosen subject of each frame as points [1, count, 3]; for "all" each subject in a slot of its own, points [P, count, 3].
 
-    largest, center: chosen over half a second, at the start, after a cut, and after the chosen subject was lost for a second. N: the N-th
-    from the left (0 is the leftmost) in the first frame of a shot that has more than N subjects. In frames without the chosen subject,
-    identity is -1 and points are zero.
+    A subject is chosen at the start, after a cut, and after the chosen one was lost for a second. largest, center: chosen over half a
+    second. N: the N-th from the left (0 is the leftmost) in the next frame that has more than N subjects. In frames without the chosen
+    subject, identity is -1 and points are zero.
     """
     choice = parse_choice(choice)
     frames_with_identities = _assign_identities(frames, fps)

@@ -182,7 +182,7 @@ def _result_arrays(keypoints: NDArray[np.float32]) -> dict[str, NDArray[np.gener
 
 
 def draw(semantic: torch.Tensor) -> torch.Tensor:
-    """The sum of all channels (sketch, distance maps and irises) as a grey image."""
+    """Twice the mean of all channels (sketch, distance maps and irises), at most 1, as a grey image."""
     return grey(semantic.mean(1, keepdim=True) * 2)
 
 

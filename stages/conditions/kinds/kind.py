@@ -61,7 +61,7 @@ class Kind:
     cover_features: Callable[[Keypoints, NDArray[np.uint8]], None] | None = None
     """As `cover`, for the part that expressions change; None for kinds whose tracks have no expression (`Track.with_expression`)."""
     soft_edge: float = 0.1
-    """Width of the soft edge of that mask, in heights of the image."""
+    """Width of the soft edge of the mask that `cover` draws, in heights of the image."""
     result_arrays: Callable[[NDArray[np.float32]], dict[str, NDArray[np.generic]]] | None = None
     """Arrays of the first layer for the clip of a result, from the driving keypoints [T, 1, N, 3]; None: results have no such layer."""
     dataset: type[SourceClip] | None = None

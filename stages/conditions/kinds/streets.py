@@ -71,7 +71,7 @@ def _open(clip: Clip) -> LabelTrack:
 
 
 def draw(semantic: torch.Tensor) -> torch.Tensor:
-    """Each label in another colour."""
+    """Each label in a colour of its own."""
     import torch
 
     angles = torch.arange(semantic.shape[1], device=semantic.device) * 2.4  # the golden angle, so that the hues of successive labels differ

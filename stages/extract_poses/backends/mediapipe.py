@@ -55,7 +55,10 @@ def _create_landmarker(vision: Any, weights: str, mode: str) -> Any:
 
 
 def _person(landmarks: Any, width: int, height: int) -> Subject:
-    """Remove points that are hidden or outside the image, which MediaPipe only guesses; OpenPose does not have them either."""
+    """A person from MediaPipe's landmarks, which are relative to the image's size.
+
+    Points that are hidden or outside the image are removed: MediaPipe only guesses them, and OpenPose does not have them either.
+    """
     points = np.array([(point.x * width, point.y * height, point.visibility or 0.0) for point in landmarks], np.float32)
     inside = (points[:, :2] > -0.5).all(axis=1) & (points[:, 0] < width - 0.5) & (points[:, 1] < height - 0.5)
     points[~inside | (points[:, 2] < MIN_VISIBILITY), 2] = 0

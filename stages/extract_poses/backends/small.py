@@ -31,7 +31,7 @@ REFINEMENTS = 2
 """Number of passes that refine the window of a new person."""
 BATCH = 16
 MAX_WINDOWS = 96
-"""Largest number of windows in a search. Long and narrow images would need more, so they are searched in larger windows."""
+"""Largest number of windows of one size in a search. Long and narrow images would need more, so they are searched in larger windows."""
 _SHOULDERS = (2, 5)
 _RADIUS = 2
 """A point is the mean position in the cells up to this distance from the maximum, weighted by their probabilities."""
@@ -186,7 +186,7 @@ def _to_frame(points: NDArray[np.float32], window: Window) -> NDArray[np.float32
 
 
 def _score(person: NDArray[np.float32]) -> float:
-    """The sum of a person's confidences; 0 with fewer than MIN_POINTS points above SURE_CONFIDENCE, or without nose and neck among them."""
+    """The sum of a person's confidences; 0 if fewer than MIN_POINTS points are above SURE_CONFIDENCE, or neither nose nor neck is."""
     sure = person[:, 2] > SURE_CONFIDENCE
     return float(person[:, 2].sum()) if sure.sum() >= MIN_POINTS and sure[[NOSE, NECK]].any() else 0.0
 
