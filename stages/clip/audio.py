@@ -81,7 +81,7 @@ def add_sound(
         video_stream = media_input(Media(video))["v:0"]
         placement = {"ss": f"{float(-shift):.6f}"} if starts_early else {"itsoffset": f"{float(shift):.6f}"}
         audio_stream = media_input(sound, **placement)["a:0"]
-        if codec != "copy":  # else encoded sound would start before the first frame, and end too early by the same amount
+        if codec != "copy":  # otherwise encoded sound would start before the first frame, and end too early by the same amount
             audio_stream = audio_stream.filter("atrim", start=0, end=f"{float(duration):.6f}")
         options = {
             "c:v": "copy",

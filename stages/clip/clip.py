@@ -43,7 +43,7 @@ def open_clip(path: str | Path) -> Clip:
 
 
 def is_clip(path: Path) -> bool:
-    """Whether `path` is to be opened as a clip: a folder that has clip.json or is named *.clip, or a zip."""
+    """Whether `path` is to be opened as a clip: a folder that contains clip.json or is named *.clip, or a file named *.zip or *.clip."""
     if path.is_dir():
         return (path / "clip.json").is_file() or path.suffix.lower() == ".clip"
     return path.suffix.lower() in (".zip", ".clip")
@@ -55,14 +55,14 @@ def keeping_frames(clips: Iterable[Clip]) -> Iterator[None]:
 
     The cached arrays are read-only.
     """
-    before = [(clip, clip._kept) for clip in clips]
+    before = [(clip, clip._cached_frames) for clip in clips]
     for clip, _ in before:
-        clip._kept = {}
+        clip._cached_frames = {}
     try:
         yield
     finally:
-        for clip, kept in before:
-            clip._kept = kept
+        for clip, cached in before:
+            clip._cached_frames = cached
 
 
 class Clip:
@@ -83,7 +83,7 @@ class Clip:
         self.fps: Fraction = read_rational(self.meta, "fps", name)
         self.timestamps: Timestamps | None = read_timestamps(self.meta, self.num_frames, name)
         self.source: dict[str, Any] | None = self.meta.get("source")
-        self._kept: dict[int, np.ndarray] | None = None
+        self._cached_frames: dict[int, np.ndarray] | None = None
         self._layer_when_checked: dict[str, bytes | None] = {}  # layer.json as `needs` saw it; `writing` refuses if it has changed
 
     def __repr__(self) -> str:
@@ -124,18 +124,21 @@ class Clip:
         return self.layer("frames")
 
     def frame(self, index: int) -> np.ndarray:
-        """Frame `index` alone, uint8 RGB [H, W, 3]; for a video this decodes from the key frame before it."""
+        """Frame `index` alone, uint8 RGB [H, W, 3].
+
+        A video is decoded from an earlier key frame on, or from its first frame if it is not `seekable`.
+        """
         if not 0 <= index < self.num_frames:
             raise IndexError(f"frame {index} of {self.num_frames}")
-        if self._kept is None or index not in self._kept:
+        if self._cached_frames is None or index not in self._cached_frames:
             image = next(self.frames(index, index + 1))
-            if self._kept is None:
+            if self._cached_frames is None:
                 return image
             image.flags.writeable = False
-            while len(self._kept) >= KEPT_FRAMES:
-                del self._kept[next(iter(self._kept))]
-            self._kept[index] = image
-        return self._kept[index]
+            while len(self._cached_frames) >= KEPT_FRAMES:
+                del self._cached_frames[next(iter(self._cached_frames))]
+            self._cached_frames[index] = image
+        return self._cached_frames[index]
 
     @property
     def seekable(self) -> bool:
@@ -182,9 +185,9 @@ class Clip:
     ) -> Iterator[LayerWriter]:
         """Write a layer. It appears, or replaces the previous one, in one step when the block ends without an exception.
 
-        inputs: the layers that it is made from -> their digests. meta: describes its numbers in layer.json. Raises InputError for wrong
-        shapes, NaN, or a number of images other than num_frames; then nothing remains. Raises InProgress while another process makes the
-        layer, and if another process has made it since `needs` was called.
+        inputs: name -> digest of the layers or files from which it is made. meta: entries of layer.json that describe its numbers. Raises
+        InputError for wrong shapes, NaN, or a number of images other than num_frames; then nothing remains. Raises InProgress while another
+        process makes the layer, and if another process has made it since `needs` was called.
         """
         if not isinstance(self.store, DirectoryStore):
             raise InputError(f"{self.path} is packed and cannot be added to", code="clip-packed")

@@ -4,8 +4,9 @@
      "annotations": [{"image_id": 7, "category_id": 1, "track_id": 3, "keypoints": [x, y, v, ... 17 times]}, ...]}
     [{"image_id": 7, "category_id": 1, "keypoints": [x, y, score, ...], "score": 0.9}, ...]
 
-A person may have 17 points, the 133 of COCO-WholeBody, or 17 with foot_kpts, face_kpts, lefthand_kpts and righthand_kpts. If any `v` in a
-file is 2, all are flags (0 absent, 1 hidden, 2 visible; the confidence is v / 2). Else they are confidences.
+A person may have 17 points, the 133 of COCO-WholeBody, or 17 with foot_kpts, face_kpts, lefthand_kpts and righthand_kpts. If the `v` of all
+bodies in a file are 0, 1 or 2, and at least one is 2, all `v` are flags (0 absent, 1 hidden, 2 visible; the confidence is v / 2). Otherwise
+they are confidences.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def _extra_parts(arrays: Mapping[str, np.ndarray], index: int, column: int) -> d
 
 
 def _person_categories(categories: Any) -> set[Any]:
-    """The category ids of people: those named person, else 1. None, a missing id, always counts as a person."""
+    """The category ids of people: those of the categories named person, or else 1. A missing id (None) always counts as a person."""
     named = [category for category in categories or [] if isinstance(category, dict) and category.get("name") == "person"]
     return {None, *(category.get("id") for category in named)} if named else {None, _PERSON_CATEGORY}
 
@@ -137,7 +138,7 @@ def _order_of_images(path: Path, images: Any) -> tuple[dict[Any, int], int]:
 
 
 def _order_of_results(path: Path, ids: Sequence[Any], num_frames: int | None) -> tuple[dict[Any, int], int]:
-    """(image id -> index of the frame, number of frames). An id is a number, or a name that ends in one."""
+    """(image id -> index of the frame, number of frames). An id is a number, or a name whose last number counts."""
     numbers: dict[Any, int] = {}
     for name in ids:
         match = re.search(r"(\d{1,12})\D*$", str(name))
@@ -169,7 +170,7 @@ def _read_person(path: Path, entry: Mapping[str, Any]) -> CocoPerson:
 
 
 def _has_flags(by_frame: Sequence[list[CocoPerson]]) -> bool:
-    """Whether the third numbers of the points are flags: only 0, 1 and 2, with at least one 2."""
+    """Whether the third numbers of the points are flags: those of the 17 points of bodies are only 0, 1 and 2, with at least one 2."""
     values = np.unique(np.concatenate([[0.0], *(points[:17, 2] for people in by_frame for points, _ in people)]))
     return bool(values.max() == 2 and np.isin(values, (0, 1, 2)).all())
 

@@ -36,11 +36,11 @@ DEFAULT_FPS = Fraction(25)
 
 
 def as_clip(source: str | Path, out: str | Path | None = None, frames: FrameStorage | None = None, fps: Fraction | None = None) -> Clip:
-    """The clip of `source`: an existing clip is opened; a video, animation, image or folder of images becomes one.
+    """The clip of `source`: a video, animation, image or folder of images becomes one; an existing clip is opened, or copied to `out`.
 
     out: the path of the clip if it ends in .clip, else the folder for the clip; None: the current folder. frames: how frames are stored: by
     reference to the video (the default for videos), as PNG (the default for images) or as JPEG. fps: the frame rate of images; a video has
-    its own. A finished clip of the same source is reused. Raises ParametersDiffer when there is a clip of another source or storage,
+    its own. A finished clip of the same source is reused. Raises ParametersDiffer when there is a clip of another source, storage or rate,
     InputError for a file that is neither a video nor an image.
     """
     source = Path(source)
@@ -84,7 +84,7 @@ def clip_of_images(
 
 @contextlib.contextmanager
 def discard_on_failure(target: Path) -> Iterator[None]:
-    """If the block fails, remove the clip that it has created at `target`. A clip that existed before is kept.
+    """If the block raises an Fsv2vError, remove the clip that it has created at `target`. A clip that existed before is kept.
 
     Raises InputError while another process creates a clip there.
     """
@@ -141,7 +141,7 @@ def create_clip(
 
     source: {path, sha256, bytes, crop, range} for clip.json. audio_from: a file or clip whose sound is copied. fill: a function that is
     called with the clip before it is finished, and may add layers. The clip appears at `path` when it is complete. Raises ParametersDiffer
-    when a clip exists there and `overwrite` is not set, InputError when frames differ in size.
+    when `path` exists and `overwrite` is not set; with `overwrite`, when it is not a clip. Raises InputError when frames differ in size.
     """
     path = Path(path)
     if path.exists() and not overwrite:

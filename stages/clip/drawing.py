@@ -31,7 +31,10 @@ class Overlay:
         self._palette = _full_palette(self._layer.meta.get("palette"))
 
     def draw(self, frame: np.ndarray, index: int) -> np.ndarray:
-        """A copy of `frame` (uint8 RGB [H, W, 3]), darkened for some kinds, with entry `index` of the layer drawn over it."""
+        """A copy of `frame` (uint8 RGB [H, W, 3]), darkened for some kinds, with entry `index` of the layer drawn over it.
+
+        Optical flow covers the whole frame.
+        """
         if self._arrays:
             return self._draw_points(_darken(frame, 0.6), index)
         image = self._layer.image(index)
@@ -64,7 +67,7 @@ class Overlay:
 def flow_colours(flow: np.ndarray) -> np.ndarray:
     """Optical flow [H, W, 2] in pixels as uint8 RGB: the hue shows the direction, the saturation the speed.
 
-    The saturation is full from the 99th percentile of the speed on.
+    The saturation is full at the 99th percentile of the speed and above.
     """
     dx, dy = flow[..., 0].astype(np.float32), flow[..., 1].astype(np.float32)
     speed, angle = cv2.cartToPolar(dx, dy)

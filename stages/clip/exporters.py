@@ -30,7 +30,7 @@ _DEFAULT_FORMATS: dict[str, Format] = {"images": "png", "flow": "flo"}
 
 
 def export(clip: Clip, kind: str, out: str | Path, form: Format = "auto", overwrite: bool = False) -> Path:
-    """Write the layer `kind` of `clip` to `out`: a video if its name ends in .mp4, .mov or .mkv, else a folder with a file per frame.
+    """Write the layer `kind` of `clip` to `out`: a video if `out` ends in .mp4, .m4v, .mov or .mkv, else a folder of files.
 
     Formats:
     frames: png, jpg or video.
@@ -39,6 +39,7 @@ def export(clip: Clip, kind: str, out: str | Path, form: Format = "auto", overwr
     flow: flo, png (KITTI) or npz.
     densepose: png with DensePose's order of channels.
     other images: png with the values of the imported files, such as label ids; instance ids above 255 take 16 bits.
+    sketch, mask, segment and densepose: also video.
     Numbers are written with enough digits to be read back exactly. Raises ParametersDiffer when `out` holds something else and
     `overwrite` is not set, InputError while another process writes there.
     """

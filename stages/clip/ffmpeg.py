@@ -107,7 +107,7 @@ class Media:
 
 
 def media_input(media: Media, **options: Any) -> ffmpeg.nodes.FilterableStream:
-    """`media` as the input of a command, limited to PROTOCOLS and the demuxers above. All inputs of ffmpeg must be opened by it."""
+    """`media` as the input of a command, limited to PROTOCOLS and the demuxers above. All files that ffmpeg reads must be opened by it."""
     limits = {"protocol_whitelist": PROTOCOLS, "format_whitelist": ",".join((*DEMUXERS, *AUDIO_DEMUXERS))}
     return ffmpeg.input(media.url, **limits, **options)
 

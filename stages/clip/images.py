@@ -237,7 +237,10 @@ _NO_FILTER = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE] if hasattr(cv
 
 
 def encode(image: np.ndarray, storage: Storage) -> bytes:
-    """uint8 grey [H, W] or RGB [H, W, 3] -> the bytes of a PNG, or of a JPEG of quality 95 without chroma subsampling."""
+    """uint8 grey [H, W] or RGB [H, W, 3] -> the bytes of a PNG, or of a JPEG of quality 95 without chroma subsampling.
+
+    For PNG, grey may also be uint16.
+    """
     stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     options: Sequence[int] = [cv2.IMWRITE_PNG_COMPRESSION, 3]
     if image.ndim == 2:  # sketches, labels and masks compress well without filters

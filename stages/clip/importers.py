@@ -145,7 +145,10 @@ def import_flow(folder: Path, out: str | Path | None) -> Clip:
 
 
 def import_coco(file: Path, out: str | Path | None = None, fps: Fraction = DEFAULT_FPS, size: WidthHeight | None = None) -> Clip:
-    """Import a COCO keypoint file as the layer `poses`; see `import_openpose`. The size of images is that in the file, else `size`."""
+    """Import a COCO keypoint file as the layer `poses`; see `import_openpose`.
+
+    A new clip has frames of `size`, else of the size of the images that the file states.
+    """
     clip = _find_existing_clip(file, out)
     poses = read_coco(file, clip.num_frames, (clip.width, clip.height)) if clip else read_coco(file, size=size)
     return _import_poses(file, out, [file], poses, fps, "coco")

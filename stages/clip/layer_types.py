@@ -24,7 +24,7 @@ class LayerType:
     channels: int = 1
     """Number of channels of an image."""
     arrays: Mapping[str, tuple[tuple[int | None, ...], type]] = field(default_factory=dict)
-    """Required arrays: name -> (shape after T, P; dtype). None in a shape is any size."""
+    """Required arrays: name -> (shape after the axes T of frames and P of people; dtype). None in a shape is any size."""
     optional: Mapping[str, tuple[tuple[int | None, ...], type]] = field(default_factory=dict)
     """Optional arrays, described in the same way."""
     about: Mapping[str, Any] = field(default_factory=dict)

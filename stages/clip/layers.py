@@ -63,7 +63,7 @@ class Layer:
 
     @property
     def digest(self) -> str:
-        """sha256 over the names and contents of the data files."""
+        """sha256 of the names and contents of the data files; for frames in a video, the sha256 of the video."""
         return str(self.meta["digest"])
 
     @property
@@ -115,7 +115,7 @@ def entry_name(index: int, storage: str) -> str:
 
 
 class LayerWriter:
-    """Writes the files of one layer into a hidden folder. Created by `Clip.writing`."""
+    """Writes the files of one layer into a hidden folder. Created by `Clip.writing`, and for the frames and sound of a new clip."""
 
     def __init__(self, kind: str, folder: Path, num_frames: int, size: tuple[int, int], storage: Storage = "png") -> None:
         """size: (width, height) of the clip's frames in pixels."""
@@ -127,19 +127,19 @@ class LayerWriter:
         self._storage: Storage | Literal["flow"] = "flow" if self._payload == "flow" else storage
         self._entries: list[tuple[str, str, int]] = []
         self._channels = 1
-        self._images = 0
+        self._num_images = 0
         self._started = time.monotonic()
 
     def image(self, image: np.ndarray) -> None:
-        """Append the next frame's image: uint8 [H, W] (RGB [H, W, 3] for densepose; float [H, W, 2] for flow)."""
+        """Append the next frame's image: uint8 [H, W] (RGB [H, W, 3] for frames and densepose; float [H, W, 2] for flow)."""
         self._require_payload("flow" if self._payload == "flow" else "images")
-        if self._images == self._num_frames:
+        if self._num_images == self._num_frames:
             raise InputError(f"the layer {self.kind} got more than the {self._num_frames} frames of the clip")
         check_image(self.kind, image, *self._size)
         self._channels = 1 if image.ndim == 2 else image.shape[2]
         data = npz_bytes({"flow": image.astype(np.float16)}) if self._storage == "flow" else encode(image, self._storage)
-        self.add(entry_name(self._images, self._storage), data)
-        self._images += 1
+        self.add(entry_name(self._num_images, self._storage), data)
+        self._num_images += 1
 
     def arrays(self, arrays: Mapping[str, np.ndarray] | None = None, /, **named: np.ndarray) -> None:
         """Write all arrays of the layer, by name. Called once."""
@@ -163,12 +163,12 @@ class LayerWriter:
         """Write layer.json, which marks the layer as finished. Raises InputError when it has no data, or too few images."""
         if not self._entries:
             raise InputError(f"the layer {self.kind} was left empty")
-        if self._images and self._images != self._num_frames:
-            raise InputError(f"the layer {self.kind} got {self._images} images, but the clip has {self._num_frames} frames")
+        if self._num_images and self._num_images != self._num_frames:
+            raise InputError(f"the layer {self.kind} got {self._num_images} images, but the clip has {self._num_frames} frames")
         description: dict[str, Any] = {"payload": self._payload, "channels": self._channels}
         if self.kind in LAYER_TYPES:
             description = dict(LAYER_TYPES[self.kind].about)
-        if self._images:
+        if self._num_images:
             description["storage"] = self._storage
         seconds = round(time.monotonic() - self._started, 3)
         total = sum(size for _, _, size in self._entries)
@@ -179,7 +179,7 @@ class LayerWriter:
 
     def end_here(self) -> int:
         """Declare a layer of unknown length to be complete. Returns the number of frames."""
-        self._num_frames = self._images
+        self._num_frames = self._num_images
         return self._num_frames
 
     def _require_payload(self, payload: Payload) -> None:

@@ -44,7 +44,7 @@ def list_json(folder: Path) -> list[Path]:
 
 
 def read_openpose(files: Sequence[Path], size: WidthHeight | None = None, body: Body = "auto") -> Poses:
-    """The people in the files of a folder, one per frame, scaled to frames of `size` (width, height) if it is given.
+    """The people in the files of a folder, which has one file per frame, scaled to frames of `size` (width, height) if it is given.
 
     Raises InputError naming a file that is not OpenPose JSON, for points that cannot be scaled (see `find_scaling`), and with "auto" for
     points that are not in the order of BODY_25.
@@ -77,7 +77,7 @@ def _require_body_25(folder: Path, bodies: Sequence[Points]) -> None:
 
 
 def openpose_files(clip: Clip) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of ID_000000000000_keypoints.json and so on, as OpenPose 1.3 writes them."""
+    """(name, content) of ID_000000000000_keypoints.json and so on, in version 1.3 of OpenPose's format."""
     arrays = clip.layer("poses").arrays()
     parts = {array: key for array, (key, _) in PARTS.items() if array in arrays}
     for index in range(clip.num_frames):

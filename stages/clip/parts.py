@@ -52,9 +52,10 @@ def frames_within(clip: Clip, span: Span) -> range:
 
 
 def part_of(clip: Clip, frames: range, target: Path, layers: Collection[str]) -> Clip:
-    """A clip at `target` of consecutive frames of `clip`. Its sound is cut to their time, and its layers are those of `layers` that exist.
+    """A clip at `target` of consecutive frames of `clip`, with its sound and those of its layers that are named in `layers`.
 
-    Frames of a video stay in the video, and are decoded from there.
+    Frames that are stored by reference to a video stay there, and are decoded from it; others are stored again, as PNG. The sound is not
+    cut: its offset is changed to fit the first frame of the part.
     """
     start = seconds_at(clip, frames.start)
 

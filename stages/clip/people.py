@@ -29,9 +29,9 @@ def arrays_of(frames: Sequence[Sequence[Person]]) -> dict[str, np.ndarray]:
     """
     numbers = _person_numbers(frames)
     people_by_column = _columns_by_number(frames, numbers) if numbers else _columns_by_distance(frames)
-    width = max(1, len(numbers), max((column + 1 for frame in people_by_column for column in frame), default=1))
-    arrays = {name: np.zeros((len(frames), width, count, 3), np.float32) for name, count in POINT_COUNTS.items()}
-    arrays["track_id"] = np.full((len(frames), width), _UNKNOWN, np.int32)
+    num_columns = max(1, len(numbers), max((column + 1 for frame in people_by_column for column in frame), default=1))
+    arrays = {name: np.zeros((len(frames), num_columns, count, 3), np.float32) for name, count in POINT_COUNTS.items()}
+    arrays["track_id"] = np.full((len(frames), num_columns), _UNKNOWN, np.int32)
     for index, frame in enumerate(people_by_column):
         for column, person in frame.items():
             arrays["track_id"][index, column] = numbers[column] if numbers else column

@@ -98,7 +98,7 @@ def time_text(clip: Timed, index: int) -> str:
 
 
 def captioned_row(cells: list[np.ndarray], captions: list[str]) -> np.ndarray:
-    """Cells side by side, below a strip with the captions of the first of them."""
+    """Cells side by side, below a strip with their captions. If there are fewer captions than cells, the last cells have none."""
     image = np.concatenate(cells, axis=1)
     strip = np.full((_CAPTION_HEIGHT, image.shape[1], 3), 24, np.uint8)
     for number, caption in enumerate(captions):

@@ -71,7 +71,7 @@ class Colour:
 
     @property
     def needs_conversion(self) -> bool:
-        """Whether conversion to sRGB needs more than a colour matrix: HDR, or primaries other than BT.709."""
+        """Whether conversion to sRGB needs more than a colour matrix: HDR, or the primaries of BT.2020 or P3."""
         return self.hdr or self.primaries in ("bt2020", "smpte431", "smpte432")
 
 

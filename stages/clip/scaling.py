@@ -130,7 +130,10 @@ def scale_poses(
 
 
 def common_size(name: str | Path, sizes: Sequence[tuple[Any, Any]]) -> WidthHeight | None:
-    """The only size (width, height) in `sizes`, None if there is none. Raises InputError when sizes differ or are invalid."""
+    """The only size (width, height) in `sizes`, None if there is none. Pairs other than positive integers are ignored.
+
+    Raises InputError when sizes differ or are too large.
+    """
     distinct = {(w, h) for w, h in sizes if isinstance(w, int) and isinstance(h, int) and min(w, h) > 0}
     if too_large := [pair for pair in distinct if max(pair) > MAX_COORDINATE]:
         raise InputError(f"{name}: no image is {str(too_large[0][0]):.20} x {str(too_large[0][1]):.20} pixels large")

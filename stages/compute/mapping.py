@@ -14,7 +14,7 @@ MIN_BYTES = 2**30
 
 @torch.no_grad()
 def move_to_disk(network: nn.Module) -> bool:
-    """Move large weights on the CPU to a temporary file that is mapped into memory. Returns whether they were moved.
+    """Move the float32 weights of a large network from the CPU's memory to a memory-mapped temporary file. Returns whether they were moved.
 
     The network remains usable, and its results are the same. The system can reclaim the memory into which weights are read. The file has
     no name, so it disappears with the network or the process; its folder is that of `tempfile` (`TMPDIR`). If the file cannot be written,

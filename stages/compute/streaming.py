@@ -19,7 +19,7 @@ def map_in_thread(function: Callable[[Item], Result], items: Iterable[Item]) -> 
     """(item, function(item)) for each of `items`, in order.
 
     `function` runs in a thread, one call at a time, while the caller works on the previous result and `items` produces the next item.
-    Its errors are raised here.
+    Its errors are raised in the caller.
     """
     with ThreadPoolExecutor(1) as thread, _short_switch_interval:
         running: tuple[Item, Future[Result]] | None = None

@@ -35,7 +35,7 @@ class FlowOptions:
 
 
 def extract(clip: Clip, options: FlowOptions, overwrite: bool = False) -> Outcome:
-    """Write the layers `flow` of `clip`, from frame t to t + 1, and `flow_confidence`, from the comparison with the flow back.
+    """Write the layers `flow` of `clip`, from frame t to t + 1, and `flow_confidence`: 255 where the flow is consistent, else 0.
 
     Flow and confidence are 0 in the last frame, and in the last frame of each shot. Raises UsageError when backend and network do not
     fit, MissingRequirement when the network's file or a package is missing.

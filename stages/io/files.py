@@ -72,8 +72,8 @@ def unwritable_error(target: Path, reason: str) -> InputError:
 def building_directory(target: Path, replace: bool = False) -> Iterator[Path]:
     """Yield a hidden directory that becomes `target` when the block succeeds, and is removed when it fails.
 
-    With `replace`, an existing `target` is replaced in one step. Without it, FileExistsError is raised if another process has finished
-    `target` meanwhile.
+    With `replace`, an existing `target` is replaced in one step. Without it, InputError is raised from a FileExistsError if another process
+    has finished `target` meanwhile.
     """
     with hidden_directory(target) as hidden:
         yield hidden
@@ -111,7 +111,10 @@ def building_file(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def hidden_file(target: Path) -> Iterator[Path]:
-    """Yield the name of a hidden, empty file beside `target`, removed after the block. Raises InputError for a device or a pipe."""
+    """Yield the name of a hidden, empty file beside `target`, removed after the block.
+
+    Raises InputError if `target` is a folder, a device or a pipe.
+    """
     with explain_write_errors(target):
         real = _resolve_link(target)
         if real.exists() and not real.is_file():
@@ -310,7 +313,7 @@ def _lock_file(lock: Path) -> int | None:
 
 
 def _open_lock(lock: Path) -> int:
-    """Open a lock file, for reading only if it belongs to another user."""
+    """Open a lock file: for reading and writing, or read-only if it belongs to another user."""
     try:
         return os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
     except PermissionError:

@@ -1,4 +1,4 @@
-"""Reading untrusted JSON and npz files: every defect is a ValueError, and memory is bounded by the size of the file."""
+"""Reading untrusted JSON and npz files: every defect is a ValueError, and the size of unpacked arrays is limited."""
 
 from __future__ import annotations
 

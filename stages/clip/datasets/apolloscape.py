@@ -25,7 +25,7 @@ from stages.clip.datasets.recording import Layout, Recording, consecutive_runs, 
 from stages.clip.images import add_frame
 from stages.errors import InputError
 
-_COLOUR = "ColorImage"
+_IMAGE_FOLDER = "ColorImage"
 _LONGEST_GAP = 2000
 """Longest time between two frames of a clip, in milliseconds."""
 _NAME = re.compile(r"(\d{6}_\d{9})_Camera_(\d+)")
@@ -39,14 +39,14 @@ def _recognises(root: Path) -> bool:
 
 
 def _roads(root: Path) -> list[Path]:
-    return [road for road in (root, *folders_in(root)) if (road / _COLOUR).is_dir()]
+    return [road for road in (root, *folders_in(root)) if (road / _IMAGE_FOLDER).is_dir()]
 
 
 def _recordings(root: Path) -> Iterator[Recording]:
     for road in _roads(root):
-        for record in folders_in(road / _COLOUR):
+        for record in folders_in(road / _IMAGE_FOLDER):
             for folder in (record, *folders_in(record)):
-                labels = road / "Label" / folder.relative_to(road / _COLOUR)
+                labels = road / "Label" / folder.relative_to(road / _IMAGE_FOLDER)
                 for camera in _cameras(folder):
                     yield from _runs(camera, f"{road.resolve().name}-{record.name}", labels)
 

@@ -2,7 +2,7 @@
 
     ROOT/
       leftImg8bit_sequence/{train,val,test}/CITY/CITY_SNIPPET_FRAME_leftImg8bit.png     2048 x 1024, 17 frames per second
-      leftImg8bit/{train,val,test}/CITY/CITY_SNIPPET_FRAME_leftImg8bit.png              labelled frames; used without the sequences
+      leftImg8bit/{train,val,test}/CITY/CITY_SNIPPET_FRAME_leftImg8bit.png              labelled frames; used if there are no sequences
       gtFine/{train,val,test}/CITY/CITY_SNIPPET_FRAME_gtFine_labelIds.png               label ids             -> segment
                                    CITY_SNIPPET_FRAME_gtFine_instanceIds.png            id or id x 1000 + n   -> instances
 

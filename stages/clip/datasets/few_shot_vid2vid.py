@@ -1,4 +1,4 @@
-"""The layout of few-shot vid2vid's public code: folders with the prefix train_, test_ or none, as its scripts in data/preprocess write.
+"""The layout of few-shot vid2vid's public code: folders with the prefix train_, test_ or none, as its scripts in data/preprocess name them.
 
     ROOT/
       train_images/SEQ/00000.jpg              also test_images/, or images/VIDEO/frame000000.jpg

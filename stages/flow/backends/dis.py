@@ -11,7 +11,7 @@ from stages.backends import Backend
 from stages.flow.backends import Estimator, Opener
 
 MIN_SIDE = 32
-"""OpenCV chooses its pyramid by the width alone and reads past the end of an image that is not high enough; smaller ones are padded."""
+"""OpenCV chooses its pyramid by the width alone and reads past the end of an image that is not high enough. Shorter sides are padded."""
 
 
 def dis_flow(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -44,7 +44,7 @@ class OnnxFlow:
         """(height, width) of the input in pixels; None if it may have any size."""
 
     def __call__(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 RGB [H, W, 3] twice -> flow from `first` to `second`, float32 [H, W, 2] in pixels."""
+        """Two images, uint8 RGB [H, W, 3] -> the flow from `first` to `second`, float32 [H, W, 2] in pixels."""
         if self._fixed_size is None:
             height, width = first.shape[:2]
             return np.ascontiguousarray(self._run(_pad_to_multiple(first), _pad_to_multiple(second))[:height, :width])
