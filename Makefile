@@ -16,5 +16,5 @@ lint:
 docs: # docs/commands.md, from the help texts
 	$(VENV) && python docs/generate.py
 
-bench: # the benchmarks that need no video; on a machine with nothing else to do
+bench: # three benchmarks that need no video; for a machine with nothing else to do
 	$(VENV) && for name in synthesize_speed evaluate_speed networks; do python benchmarks/$$name.py || exit; done

@@ -171,7 +171,7 @@ class _DatasetBuilder:
         }
 
     def add(self, source: str) -> Iterator[tuple[dict[str, Any] | None, Report]]:
-        """Add the parts of one clip; yields the row in the index, None on failure, and the report of each."""
+        """Add one clip; yields for each of its parts the row in the index and the report. For a clip that fails, the row is None."""
         started = time.monotonic()
         try:
             clip = open_clip(Path(source))
@@ -261,7 +261,7 @@ def _store_run(
 
 
 def _store_frames(clip: Clip, run: tuple[int, int], crops: np.ndarray, views: list[View], target: Path) -> Clip:
-    """Write the cropped frames as a new clip. It replaces what an interrupted run has left."""
+    """Write the cropped frames of a run as a new clip. It replaces what an interrupted command has left."""
     images = (view.image(frame) for view, frame in zip(views, clip.frames(*run), strict=True))
     source = {**(clip.source or {}), "path": None, "crop": crops[0].round(2).tolist(), "range": list(run)}
     return create_clip(target, images, fps=clip.fps, storage="jpg", source=source, overwrite=True)

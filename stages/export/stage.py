@@ -141,6 +141,6 @@ def _description(model: Model, settings: Mapping[str, Any], networks: Sequence[N
 
 
 def _to_json(description: Mapping[str, Any]) -> bytes:
-    """JSON with each shape in one line."""
+    """JSON with each shape on one line."""
     text = json.dumps(description, indent=2)
     return re.sub(r"\[[\d,\s]+\]", lambda shape: json.dumps(json.loads(shape[0])), text).encode()

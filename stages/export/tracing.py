@@ -22,7 +22,7 @@ GET_SHAPE, GET_TRANSPOSED = (vars(torch._C.TensorBase)[name].__get__ for name in
 
 
 class Encoder(nn.Module):
-    """semantic, keypoints and image of the examples -> the tensors of their code with these names."""
+    """semantic, keypoints and image of the examples -> the tensors of their code that have the names `names`."""
 
     def __init__(self, generator: Generator, names: Sequence[str]) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Encoder(nn.Module):
 
 
 class Step(nn.Module):
-    """Tensors with these names, those of a code, a driving frame and perhaps a past -> the next frame."""
+    """The tensors of a code, a driving frame and perhaps a past, which have the names `names` -> the frame."""
 
     def __init__(self, generator: Generator, code: Code, names: Sequence[str]) -> None:
         super().__init__()

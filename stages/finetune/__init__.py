@@ -52,11 +52,12 @@ def finetune(
 ) -> str:
     """Finetune a copy of `model` on the examples and write it to `out` (.safetensors, float16). Returns "done" or "skipped".
 
-    `out` is a delta, which is used together with its base: the file of `model`, or if `model` is a delta itself, the base of `model`.
+    Unless `options.whole` is set, `out` is a delta, which is used together with its base: the file of `model`, or if `model` is a delta
+    itself, the base of `model`.
     `stages.networks.common.tuning` describes the training.
 
     Raises InputError (no examples), NoDetection (nothing detected in an example), ParametersDiffer (`out` was made with other options),
-    UsageError (`out` is the base, another process makes `out`, or the family has no examples).
+    UsageError (`out` is the base, another process makes `out`, or the family cannot be finetuned).
     """
     if not model.generator.tuned:
         raise UsageError(

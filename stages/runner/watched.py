@@ -14,7 +14,10 @@ _INTERVAL = 0.2
 
 
 class WatchedClip(Clip):
-    """`on_frames(read, num_frames)` is called a few times per second while frames are read from the beginning."""
+    """`on_frames(read, num_frames)` is called a few times per second while frames are read.
+
+    read: the number of frames of the clip up to the one just read.
+    """
 
     def __init__(self, clip: Clip, on_frames: Callable[[int, int], None]) -> None:
         super().__init__(clip.store)

@@ -54,7 +54,8 @@ def train(config: TrainConfig, options: TrainOptions, out: Path, *, overwrite: b
     messages (see `stages.train.loop.Event`).
 
     Raises InputError (no dataset), ParametersDiffer (`out` contains a run with other settings), UsageError (another process trains in
-    `out`), MissingRequirement (weights of the perceptual loss or of the flow estimator), Fsv2vError (training does not converge).
+    `out`, a batch has fewer samples than there are processes, or the budget is too short), MissingRequirement (weights of the perceptual
+    loss or of the flow estimator), Fsv2vError (training does not converge).
     """
     begun = time.monotonic()
     world = join(options.device)

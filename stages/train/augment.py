@@ -24,7 +24,7 @@ class Colours:
 
 
 def draw_colours(rng: np.random.Generator, strength: float, max_hue: float) -> Colours:
-    """Random gains and brightness; with probability 1/2 also a random hue, up to `max_hue` degrees."""
+    """Random gains and brightness; with probability 1/2 also a rotation of the hue by up to `max_hue` degrees."""
     gain = np.exp(strength * (rng.uniform(-0.15, 0.15) + rng.uniform(-0.08, 0.08, 3)))
     brightness = strength * rng.uniform(-20, 20)
     hue = strength * rng.uniform(-max_hue, max_hue) if max_hue and rng.random() < 0.5 else 0.0

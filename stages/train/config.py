@@ -18,7 +18,7 @@ FIELD_NAMES = {stored: name for name, stored in STORED_NAMES.items()}
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the schedule. Usually single frames come first, then windows that grow (section 3, progressive training)."""
+    """A part of the schedule. Usually single frames come first, then windows that grow (few-shot vid2vid, section 3: training)."""
 
     steps: int
     frames: int = 1

@@ -1,8 +1,8 @@
 """Batches of training windows with their examples.
 
-For the same data on disk, a batch depends only on the seed, the step and the attempt. A resumed run therefore gets exactly the batches
-of an uninterrupted one, without a stored position. Unreadable clips need not be stored either: if one is drawn, another clip is drawn
-from the same random numbers, each time.
+For the same data on disk and the same recipe, a batch depends only on the seed, the step and the attempt: the number of times that the
+guard has returned to an earlier state. A resumed run therefore gets exactly the batches of an uninterrupted one, without a stored position.
+Unreadable clips need not be stored either: if one is drawn, another clip is drawn from the same random numbers, each time.
 """
 
 from __future__ import annotations

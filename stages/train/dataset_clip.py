@@ -83,7 +83,7 @@ class DatasetClip:
     def samples(
         self, indices: Sequence[int], view: View, colours: Colours, noise: DetectorNoise | None, *, regions: bool = False
     ) -> list[Sample]:
-        """Frames through `view`, in the colours `colours`; with their regions if asked. view: of images of the size `shape`."""
+        """Frames through `view`, recoloured by `colours`; with their regions if asked. `view` applies to images of the size `shape`."""
         views = (self._clip_view(index, view) for index in indices)
         return [
             sample_of(self.track, index, clip_view, colours(clip_view.image(frame)), noise, regions=regions)

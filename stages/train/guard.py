@@ -12,7 +12,7 @@ RATE_FACTOR = 0.25
 """Factor by which each return lowers the learning rates."""
 MAX_RETURNS = 8
 MAX_BAD_STEPS = 5
-"""Largest number of successive steps whose gradients are not finite. Such steps change no weights."""
+"""Largest number of successive steps with gradients that are not finite. Updates with such gradients are skipped."""
 SETTLING_STEPS = 5
 """Number of steps at the start of a phase whose errors are not checked."""
 MIN_RETURN_STEPS = 2 * SETTLING_STEPS
@@ -20,13 +20,13 @@ MIN_RETURN_STEPS = 2 * SETTLING_STEPS
 WORSE_THAN_GREY = 1.5
 """Training has diverged if the recent error is larger than this multiple of the error of a grey image."""
 LEARNING_STEPS = 50
-"""In this number of steps at the start of a phase, a network that begins worse than a grey image may stay so, unless its errors grow."""
+"""For this number of steps at the start of a phase, errors above WORSE_THAN_GREY are allowed, unless they grow."""
 GROWTH = 1.2
 """The errors grow if they exceed the first one, of the unchanged network, by this factor."""
 WORSE_THAN_BEFORE = 3.0
 """Training has diverged if the recent error is larger than the best one by this factor."""
 SATURATED = 0.9
-"""Training has diverged if a larger share of the values of h_t is black or white."""
+"""Training has diverged if more than this share of the values of h_t is black or white."""
 
 
 @dataclass

@@ -48,7 +48,7 @@ class Interval:
     sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     steps: int = 0
     left_out: int = 0
-    """Number of steps that are not in the sums, because a term was not finite; they changed no weights."""
+    """Number of steps that are not in the sums, because a term was not finite."""
 
     def add(self, terms: Mapping[str, float]) -> None:
         """Add the terms of a step."""
@@ -67,7 +67,7 @@ class Interval:
 
 @dataclass
 class Clock:
-    """Speed and memory of this process since the last row of the log. They differ between runs with the same settings."""
+    """Speed since the last row of the log, and memory of this process. Both differ between runs with the same settings."""
 
     begun: float = field(default_factory=time.monotonic)
     waited: float = 0.0
@@ -103,7 +103,7 @@ class Run:
         """Scale, validation and windows of the sample sheets for the scale that is being trained; see `_checks_at`."""
         self.interval, self.clock = Interval(), Clock()
         self.best: dict[str, float] = {}
-        """Step and value of the best snapshot; see `_keep_best`."""
+        """Step, value and scale of the best snapshot; see `_keep_best`."""
 
     def _checks_at(self, scale: float) -> tuple[Validation, Batch]:
         """The validation and the windows of the sample sheets at a scale. They are made again for each new scale."""

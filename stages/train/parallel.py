@@ -1,7 +1,7 @@
 """Data parallel training: `torchrun` starts the processes, each computes its part of every batch, and gradients are summed.
 
 A batch does not depend on the number of processes, and its parts are weighted by their size. A run can therefore be resumed with another
-number of processes. Exceptions: batch norm and region discriminators see only the samples of their process.
+number of processes. Exceptions: batch norm and the losses of regions and of label maps use only the samples of their process.
 """
 
 from __future__ import annotations

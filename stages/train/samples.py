@@ -23,8 +23,8 @@ from stages.train.batch import Batch
 def write_sheet(path: Path, generator: Generator, batch: Batch) -> None:
     """Write a PNG with a row for each window of the batch, and a column for each part of the synthesis that the family makes.
 
-    The first frame of each window is made. The example is e_1, and the attention is its share. For models that predict label maps, the
-    columns are the last observed map, the last predicted map, the truth, and the mask.
+    The synthesis is that of the first frame of each window. The column "example" shows e_1, and "attention" its share at each position.
+    For models that predict label maps, the columns are the last observed map, the last predicted map, the truth, and the mask.
     """
     if generator.config.makes_labels:
         _write(path, _predicted_columns(generator, batch))

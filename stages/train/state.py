@@ -34,7 +34,8 @@ class RunFolder:
         """Write config.json for a new run, or check that the run here has the same `config` and `data`, so that it can be resumed.
 
         Raises ParametersDiffer, with the differences, and InputError when the folder contains other files or config.json is damaged.
-        `overwrite` starts a new run instead: states, snapshots and logs are removed.
+        With `overwrite`, it raises neither: states, snapshots and logs are removed, and a new run starts. A run with the same settings is
+        resumed in any case.
         """
         header = json.loads(json.dumps({"schema": "fsv2v.run/1", "data": data, "config": config.to_json()}))
         file = self.path / "config.json"
@@ -53,7 +54,7 @@ class RunFolder:
     def _read_header(self, file: Path, overwrite: bool) -> dict[str, Any] | None:
         """The content of config.json, with defaults for settings that earlier versions lacked.
 
-        If the file is damaged: None with `overwrite`, else it raises InputError.
+        If the file is damaged, returns None with `overwrite`, and raises InputError without it.
         """
         try:
             header = parse_object(file.read_bytes())

@@ -30,7 +30,10 @@ R1_EVERY = 16
 
 @dataclass(frozen=True)
 class ComputeSettings:
-    """How steps are computed. The result is the same up to rounding errors."""
+    """How steps are computed. The result is the same up to rounding errors.
+
+    Exceptions: with `accumulate`, batch norm and the losses of regions and of label maps use only one part of the batch at a time.
+    """
 
     accumulate: int = 1
     """Number of parts into which a batch is split, to save memory."""
@@ -87,7 +90,8 @@ class Trainer:
             self.generator.attach_base(base)
         self.generator.to(device)
         self.discriminators = Discriminators(config.generator, config.discriminators).to(device)
-        for module in (*self.generator.modules(), self.discriminators, perceptual):  # within each frame, which `_generate` recomputes
+        # `_generate` recomputes whole frames; these modules also recompute their parts one by one
+        for module in (*self.generator.modules(), self.discriminators, perceptual):
             if isinstance(module, Recomputing):
                 module.recomputes = self.compute.checkpoint
         self.average = _copies(self.generator.state_dict())
@@ -254,7 +258,7 @@ class Trainer:
         """Prepare for the first step of a phase."""
         self.guard.reset_errors()
         if self.compute.compile:
-            torch.compiler.reset()  # PyTorch compiles for at most eight shapes: 1 to 4 examples with and without past
+            torch.compiler.reset()  # PyTorch keeps at most eight variants, as many as a phase has: 1 to 4 examples, with and without past
         had_no_past = self.step == 0 or not self.config.phase_at(self.step - 1).has_past
         if phase.has_past and had_no_past:
             self.generator.load_state_dict(self.generator.initial_window_weights(self.generator.state_dict()))

@@ -1,4 +1,4 @@
-"""Validation: figures of a model on a few windows of held-out people, which are the same throughout a run."""
+"""Validation: figures of a model on a few windows of held-out subjects, which are the same throughout a run."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ WINDOWS, SCORED_FRAMES = 12, 2
 class Validation:
     """Computes the figures of a generator.
 
-    The windows are drawn once, with a fixed seed and without augmentation, so that figures of all runs on a dataset can be compared. The
-    frames are made from one example, after a rollout if the recipe has one. Label maps are predicted from observed ones, as far ahead as
-    the longest window of the recipe.
+    The windows are drawn once, with a fixed seed and without augmentation, so that figures of runs on a dataset can be compared if the
+    lengths and sizes of their windows are equal. The frames are made from one example, after a rollout if the recipe has one. Label maps
+    are predicted from observed ones, as far ahead as the longest window of the recipe.
     """
 
     def __init__(
