@@ -1,7 +1,8 @@
 """The small network for dense prediction that is shipped for street segmentation and for pose estimation.
 
 The encoder is that of SqueezeNet, so that it can be initialised with ImageNet weights; the decoder adds the encoder's features from coarse
-to fine. SqueezeNet has no padding, which shifts its feature maps by a few pixels; this encoder has padding.
+to fine. The first convolution and the pooling layers of SqueezeNet have no padding, which shifts its feature maps by a few pixels; those of
+this encoder have padding.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 from stages.errors import UsageError
 
 FORMER_NAMES = {"shows": "show_choices", "trains_motion_alone": "can_train_motion_only"}
-"""Former name of a property or method of configurations -> its name. Families of other packages may define either."""
+"""Former name of a property or method of configurations -> its present name. Families of other packages may define either."""
 MAX_NUMBER = 16384
 """Largest number in a configuration that is read from a file."""
 MAX_LIST_LENGTH = 16
@@ -122,8 +122,8 @@ class GeneratorConfig:
     def from_json(cls: type[ConfigT], values: dict[str, Any]) -> ConfigT:
         """The configuration with these values of its fields.
 
-        Raises TypeError for unknown keys, so that a model of another program is not loaded by accident, and ValueError for
-        numbers and lists of numbers beyond `MAX_NUMBER` and `MAX_LIST_LENGTH`.
+        Raises TypeError for unknown keys, so that a model of another program is not loaded by accident. Raises ValueError for lists of more
+        than `MAX_LIST_LENGTH` numbers, for numbers above `MAX_NUMBER` or below 0, and for numbers of channels and sizes below 1.
         """
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):

@@ -1,4 +1,4 @@
-"""Inputs of discriminators other than whole images: windows of video at several frame rates (vid2vid, section 3), and regions."""
+"""Inputs of discriminators that are not whole images: windows of video at several frame rates (vid2vid, section 3), and regions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class History(NamedTuple):
 def windows(past: History, real: Tensor, fake: Tensor, frames: int, rates: int) -> list[tuple[int, Tensor, Tensor]]:
     """(rate, real window, fake window) for each frame rate for which the past is long enough. Windows end with the present frame.
 
-    Rate r takes every 2^r-th frame, `frames` in all (vid2vid, section 3). Flows over more than one frame are composed.
+    Rate r takes every 2^r-th frame, `frames` in all (vid2vid, section 3). Flows over more than one frame are composed. `past.flows` must
+    end with the flow from the present frame to the newest frame of the past.
     """
     reals, fakes = [*past.real, real], [*past.fake, fake]
     result = []
@@ -37,7 +38,7 @@ def windows(past: History, real: Tensor, fake: Tensor, frames: int, rates: int) 
 
 
 def _compose_flows(flows: list[Tensor]) -> Tensor:
-    """One backward flow from the newest frame to the oldest, from those between consecutive frames, oldest first."""
+    """The backward flow from the newest frame to the oldest. flows: those between consecutive frames, oldest first."""
     total = flows[-1]
     for older in reversed(flows[:-1]):
         total = total + warp(older, total)
@@ -45,7 +46,9 @@ def _compose_flows(flows: list[Tensor]) -> Tensor:
 
 
 def square_boxes(keypoints: Tensor, points: Sequence[int], height: int, width: int, margin: float = 2.0) -> tuple[Tensor, Tensor]:
-    """A square box inside the image for each sample, `margin` times as wide as the keypoints [B, N, 3] with the indices `points`.
+    """A square box inside the image for each sample, around the visible ones of the keypoints [B, N, 3] with the indices `points`.
+
+    Its side is `margin` times the longer side of their bounding box, but at least an eighth of the shorter side of the image.
 
     Returns boxes [B, 4] (x0, y0, x1, y1 in pixels) and whether any of the points is visible, [B].
     """

@@ -13,13 +13,13 @@ from stages.networks.common.objective import Objective, generator_losses
 
 @dataclass(frozen=True)
 class Family:
-    """A family of generators. Each package of one under `stages/networks` defines it as `FAMILY`."""
+    """A family of generators. A package that contains a family defines it as `FAMILY`."""
 
     config: type[GeneratorConfig]
     build: Callable[[Any], Generator]
     """Builds the network of a configuration, with random weights."""
     presets: Mapping[str, GeneratorConfig] = field(default_factory=dict)
-    """Name in recipes -> configuration. The names of all families differ."""
+    """Name in recipes -> configuration. No two families may use the same name."""
     objective: Objective = generator_losses
     """Computes the terms that training minimises for one frame."""
 

@@ -22,7 +22,7 @@ class Frame:
     regions: Tensor | None = None
     """int32 [B, H, W]: the number of each pixel's region (an instance, or a connected piece of a label), 0 for void. None: not needed."""
     appearance: Tensor | None = None
-    """z_t, [B, D, H, W] in [-1, 1]: a given appearance of each region. None: it is encoded from the image, or the model has none."""
+    """z_t, [B, D, H, W]: a given appearance of each region. None: `Generator.appearance_of` encodes it from the image, or there is none."""
 
     @property
     def required_image(self) -> Tensor:
@@ -52,7 +52,7 @@ class Warped:
     image: Tensor
     """[B, 3, H, W]"""
     flow: Tensor
-    """Backward flow [B, 2, H, W] in pixels; of K sources at each pixel that of the source with the largest share."""
+    """Backward flow [B, 2, H, W] in pixels. With K sources, each pixel has the flow of the source with the largest share."""
     mask: Tensor
     """[B, 1, H, W] logits: high where the image must be hallucinated, low where the warp is right."""
     flows: Tensor | None = None

@@ -56,7 +56,7 @@ class Code:
 
 
 class Generator(nn.Module):
-    """The base class of generators. `past` is a `Frame` with an image: the previous frame, or a subclass with more of the past."""
+    """The base class of generators. `past` is the previous frame as a `Frame` with its image, or a subclass with more of the past."""
 
     config: GeneratorConfig
     tuned: ClassVar[tuple[str, ...]] = ()
@@ -94,7 +94,10 @@ class Generator(nn.Module):
         raise NotImplementedError
 
     def appearance_of(self, frame: Frame) -> Tensor:
-        """z_t of a real frame with its regions, [B, D, H, W] in [-1, 1]. Only families with `config.appearance` implement it."""
+        """z_t of a real frame with its regions, [B, D, H, W] in [-1, 1], or in [-2, 2] with `Vid2VidConfig.appearance_colour`.
+
+        Only families with `config.appearance` implement it.
+        """
         raise NotImplementedError
 
     def set_trainable_scale(self, height: int | None) -> None:

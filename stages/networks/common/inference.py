@@ -4,7 +4,7 @@
     code = renderer.encode_examples(examples)                   # once per clip
     frame, past = renderer.step(code, driving, past)            # once per frame
 
-The code holds everything that does not depend on the driving frame (see generator.py). The weights are prepared once: spectral norms are
+`code` holds everything that does not depend on the driving frame (see generator.py). The weights are prepared once: spectral norms are
 folded into them, and upsampling and the convolution after it become one transposed convolution.
 """
 
@@ -27,7 +27,7 @@ from stages.networks.common.generator import Generator, Synthesis
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SATURATED_SHARE = 0.75
-"""If more than this share of the values of a frame is saturated, half precision is considered to have failed."""
+"""If more than this share of the values of h_t is saturated, half precision is considered to have failed."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def _fold_norm(module: nn.Module) -> None:
 
 
 def degenerate(frame: Tensor, raw: Tensor) -> bool:
-    """Whether a frame [B, 3, H, W] has values that are not finite, or h_t is saturated nearly everywhere."""
+    """Whether a frame [B, 3, H, W] has values that are not finite, or h_t (`raw`) has more than `SATURATED_SHARE` saturated values."""
     return not bool(torch.isfinite(frame).all()) or bool((raw.abs() > 0.999).float().mean() > SATURATED_SHARE)
 
 

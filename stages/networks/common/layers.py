@@ -39,7 +39,7 @@ def upsample(x: Tensor) -> Tensor:
 class UpConv(nn.Conv2d):
     """A 3x3 convolution of an image that is first upsampled by 2 (nearest neighbour), concatenated with `skip` if given.
 
-    `fold` turns it into a transposed convolution of the small image, with the same result: 16 products per pixel instead of 36.
+    `fold` turns it into a transposed convolution with the same result: 16 products per pixel of the small image instead of 36.
     """
 
     folded: Tensor | None

@@ -1,4 +1,4 @@
-"""The terms of the objective: vid2vid, eq. 5 to 8, and the terms of warp, mask and keypoints of the public code."""
+"""The terms of the objective: those of vid2vid (eq. 5 to 8), the mask term of the public code, and terms for keypoints and attention."""
 
 from __future__ import annotations
 

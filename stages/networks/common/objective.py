@@ -35,7 +35,7 @@ class LossWeights:
     perceptual: float = 1.0
     """Perceptual distance of the frame, or of h_t (`Target.perceptual_on_raw`)."""
     focus: float = 0.0
-    """The perceptual distance of one region, resized to half the size of the image."""
+    """The perceptual distance of one square region, resized to half the shorter side of the image."""
     focus_points: tuple[int, ...] = ()
     """The keypoints around which this region lies."""
     raw: float = 2.5
@@ -96,7 +96,7 @@ class DiscriminatorConfig:
     """The discriminators and their loss."""
 
     filters: int = 32
-    """Channels of the first layer; each further layer doubles them."""
+    """Channels of the first layer; each further layer doubles them, up to 16 times those of the first."""
     layers: int = 4
     """Number of layers before the output."""
     scales: int = 1
@@ -146,7 +146,7 @@ class Discriminators(Recomputing):
         return total
 
     def penalty(self, target: Target) -> Tensor:
-        """The R1 penalty (Mescheder et al. 2018): the squared gradient of D_I at real images, averaged over the batch."""
+        """The R1 penalty (Mescheder et al. 2018): the squared norm of the gradient of D_I at real images, averaged over the batch."""
         image = target.image.detach().float().requires_grad_(True)
         output = torch.stack([scale[-1].float().mean((1, 2, 3)) for scale in self._classify(target, image)]).mean(0)
         (gradient,) = torch.autograd.grad(output.sum(), image, create_graph=True)

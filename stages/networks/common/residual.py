@@ -1,6 +1,6 @@
 """Building blocks of the residual generators (pix2pixHD, vid2vid): 7x7 and upsampling convolutions, norms, residual blocks.
 
-The 7x7 convolutions and those of residual blocks use reflection padding. Weights are initialised from N(0, 0.02^2).
+The 7x7 convolutions and those of residual blocks use reflection padding. The weights of convolutions are initialised from N(0, 0.02^2).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The base makes its frame from images of half the size. Its flow is enlarged and warps the examples at full size. A small network sees the
 base's frame and the warped example, and corrects three things: the flow, by a residual flow of a few pixels; the enlarged frame, by a
-residual image; and the mask between both. Before training all three corrections are zero, and the frame is that of the matting of
-`stages/synthesize/canvas.py`.
+residual image; and the mask between the enlarged frame and the warped example. Before training all three corrections are zero, and the
+frame is that of the matting of `stages/synthesize/canvas.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FACTOR = 2
 FLOW_UNIT = 0.01
 """The residual flow for an output of 1, in heights of the image."""
 CERTAIN = 1e-3
-"""The trust is between this and 1 minus this before its logit is corrected."""
+"""The trust is clamped to [CERTAIN, 1 - CERTAIN] before its logit is corrected."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Enhancer(Generator):
     @torch.no_grad()
     def encode_examples(self, examples: Frame | None) -> EnhancerCode:
         assert examples is not None
-        return EnhancerCode(examples, self.base.encode_examples(_half(examples)))
+        return EnhancerCode(examples, self.base.encode_examples(_halve_frame(examples)))
 
     def select_examples(self, code: EnhancerCode, indices: Sequence[int]) -> EnhancerCode:
         chosen = list(indices)
@@ -94,13 +94,13 @@ class Enhancer(Generator):
 
     def remember(self, driving: Frame, synthesis: Synthesis, past: Frame | None) -> Frame:
         """As `Generator.remember`. The frame of the base is `synthesis.coarser`; a real image is halved."""
-        small = _half(driving if synthesis.coarser else replace(driving, image=synthesis.frame))
+        small = _halve_frame(driving if synthesis.coarser else replace(driving, image=synthesis.frame))
         image = synthesis.coarser[0] if synthesis.coarser else small.required_image
         return self.base.remember(small, Synthesis(image, image), past)
 
     def synthesize(self, code: EnhancerCode, driving: Frame, past: Frame | None = None) -> Synthesis:
         with torch.no_grad():
-            small = _half(driving)
+            small = _halve_frame(driving)
             made = self.base.synthesize(code.base, small, past)
             assert made.example is not None
             light, trust = light_and_trust(made.frame, made.example.image, made.example_mask)
@@ -121,9 +121,9 @@ class Enhancer(Generator):
         opacity = torch.sigmoid(torch.logit(_enlarge(trust), CERTAIN) + change)
         raw = enlarged + detail
         frame = torch.lerp(raw, warped + _enlarge(light), opacity)
-        largest = flows[:, 0] if shares is None else flows.gather(1, shares.argmax(1)[:, None, None].expand(-1, -1, 2, -1, -1))[:, 0]
+        flow = flows[:, 0] if shares is None else flows.gather(1, shares.argmax(1)[:, None, None].expand(-1, -1, 2, -1, -1))[:, 0]
         several = shares is not None
-        example = Warped(warped, largest, -torch.logit(opacity), flows if several else None, shares)
+        example = Warped(warped, flow, -torch.logit(opacity), flows if several else None, shares)
         return Synthesis(
             frame, raw, example, 1 - opacity, attention=made.attention, shares=made.shares, chosen_example=made.chosen_example,
             coarser=(made.frame,),
@@ -131,7 +131,10 @@ class Enhancer(Generator):
 
 
 def _sources(examples: Frame, made: Synthesis) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The examples that the base warped, [B, S, 3, H, W], their enlarged flows [B, S, 2, H, W] and shares [B, S, H, W]; None for one."""
+    """The examples that the base warped, [B, S, 3, H, W], their enlarged flows [B, S, 2, H, W] and shares [B, S, H, W].
+
+    The shares are None if the base warped only one example.
+    """
     warped = made.example
     assert warped is not None
     if warped.flows is not None and warped.shares is not None:
@@ -150,15 +153,15 @@ def _blend(sources: Tensor, flows: Tensor, shares: Tensor | None) -> Tensor:
     return blended
 
 
-def _half(frame: Frame) -> Frame:
+def _halve_frame(frame: Frame) -> Frame:
     """The frame [..., H, W] at half the size, without regions and appearance."""
     keypoints = frame.keypoints.clone()
     keypoints[..., :2] = (keypoints[..., :2] + 0.5) / FACTOR - 0.5
     semantic = frame.semantic if frame.semantic.is_floating_point() else frame.semantic.float()
-    return Frame(_halve(semantic), keypoints, None if frame.image is None else _halve(frame.image))
+    return Frame(_halve_images(semantic), keypoints, None if frame.image is None else _halve_images(frame.image))
 
 
-def _halve(images: Tensor) -> Tensor:
+def _halve_images(images: Tensor) -> Tensor:
     """[..., C, H, W] -> [..., C, H/2, W/2]: means of 2x2 pixels."""
     halved: Tensor = F.avg_pool2d(images.flatten(0, -4), FACTOR).unflatten(0, images.shape[:-3])
     return halved

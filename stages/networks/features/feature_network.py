@@ -13,7 +13,7 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class FeatureNetwork(nn.Module):
-    """Images [B, 3, H, W], RGB in [-1, 1] -> feature maps [B, C, h, w] of the layers with the numbers `taps`, which are all ReLUs.
+    """Images [B, 3, H, W], RGB in [-1, 1] -> feature maps [B, C, h, w] of the layers with the numbers `taps`. Each ends with a ReLU.
 
     The parameters are frozen; gradients pass to the image. Images may be float32 or half precision under autocast.
     """

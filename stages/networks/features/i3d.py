@@ -103,7 +103,7 @@ def _pool(x: Tensor, kernel: Shape, stride: Shape) -> Tensor:
 
 
 def _pad(x: Tensor, kernel: Shape, stride: Shape) -> Tensor:
-    """TensorFlow's padding "same" with zeros, for ceil(size / stride) output values. If their number is odd, the end gets one more."""
+    """TensorFlow's padding "same" with zeros, for ceil(size / stride) outputs. If the number of zeros is odd, the end gets one more."""
     pads: list[int] = []
     for size, length, step in zip(reversed(x.shape[2:]), reversed(kernel), reversed(stride), strict=True):
         missing = max(length - (size % step or step), 0)

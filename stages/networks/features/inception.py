@@ -101,7 +101,7 @@ class BlockD(nn.Module):
 
 
 class BlockE(nn.Module):
-    """The block for 8 x 8 features (figure 7). max_pooling: whether its pooling takes the maximum, else the average."""
+    """The block for 8 x 8 features (figure 7). max_pooling: whether its pooling takes the maximum instead of the average."""
 
     def __init__(self, inputs: int, max_pooling: bool) -> None:
         super().__init__()

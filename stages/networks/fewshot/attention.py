@@ -31,7 +31,7 @@ class Attention(nn.Module):
     """Pixel-wise attention: the memory contains every pixel of the examples.
 
     semantic: channels of s_t. channels: channels of the keys. level: keys and values have 1 / 2^level of the size of the image.
-    shared: whether one encoder makes the keys of examples and of driving frames.
+    shared: whether one encoder makes the keys of examples and the queries of driving frames.
     """
 
     def __init__(self, semantic: int, channels: int, level: int, *, shared: bool = True) -> None:

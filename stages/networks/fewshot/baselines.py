@@ -1,4 +1,4 @@
-"""The baselines of few-shot vid2vid's table 1, which use the examples without generated weights.
+"""The baselines of few-shot vid2vid's table 1, which have no generated weights.
 
 Encoder: H decodes a style vector of the examples. ConcatStyle: the style vector is concatenated with every pixel of the semantic image.
 AdaIN: the style vector determines the scale and shift of a normalisation after each SPADE layer. SPADE (Park et al. 2019) sees no example.

@@ -27,7 +27,7 @@ class FewShotConfig(GeneratorConfig):
     """How H uses the examples. weights: by generated weights; the others are the baselines of few-shot vid2vid's table 1 (baselines.py)."""
     pooling: Literal["average", "outer"] = "average"
     """The input of E_P. average: features of E_F, averaged over the image, as in the paper. outer: products of image features with label
-    features, summed over the image, as in the public code; E_F then has two encoders, and E_P makes matrices row by row."""
+    features, averaged over the image, as in the public code; E_F then has two encoders, and E_P makes matrices row by row."""
     label_embedding: Literal["learned", "generated"] = "learned"
     """Whether the weights of the label embedding at the adaptive levels are learned or generated. Generated layers are 1x1."""
     hidden: int = 32
@@ -79,7 +79,7 @@ class FewShotConfig(GeneratorConfig):
     warp_example: bool = True
     """Whether examples are warped (eq. 11), or only the previous frame."""
     refine_mask: bool = True
-    """Whether a layer on the features of H is added to the masks of M."""
+    """Whether a layer on the features of H corrects the masks of M."""
     combine: Combine = "both"
     """How warped images enter the result. matting: eq. 2 and 11. spade: as guidance of the finest SPADE layers. both: in both ways."""
     guidance: Literal["ladder", "unet"] = "ladder"

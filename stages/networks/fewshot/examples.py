@@ -13,7 +13,10 @@ from stages.networks.fewshot.config import FewShotConfig
 
 
 class AveragedExamples(Encoder):
-    """One encoder for image and semantic image. E_P^l gets q^l, the features of level l, averaged over the image (section 3)."""
+    """One encoder for image and semantic image. E_P gets features averaged over the image (section 3).
+
+    The weights of level l of H are made from the features of level l + 1.
+    """
 
     def __init__(self, config: FewShotConfig) -> None:
         super().__init__(3 + config.semantic_channels, config.channels, spectral=config.spectral)
@@ -40,8 +43,8 @@ class AveragedExamples(Encoder):
 class OuterExamples(nn.Module):
     """Two encoders, for image and semantic image, then layers that reduce the channels. E_P gets products of both features.
 
-    As in the public code, a softmax over channels makes each label feature a map of weights. A product contains, for each of these maps,
-    the weighted mean of every image feature. Its size does not depend on that of the image.
+    As in the public code, a softmax over channels makes each label feature a map of weights. A product contains, for each of these maps and
+    each image feature, the mean over the image of weight times feature. Its size does not depend on that of the image.
     """
 
     def __init__(self, config: FewShotConfig) -> None:
@@ -78,7 +81,7 @@ class OuterExamples(nn.Module):
 
 
 def _product(image: Tensor, label: Tensor) -> Tensor:
-    """Image and label features [B, C, h, w] -> [B, C, C]: each image feature, weighted by each label feature, summed over the image."""
+    """Image and label features [B, C, h, w] -> [B, C, C]: the mean over the image of each image feature times each map of weights."""
     return image.flatten(2) @ label.softmax(1).flatten(2).mT / image[0, 0].numel()
 
 

@@ -61,15 +61,15 @@ class ExampleCode(Code):
     values: Tensor
     """q, the features of each example at the attention's level, [B, K, C, h, w]."""
     keys: Tensor | None
-    """Keys of the examples from E_A, [B, K, h w, A]; None with one example."""
+    """Keys of the examples from E_A, [B, K, h w, A]; None without attention: with one example, or with the method spade."""
     memory: Memory | None
-    """The memory of the attention; None with one example."""
+    """The memory of the attention; None without attention."""
     appearance: Appearance | None
-    """With one example, which needs no attention, the appearance for all frames; else None."""
+    """Without attention, the appearance for all frames; else None."""
 
 
 class FewShotGenerator(Generator):
-    """F of eq. 6: frames from semantic images and K example images of a person who was not in the training data."""
+    """F of eq. 6: frames from semantic images and K example images of a person or scene that was not in the training data."""
 
     config: FewShotConfig
     tuned = ("weight_generator.", "blocks.", "to_image.")

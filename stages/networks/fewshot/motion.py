@@ -10,7 +10,7 @@ out(x) = in(x + flow(x)). Missing or degenerate keypoints do not lead to extreme
 * without any common point the flow of the whole is 0; a part without common points moves like the whole; a part with one common point,
   or a very short limb, is shifted to its position in the source and rotates and scales like the whole;
 * if the points lie on a line or are fewer than `MIN_POINTS`, the spline is replaced by the similarity;
-* a transform scales by at most `MAX_SCALE`, and no flow is longer than `MAX_FLOW` heights of the image.
+* a transform scales by at most `MAX_SCALE`, and neither component of a flow is larger than `MAX_FLOW` heights of the image.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from torch.nn import functional as F
 from stages.networks.fewshot.config import FewShotConfig
 
 MIN_SPREAD = 0.015
-"""If the points of a part are closer together than about this, in heights of the image, its rotation is that of the whole."""
+"""If the points of a part are closer together than about this, in heights of the image, it rotates and scales like the whole. An
+instance whose driving box has a shorter side is ignored."""
 MAX_SCALE = 4.0
 MAX_FLOW = 1.5
 MIN_POINTS = 4
@@ -164,8 +165,8 @@ def splines(
     Coordinates are in heights of the image. A spline (radial basis r^2 log r, smoothing on the diagonal) is fitted to the residuals of the
     similarity `start` [B, S] at the points with common [B, S, N]. If these are too few or on a line, the spline is 0.
 
-    Returns the positions in the sources [B, S, L, h, w, 2] for L smoothings, and the distance from each position of the grid to the nearest
-    point with shown [B, N], [B, h, w].
+    Returns the positions in the sources [B, S, L, h, w, 2] for L smoothings, and the distance [B, h, w] from each position of the grid to
+    the nearest point with shown [B, N].
     """
     driving = torch.where(shown[..., None], driving, 0)
     residuals = torch.where(common[..., None], sources - start.apply(driving[:, None].expand_as(sources)), 0)

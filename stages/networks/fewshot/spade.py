@@ -17,7 +17,8 @@ from stages.networks.common.layers import InstanceNorm, activate, conv, initiali
 class ModulationWeights:
     """Generated weights of one SPADE layer: three 1x1 convolutions (section 3, theta_S, theta_gamma and theta_beta).
 
-    shared [B, hidden, label + 1] or None, modulation [B, 2 C, hidden + 1]; the last column of each is the bias.
+    shared: [B, hidden, label + 1], or None without theta_S. modulation: [B, 2 C, hidden + 1], or [B, 2 C, label + 1] without theta_S. The
+    last column of each is the bias.
     """
 
     shared: Tensor | None
@@ -26,7 +27,10 @@ class ModulationWeights:
 
 @dataclass(frozen=True)
 class LevelWeights:
-    """All generated weights of one level: those of its SPADE layers, and those of the label embedding [B, L, L' + 1] or None."""
+    """All generated weights of one level: those of its SPADE layers, and those of the label embedding, or None.
+
+    embedding: [B, L, L' + 1] for L label channels at this level and L' at the next coarser one; the last column is the bias.
+    """
 
     layers: tuple[ModulationWeights, ...]
     embedding: Tensor | None = None
@@ -116,7 +120,7 @@ class Style:
 class SpadeBlock(nn.Module):
     """Residual block of the main branch: two SPADE layers with convolutions, and a shortcut with a 1x1 convolution.
 
-    With `spade_shortcut` the shortcut also has a SPADE layer, and is the identity if the number of channels stays the same.
+    With `spade_shortcut` the shortcut also has a SPADE layer, or is the identity if the number of channels stays the same.
 
     inputs, outputs: the number of channels before and after the block.
     label, hidden, guidance, guides, adaptive, norm: as in `Spade`, the same for all its layers.

@@ -30,7 +30,10 @@ class Shape:
 
 
 def shapes_of(config: FewShotConfig, level: int) -> list[Shape]:
-    """The matrices of a level: for each SPADE layer theta_S (if `hidden` > 0) and theta_gamma with theta_beta; then the label embedding."""
+    """The matrices of a level.
+
+    For each SPADE layer theta_S (if `hidden` > 0), and theta_gamma with theta_beta; then that of the label embedding, if it is generated.
+    """
     channels = [*config.channels, config.channels[-1]]
     inputs, outputs, label = channels[level + 1], channels[level], config.label_channels[level]
     features = [inputs, outputs, *([inputs] if config.spade_shortcut and inputs != outputs else [])]
@@ -117,8 +120,8 @@ def _row_mlp(width: int, outputs: int, *, spectral: bool) -> nn.Sequential:
 def _rows_to_matrix(outputs: Tensor, shape: Shape) -> Tensor:
     """The outputs of an MLP for C rows of features, [B, C, n] -> [B, rows, fan_in + 1].
 
-    If the matrix has a multiple of C rows, the output for each row of features becomes one or more of its rows. If it has C inputs, the
-    output becomes a column of its weights. Else all outputs are reshaped.
+    If the number of rows of the matrix is a multiple of C, the output for each row of features becomes one or more of its rows. If it has C
+    inputs and C is a multiple of its number of rows, the output becomes a column of its weights. Else all outputs are reshaped.
     """
     columns, width = shape.fan_in + 1, outputs.shape[1]
     if shape.rows % width == 0:

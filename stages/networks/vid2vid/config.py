@@ -61,7 +61,8 @@ class Vid2VidConfig(GeneratorConfig):
     def for_labels(self, names: Sequence[str]) -> Vid2VidConfig:
         """The configuration with channels instead of names in `foreground`. names: the labels of the channels of s_t.
 
-        Raises UsageError for a name that is not among them, and for an appearance without labels.
+        Raises UsageError for a name that is not among them, for an appearance without labels, and for `appearance_colour` unless
+        `appearance` is 3.
         """
         if self.appearance and not names:
             raise UsageError(f"an appearance belongs to regions of label maps, and {self.kind} has none")

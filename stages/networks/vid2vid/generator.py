@@ -103,7 +103,7 @@ class Scale(Recomputing):
         self.folded: nn.Conv2d | None = None
 
     def label_encoders(self) -> list[nn.Sequential]:
-        """The networks whose input is the label maps: the encoder, and if there is a foreground that of the foreground."""
+        """The networks whose input is the label maps: the encoder and, with a foreground, H_F (at finer scales its encoder)."""
         raise NotImplementedError
 
     def fold(self) -> None:
@@ -114,7 +114,7 @@ class Scale(Recomputing):
         """The features of the past images.
 
         Without a past they have no gradient: the images are constant, and each instance norm of constants would multiply the gradient by
-        hundreds, so that clipping would remove that of all other weights.
+        hundreds, so that clipping would leave almost nothing of the gradients of the other weights.
         """
         with torch.set_grad_enabled(has_past and torch.is_grad_enabled()):
             features: Tensor = self.run(self.past, images)
@@ -230,7 +230,7 @@ class Vid2Vid(Generator):
         return code
 
     def finest(self, height: int) -> int:
-        """The number of the scale whose images are closest to this height, in octaves; 0 is the coarsest."""
+        """The number of the scale whose images are closest to this height on a logarithmic axis; 0 is the coarsest."""
         coarsest = self.config.size[0] >> self.config.enhancers
         return min(max(round(math.log2(height / coarsest)), 0), self.config.enhancers)
 
