@@ -25,7 +25,7 @@ def build_dataset(
     """Crop clips and add them to the dataset in the folder `out`, split by subject. Returns a report for each clip of the dataset.
 
     subjects: id of a clip -> its subject. A clip that is not listed keeps its subject in the dataset; a new clip is a subject of its own.
-    options: the fields of `stages.build_dataset.DatasetOptions`: size, min_frames, store, val_share, held_out, quality, kind.
+    options: the fields of `stages.build_dataset.DatasetOptions`: size, min_frames, store, val_share, held_out, kind.
 
     A clip that cannot be used is reported as failed and left out. Raises UsageError when `subjects` contains an unknown clip or `held_out`
     an unknown subject, and while another process builds the dataset; NoDetection when no clip is left.

@@ -23,6 +23,7 @@ from stages.build_dataset.index import (
 )
 from stages.build_dataset.runs import find_cuts, find_runs
 from stages.clip import Clip, Producer, create_clip, open_clip
+from stages.clip.images import JPEG_QUALITY
 from stages.clip.pack import pack
 from stages.conditions.dataset_files import kind_of
 from stages.conditions.kinds import find_source_clip_type, source_clip_types
@@ -48,7 +49,6 @@ class DatasetOptions:
     val_share: float = 0.1
     held_out: tuple[str, ...] = ()
     """Subjects for the split "val"; empty: they are chosen by the hash of their names."""
-    quality: int = 95
     kind: str = "auto"
     """The driving layer. auto: that of an existing dataset, else the first of `kinds.source_clip_types` in the first clip."""
 
@@ -79,7 +79,7 @@ class DatasetOptions:
 
     def to_json(self) -> dict[str, Any]:
         """The options after `with_kind`, except the kind, which dataset.json stores separately."""
-        values = {**asdict(self), "size": self.stored_size, "held_out": sorted(self.held_out)}
+        values = {**asdict(self), "size": self.stored_size, "held_out": sorted(self.held_out), "quality": JPEG_QUALITY}
         return {name: value for name, value in values.items() if name != "kind"}
 
 

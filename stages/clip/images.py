@@ -233,11 +233,12 @@ def _grey_to_8_bits(values: np.ndarray, path: Path) -> np.ndarray:
     return (np.clip(values.astype(np.int64), 0, white) * 255 // white).astype(np.uint8)
 
 
+JPEG_QUALITY = 95
 _NO_FILTER = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE] if hasattr(cv2, "IMWRITE_PNG_FILTER") else []  # since OpenCV 4.12
 
 
 def encode(image: np.ndarray, storage: Storage) -> bytes:
-    """uint8 grey [H, W] or RGB [H, W, 3] -> the bytes of a PNG, or of a JPEG of quality 95 without chroma subsampling.
+    """uint8 grey [H, W] or RGB [H, W, 3] -> the bytes of a PNG, or of a JPEG of quality JPEG_QUALITY without chroma subsampling.
 
     For PNG, grey may also be uint16.
     """
@@ -246,7 +247,7 @@ def encode(image: np.ndarray, storage: Storage) -> bytes:
     if image.ndim == 2:  # sketches, labels and masks compress well without filters
         options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE, *_NO_FILTER]
     if storage == "jpg":
-        options = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+        options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     ok, data = cv2.imencode(f".{storage}", np.ascontiguousarray(stored), options)
     if not ok:
         raise InputError(f"an image of {image.shape} {image.dtype} cannot be stored as {storage}")

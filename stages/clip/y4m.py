@@ -60,7 +60,7 @@ class Y4mReader:
         down, across = SUBSAMPLING[chroma]
         chroma_shapes = [(-(-self.height // down), -(-self.width // across))] * 2 if down else []
         self._plane_shapes = [(self.height, self.width), *chroma_shapes]
-        self._sited_left = chroma in ("420", "420mpeg2", "422")
+        self._sited_left = chroma in ("420mpeg2", "420paldv", "422")  # as in ffmpeg; others are between two columns
         self._to_rgb = _yuv_to_rgb(self.height, self._full_range)
         self.cut_short = False
         """Whether the stream ended in the middle of a frame. Known when all frames have been read."""

@@ -37,7 +37,7 @@ class Sample:
     regions: np.ndarray | None = None
     """int32 [H, W]: see `Track.regions`; None if not asked for."""
     appearance: np.ndarray | None = None
-    """float32 [D, H, W] in [-1, 1]: the appearance features of each pixel; None for models without them."""
+    """float32 [D, H, W]: the appearance features of each pixel; None for models without them."""
 
     @property
     def required_image(self) -> np.ndarray:

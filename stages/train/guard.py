@@ -72,7 +72,7 @@ class Guard:
         if saturation > SATURATED:
             return f"{saturation:.0%} of the values that the network made are black or white"
         if self.recent > (WORSE_THAN_GREY if self.seen > LEARNING_STEPS else max(WORSE_THAN_GREY, GROWTH * self.first)):
-            return f"frames are {self.recent:.1f} times as wrong as a grey picture"
+            return f"frames are {self.recent:.1f} times as wrong as a grey image"
         if self.recent > WORSE_THAN_BEFORE * self.best:
             return f"frames are {self.recent / self.best:.1f} times as wrong as before"
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -220,7 +221,7 @@ class Run:
         try:
             write()
         except InputError as error:
-            self.event({"message": f"{error}. Training goes on, and tries again at the next save"})
+            self.event({"message": f"{error}. Training goes on without this file"})
 
     def _resume(self) -> bool:
         """Load the newest state; False if there is none. Later rows are removed from the log, because they will be written again."""
@@ -265,4 +266,4 @@ def _memory(device: torch.device) -> int:
         import resource
     except ImportError:  # not a POSIX system
         return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -75,11 +75,13 @@ def _config(table: dict[str, Any]) -> TrainConfig:
     settings = {name: _lists_to_tuples(value) for name, value in table.items() if name not in PARTS}
     if unknown := sorted(set(settings) - {f.name for f in fields(TrainConfig)}):
         raise ValueError(f"unknown settings: {', '.join(unknown)}")
+    if not (phases := table.get("phases")):
+        raise ValueError("there are no [[phases]]")
     changes = {name: _lists_to_tuples(value) for name, value in table.get("generator", {}).items()}
     config = TrainConfig(
         generator=replace(networks[network], **changes), losses=_from_table(LossWeights, table.get("losses", {})),
         discriminators=_from_table(DiscriminatorConfig, table.get("discriminators", {})),
-        phases=tuple(_from_table(Phase, phase) for phase in table["phases"]),
+        phases=tuple(_from_table(Phase, phase) for phase in phases),
         **settings,
     )  # fmt: skip
     for phase in config.phases:

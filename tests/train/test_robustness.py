@@ -49,7 +49,7 @@ class TestTheGuard:
 
     def test_notices_frames_that_become_worse_than_a_grey_image_at_the_start(self):
         guard = Guard()
-        assert "as a grey picture" in [guard.check_step(1.0 if step == 0 else 2.0, 0.0, True) for step in range(10)][-1]
+        assert "as a grey image" in [guard.check_step(1.0 if step == 0 else 2.0, 0.0, True) for step in range(10)][-1]
 
     def test_gives_a_network_that_begins_worse_than_a_grey_image_some_steps_to_learn(self):
         guard = Guard()
@@ -58,7 +58,7 @@ class TestTheGuard:
     def test_notices_frames_that_stay_worse_than_a_grey_image(self):
         guard = Guard()
         reasons = [guard.check_step(2.0, 0.0, True) for _ in range(60)]
-        assert not any(reasons[:50]) and "as a grey picture" in reasons[-1]
+        assert not any(reasons[:50]) and "as a grey image" in reasons[-1]
 
     def test_notices_saturated_frames(self):
         guard = Guard()
