@@ -41,7 +41,10 @@ BLUR = 4.0
 
 Image = np.ndarray
 Detector = Callable[[Image], "np.ndarray | None"]
-"""uint8 RGB [H, W, 3] -> points [N, 3] of the only subject, or masks, bool [L, H, W]; None unless exactly one subject is detected."""
+"""uint8 RGB [H, W, 3] -> points [N, 3] or a mask, bool [1, H, W], of the only subject; or masks, bool [L, H, W], of all labels.
+
+Detectors of subjects return None unless exactly one is detected.
+"""
 
 
 @dataclass(frozen=True)

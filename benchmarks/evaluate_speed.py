@@ -6,8 +6,8 @@ The reference is a video of a moving portrait, and the result a darker copy of i
 (imports, weights) from the time per frame. Both are done once with the metrics that need no network, and once with SqueezeNet's distance
 in addition. Metrics of distributions are measured twice; the second run finds its statistics in the cache.
 
-Goals: 20 frames per second without networks; at most 1.05 times the memory in the long run relative to the short one; a second run with
-the cache in at most a tenth of the time of the first.
+Goals: 20 frames per second without networks; the long run needs at most 1.05 times the memory of the short one; a second run with the
+cache takes at most a tenth of the time of the first.
 """
 
 from __future__ import annotations

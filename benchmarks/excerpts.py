@@ -20,7 +20,7 @@ from stages.train.dataset_clip import DatasetClip
 EXAMPLES = 4
 """Number of examples by default."""
 EXAMPLE_RANGE = 40
-"""Examples are taken from this number of frames at the beginning of a clip, or from the first half of a shorter clip."""
+"""Examples are taken from this number of frames at the beginning of a clip, or from its first half if that is shorter."""
 
 
 def cut(
@@ -72,7 +72,7 @@ def _copy_layer(layer: LayerWriter, source: DatasetClip, name: str, indices: Seq
         arrays = {"points": source.track.points, "iris": source.track.iris}
         layer.arrays(
             {key: _transform(views, array[list(indices)]) for key, array in arrays.items() if key == "points" or array.any()}
-        )  # no irises: zeros
+        )  # a track without irises has zeros
     elif isinstance(source.track, PoseTrack):
         bodies = _transform(views, source.track.bodies[list(indices)])
         ends = np.cumsum(

@@ -95,7 +95,7 @@ def time_command(videos: list[Path], extractor: Extractor, folder: Path, jobs: i
 
 
 def time_tracking(persons: int, frames: int = 300, side: int = 512) -> tuple[float, float]:
-    """Milliseconds per frame: for tracking, filling gaps and smoothing `persons`, and for drawing them at side x side."""
+    """Milliseconds per frame: for tracking, filling gaps and smoothing `persons` people, and for drawing them on side x side pixels."""
     walk = [[_walker(20 + 60 * person + t % 300, side / 2, t / 4 + person) for person in range(persons)] for t in range(frames)]
     start = time.perf_counter()
     chosen = follow((Detections(subjects, False, None) for subjects in walk), "all", 25, 25.0, side, side)

@@ -2,12 +2,12 @@
 
     python benchmarks/held_out.py --data data/faces --out out/held-out [--model MODEL] [--frames 150] [--finetune 60] [--jobs 2]
 
-Four frames of each clip of the split "val" are the examples, evenly spaced among the first 40 frames (or the first half of a shorter clip).
-The frames after that range are synthesized from the clip's own driving layer and measured, so that no example is ever measured. K = 1 uses
-the first of the four examples only. For comparison, there are figures of the model adapted to the four examples (--finetune STEPS), of
-"repeat" (the first example in every frame), of "warp only" (the first example warped by the model's flow everywhere, also where the mask
-rejects the warp) and of "real" (the true video). Figures are means over the frames of a clip, then over the clips of a person or place,
-then over persons or places.
+Four frames of each clip of the split "val" are the examples, evenly spaced among the first 40 frames (or the first half of the clip, if
+that is shorter). The frames after that range are synthesized from the clip's own driving layer and measured, so that no example is ever
+measured. K = 1 uses the first of the four examples only. For comparison, there are figures of the model adapted to the four examples
+(--finetune STEPS), of "repeat" (the first example in every frame), of "warp only" (the first example warped by the model's flow everywhere,
+also where the mask rejects the warp) and of "real" (the true video). Figures are means over the frames of a clip, then over the clips of a
+person or place, then over persons or places.
 
 The script runs the commands finetune, synthesize and evaluate; existing results are kept. It prints Markdown. results.json contains every
 figure, and sheets/ a contact sheet of each clip. `identity-dlib` is the distance between the embeddings of the face and of the true face.

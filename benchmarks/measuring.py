@@ -37,7 +37,7 @@ def fsv2v(*arguments: object, cores: int = 2) -> CommandRun:
 
 
 def python(program: str, *arguments: object, cores: int = 2) -> CommandRun:
-    """Run a Python program on `cores` cores. Raises RuntimeError when it fails."""
+    """Run a Python program, given as source code, on `cores` cores. Raises RuntimeError when it fails."""
     command = [sys.executable, "-c", program, *map(str, arguments)]
     affinity = set(sorted(os.sched_getaffinity(0))[:cores])
     environment = {**os.environ, "OMP_NUM_THREADS": str(cores)}

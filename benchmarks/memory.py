@@ -77,7 +77,7 @@ STAGES: dict[str, Callable[[Workspace], CommandRun]] = {
     "synthesize": synthesize,
     "evaluate": evaluate,
 }
-"""In the order in which they run. build-dataset and the stages after it need the output of extract-sketch."""
+"""In the order in which they run. build-dataset, finetune and synthesize need the output of extract-sketch; train needs the dataset."""
 
 
 def main() -> None:

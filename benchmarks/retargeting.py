@@ -1,4 +1,4 @@
-"""The cost of a film as the example (`synthesize --retarget`), compared with a photograph: processor time per frame, on one core.
+"""The cost of a film as the example (`synthesize --retarget`), compared with a photograph: processor time per frame, of all threads.
 
     python benchmarks/retargeting.py [--example PICTURE] [--frames 24]
 

@@ -3,8 +3,8 @@
     python benchmarks/smoothing.py VIDEO [--smoothing 1]
 
 Jitter is the mean length of the second difference of a point in time, over points that are visible in three consecutive frames. Lag is the
-shift in time, in fractions of a frame, at which the raw positions correlate best with the smoothed ones. Goals: 40 % less jitter, less than
-one frame of lag.
+shift in time, in frames, at which the raw positions correlate best with the smoothed ones. Goals: 40 % less jitter, less than one frame of
+lag.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python benchmarks/startup.py [--model MODEL] [--example PICTURE] [--driving CLIP] [--cores 2] [--runs 5]
 
-The landmarks of the example and the driving clip exist. A process takes the steps of the command one after another and prints when each
-has ended; the figure of each part is the shortest time of several runs. Processor time counts all threads; it depends less on what else
-is running. The last row is the command itself with a driving clip of one frame, until it has ended. Python's bytecode is compiled
+The landmarks of the example and the driving clip are made beforehand. A process takes the steps of the command one after another and prints
+when each has ended; the figure of each part is the shortest time of several runs. Processor time counts all threads; it depends less on
+what else is running. The last row is the command itself with a driving clip of one frame, until it has ended. Python's bytecode is compiled
 beforehand.
 """
 

@@ -196,10 +196,10 @@ def _change_zip(content: bytes, rng: random.Random) -> bytes:
         members[index] = name, _change_array(data, rng)
     else:
         members[index] = name, mutate(data, rng)
-    form = zipfile.ZIP_STORED if rng.random() < 0.9 else rng.choice((zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
-    with zipfile.ZipFile(buffer, "w", form) as archive:
+    compression = zipfile.ZIP_STORED if rng.random() < 0.9 else rng.choice((zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
         for name, data in members:
-            archive.writestr(zipfile.ZipInfo(name or "a", (1980, 1, 1, 0, 0, 0)), data, form)
+            archive.writestr(zipfile.ZipInfo(name or "a", (1980, 1, 1, 0, 0, 0)), data, compression)
     archive_bytes = buffer.getvalue()
     return _change_bytes(archive_bytes, rng) if rng.random() < 0.1 else archive_bytes
 

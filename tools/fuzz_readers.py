@@ -81,9 +81,9 @@ def _json(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-def _encode_image(form: str, array: np.ndarray, mode: str | None = None, **options: Any) -> bytes:
+def _encode_image(image_format: str, array: np.ndarray, mode: str | None = None, **options: Any) -> bytes:
     stream, image = io.BytesIO(), Image.fromarray(array)
-    (image if mode is None else image.convert(mode)).save(stream, form, **options)
+    (image if mode is None else image.convert(mode)).save(stream, image_format, **options)
     return stream.getvalue()
 
 
@@ -385,8 +385,8 @@ PAIRS = [[n, 2 * n] for n in range(68)]
 COLOURS = np.array(CAMVID.palette, np.uint8)[IDS]
 
 
-def _flow(form: FlowFormat) -> Reader:
-    return Reader(_single_file(f"a.{form}", flow_bytes(FLOW, form)), lambda folder: read_flow(folder / f"a.{form}"))
+def _flow(flow_format: FlowFormat) -> Reader:
+    return Reader(_single_file(f"a.{flow_format}", flow_bytes(FLOW, flow_format)), lambda folder: read_flow(folder / f"a.{flow_format}"))
 
 
 def _image(name: str, content: bytes) -> Reader:

@@ -1,4 +1,4 @@
-"""Checks whether two checkouts write the same files: every stage runs in both on the same inputs, and the outputs are compared byte by
+"""Checks whether two checkouts write the same files: most commands run in both on the same inputs, and the outputs are compared byte by
 byte.
 
     python tools/same_bytes.py OLD NEW [--video talk.mp4] [--frames 24]
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 TIMES = {"seconds", "wall", "time", "date", "created", "per_second", "rate", "version", "elapsed", "hours"}
-"""Keys in JSON for the date or the speed of a run; their values are not compared."""
+"""Keys in JSON for the date, speed or version of a run; their values are not compared."""
 NOT_COMPARED = {"speed.ndjson"}
 """Files that contain only such values."""
 

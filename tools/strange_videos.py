@@ -2,10 +2,11 @@
 
     python tools/strange_videos.py [--out FOLDER] [--only NAME ...] [--small]
 
-Prints a table with a row for each file of tools/strange_files/. A cell is `ok`, a deviation, or the refusal if the file has to be
-refused. The columns `frames` to `size` compare what fsv2v reads with the ground truth; `others` compares the other ways in which fsv2v
-reads the file with the first; `ffprobe` compares what ffprobe finds, if it is on PATH, with the ground truth; `out` and `sound` compare the
-video that fsv2v exports, decoded by ffmpeg, with the ground truth. The exit code is 1 if any cell is wrong.
+Prints a table with a row for each file of tools/strange_files/. A cell is `ok`, `-` if nothing is compared, a deviation, the refusal if the
+file has to be refused, or the encoder that ffmpeg lacks. The columns `frames` to `size` compare what fsv2v reads with the ground truth;
+`others` compares the other ways in which fsv2v reads the file with the first; `ffprobe` compares what ffprobe finds, if it is on PATH, with
+the ground truth; `out` and `sound` compare the video that fsv2v exports, decoded by ffmpeg, with the ground truth. The exit code is 1 if
+any cell is wrong.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def compare_other_readers(path: Path, clip: Path, folder: Path, decoded: Decoded
 
 
 def compare_ffprobe(path: Path, truth: Truth) -> str:
-    """Verdict: whether ffprobe finds the same number of frames, their times and their size; "-" without ffprobe."""
+    """Verdict: whether ffprobe finds the same number of frames, their times and their size; "-" without ffprobe or `truth.probed`."""
     if not shutil.which("ffprobe") or not truth.probed:
         return "-"
     entries = "stream=width,height:stream_side_data=rotation:frame=best_effort_timestamp_time"

@@ -1,8 +1,8 @@
 """Trains the shipped 68-point predictor of the dlib backend: `python tools/train_predictor.py --help`.
 
 The targets are the landmarks of the MediaPipe backend in the frames of clips whose licence permits training. The boxes are those of dlib's
-detector, as in use, or random ones. Each face is also shown mirrored and rotated. The people in tools/held_out_people.py are left out; the
-table that is printed at the end contains the error on them.
+detector, as at inference, or random ones. Each face is also shown mirrored and rotated. The people in tools/held_out_people.py are left
+out; the table that is printed at the end contains the error on them.
 """
 
 from __future__ import annotations

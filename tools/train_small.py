@@ -55,8 +55,9 @@ class Recipe:
     """How the network is trained.
 
     people_step: every N-th frame of full-body clips is used; face_frames: frames of each face clip; width: channels of the decoder; spread:
-    standard deviation of a peak, in cells of the heat map; turn: twice the standard deviation of the rotation, in degrees; stretch: that of
-    the random stretch; empty: share of samples without people; smallest, largest: range of the random scale.
+    standard deviation of a peak, in cells of the heat map; turn: twice the standard deviation of the rotation, in degrees; stretch:
+    standard deviation of the shear and of the logarithm of the stretch; empty: share of samples without people; smallest, largest: range of
+    the random scale.
     """
 
     people_step: int = 3
@@ -237,8 +238,8 @@ class Views:
         return _degrade(color_jitter(image, random), random), distributions, weights
 
     def _matrix(self, keypoints: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float64]:
-        """The matrix from pixels of the patch to pixels of the input. A quarter of the people are much smaller than in a tracked window, as
-        they are in a search."""
+        """The matrix from pixels of the patch to pixels of the input. A quarter of the people are smaller than in a tracked window, as they
+        are when the whole image is searched."""
         box = box_of_points(keypoints[keypoints[:, 2] > _MIN_VISIBLE])
         fitting = FILL * min(INPUT[0] / max(box[2] - box[0], 1), INPUT[1] / max(box[3] - box[1], 1))
         small = random.random() < 0.25
@@ -250,7 +251,7 @@ class Views:
         return _stretch(np.asarray(matrix), self.recipe.stretch, random)
 
     def _texture(self, random: np.random.Generator, width: int, height: int) -> NDArray[np.uint8]:
-        """An enlarged part of a patch, without people."""
+        """An enlarged part of a patch without people, or a single colour if none is found."""
         for _ in range(8):
             other, side = int(random.integers(len(self.patches.images))), int(random.integers(48, 200))
             x, y = random.integers(0, PATCH_SIDE - side, 2)
@@ -322,7 +323,7 @@ def _shift_hue(image: NDArray[np.uint8], random: np.random.Generator) -> NDArray
 
 
 def _degrade(image: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    """Degrade half of the images, by lower resolution, blur or lossy compression."""
+    """Degrade about half of the images, by lower resolution, blur or lossy compression."""
     if random.random() < 0.3:
         small = cv2.resize(image, None, fx=1 / (factor := float(random.uniform(1.5, 4))), fy=1 / factor, interpolation=cv2.INTER_AREA)
         image = np.asarray(cv2.resize(small, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR), np.uint8)

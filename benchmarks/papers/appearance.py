@@ -26,7 +26,7 @@ LABELS = LabelTable("actors", tuple(_LABELS), tuple(_LABELS.values()))
 """Arms and legs are bare skin, including hands. Left and right are those of the person."""
 
 SLACK = 0.003
-"""Surfaces that lie deeper than this below a garment, in metres, are left out; see also `Part.hidden_depth`."""
+"""Surfaces that lie deeper than this, in metres, inside a garment enlarged by its `Part.hidden_depth` are left out."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Part:
     hides: bool = True
     """Whether earlier parts are left out where they are inside this one."""
     hidden_depth: float = 0.012
-    """Earlier parts are also left out where they stick out of this one by less than this many metres, except at its edges."""
+    """Metres by which this part is enlarged, except at its edges, so that it also hides earlier parts that stick out of it slightly."""
 
 
 @dataclass(frozen=True)

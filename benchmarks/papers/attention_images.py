@@ -1,4 +1,4 @@
-"""Images of attention (figure 7c of few-shot vid2vid): the pixel of an example that each pixel of the frame attends to most."""
+"""Images of attention (figure 7c of few-shot vid2vid): where in the examples each pixel of the frame attends, and what it sees there."""
 
 from __future__ import annotations
 

@@ -183,8 +183,8 @@ def _planks(rng: np.random.Generator) -> Image:
         tile[top : top + 2] *= 0.6
         tile[top:bottom, int(rng.integers(SIDE - 2)) :][:, :2] *= 0.7
     grain = textures.noise(rng, SIDE, 3, 4, (10, 1))
-    turned = np.clip(tile * (1 + 0.07 * grain[..., None]), 0, 1)
-    return turned if rng.random() < 0.5 else np.ascontiguousarray(turned.swapaxes(0, 1))
+    planks = np.clip(tile * (1 + 0.07 * grain[..., None]), 0, 1)
+    return planks if rng.random() < 0.5 else np.ascontiguousarray(planks.swapaxes(0, 1))
 
 
 def _floor_tiles(rng: np.random.Generator) -> Image:

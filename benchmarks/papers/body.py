@@ -32,9 +32,10 @@ _SIDE_SIGN = np.array([-1.0 if name.startswith("right") else 1.0 for name in BON
 
 @dataclass(frozen=True)
 class Proportions:
-    """The proportions of one subject: height in metres, the others relative to the average.
+    """The proportions of one subject.
 
-    feminine in [0, 1] shapes hips, waist and chest.
+    height: in metres. belly: size of a paunch, 0 for none. feminine: in [0, 1]; shapes head, arms, chest, waist and hips. The others are
+    relative to the average.
     """
 
     height: float = 1.72
@@ -186,7 +187,10 @@ def direction(sign: float, spread: float) -> Array:
 
 
 def rotations(angles: Array) -> Array:
-    """Rotation matrices [T, bones, 3, 3] from angles [T, bones, 3]: first twist about the limb, then bend, then side (outward, or left)."""
+    """Rotation matrices [T, bones, 3, 3] from angles [T, bones, 3]: first twist about the limb, then bend, then side.
+
+    A positive side moves limbs outward, and trunk and head towards -x.
+    """
     bend, twist, side = np.moveaxis(angles, -1, 0)
     return rotation_about("z", side * _SIDE_SIGN) @ rotation_about("x", bend * _BEND_SIGN) @ rotation_about("y", twist * _SIDE_SIGN)
 

@@ -22,7 +22,10 @@ _EYES = ("3a2416", "5a3a20", "4a6a8a", "5c7a4a", "6b7680", "22150d")
 
 @dataclass(frozen=True)
 class Face:
-    """Colours, and sizes relative to the average."""
+    """Colours; sizes of eyes, mouth and brows relative to the average; strengths of beard and lashes in [0, 1].
+
+    smile: how far the corners of the mouth are raised; negative if they are lowered.
+    """
 
     skin: Colour
     hair: Colour

@@ -36,7 +36,10 @@ class Fragments:
 
 
 def rasterise(positions: Array, depth: Array, faces: np.ndarray, height: int, width: int) -> Fragments:
-    """The visible surface of a mesh: positions [V, 2] in pixels (centres at integers), depth [V], faces [F, 3]. Back faces are left out."""
+    """The visible surface of a mesh: positions [V, 2] in pixels (centres at integers), depth [V], faces [F, 3].
+
+    Back faces are left out, and so are triangles that span 200 pixels or more.
+    """
     corners = positions[faces].astype(np.float32)
     edge_one, edge_two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     area = edge_one[:, 0] * edge_two[:, 1] - edge_one[:, 1] * edge_two[:, 0]

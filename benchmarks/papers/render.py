@@ -15,7 +15,7 @@ from textures import SIDE
 Array = NDArray[np.floating]
 
 _SHADOW_CELL, _SHADOW_SIDE, _SHADOW_BIAS = 0.024, 176, 0.05
-"""Cell of the shadow map in metres, side of the map in cells, distance behind a lit surface at which shadow begins in metres."""
+"""Cell of the shadow map in metres; side of the map in cells; distance behind a lit surface, in metres, at which shadow begins."""
 
 
 @dataclass(frozen=True)
@@ -68,25 +68,27 @@ class Renderer:
         position, depth = camera.project(vertices)
         next_position, next_depth = following_camera.project(self.pose(following)[0])
         height, width = camera.height, camera.width
-        fine = rasterise((position + 0.5) * SAMPLES - 0.5, depth, self.faces, height * SAMPLES, width * SAMPLES)
+        fragments = rasterise((position + 0.5) * SAMPLES - 0.5, depth, self.faces, height * SAMPLES, width * SAMPLES)
         near, next_near = 1 / depth, 1 / next_depth
         displacement = np.column_stack([next_position - position, near, next_near])
-        values = fine.values(
+        # columns: 0 to 2 normal, 3 to 5 position, 6 to 8 position at rest, 9 z of the normal at rest, 10 and 11 displacement in pixels,
+        # 12 and 13 inverse depth in this frame and in the next
+        values = fragments.values(
             np.column_stack([normals, vertices, self.rest[:, :3], self.normals[:, 2:], displacement]).astype(np.float32), self.faces
         )
         shadows = ShadowMap(self.scene.light, vertices)
-        linear = self._shade(fine, values, camera, shadows)
+        linear = self._shade(fragments, values, camera, shadows)
         ground = self.scene.image_at(time, shadows.lit)
-        frame = self._expose(fine, linear, values[:, 12], ground, noise_rng)
-        labels, choice = _majority_labels(fine, self.actor.labels)
+        frame = self._expose(fragments, linear, values[:, 12], ground, noise_rng)
+        labels, choice = _majority_labels(fragments, self.actor.labels)
         shift = following_camera.centre - camera.centre
-        motion = _average(fine, values[:, 10:14], choice, np.array([*shift, 0, 0], np.float32))
+        motion = _average(fragments, values[:, 10:14], choice, np.array([*shift, 0, 0], np.float32))
         return RenderedFrame(frame, labels, motion[..., :2], motion[..., 2], motion[..., 3])
 
-    def _albedo(self, fine: Fragments, values: Array) -> Array:
+    def _albedo(self, fragments: Fragments, values: Array) -> Array:
         """Albedo [N, 3] of the surfaces, linear RGB: tile and decal."""
-        material = self.actor.materials[fine.faces]
-        texture = fine.corner_values(self.texture) / self.sizes[material][:, None]
+        material = self.actor.materials[fragments.faces]
+        texture = fragments.corner_values(self.texture) / self.sizes[material][:, None]
         colour = _look_up(self.tiles, texture - np.floor(texture), material)
         left, top, side = self.decal_squares[material].T
         decal_at = np.stack([(values[:, 6] - left) / side, (top - values[:, 7]) / side], -1)
@@ -94,13 +96,13 @@ class Renderer:
         shown = decal[:, 3] * ((values[:, 9] > 0.12) & (decal_at > 0).all(1) & (decal_at < 1).all(1))
         return (colour + (decal[:, :3] - colour) * shown[:, None]) ** 2.2
 
-    def _shade(self, fine: Fragments, values: Array, camera: Camera, shadows: ShadowMap) -> Array:
+    def _shade(self, fragments: Fragments, values: Array, camera: Camera, shadows: ShadowMap) -> Array:
         """Linear RGB [N, 3] of the lit surfaces: a lamp with wrapped diffuse light and gloss, and ambient light with occlusion."""
-        light, material = self.scene.light, self.actor.materials[fine.faces]
+        light, material = self.scene.light, self.actor.materials[fragments.faces]
         normal = _unit(values[:, :3])
         position = values[:, 3:6]
         fleshy, gloss = self.skin[material][:, None], self.gloss[material][:, None]
-        lit = _blur(fine, shadows.lit(position, normal), 1.2)[:, None]
+        lit = _blur(fragments, shadows.lit(position, normal), 1.2)[:, None]
         facing = (normal @ light.direction)[:, None]
         soft = 0.15 + 0.2 * fleshy * np.array([1.0, 0.45, 0.3], np.float32)
         diffuse = np.clip((facing + soft) / (1 + soft), 0, None) * lit
@@ -108,24 +110,24 @@ class Renderer:
         ambient = light.above * sky + light.bounce * (1 - sky)
         half = _unit(_unit(camera.eye - position) + light.direction)
         shine = np.clip((normal * half).sum(1, keepdims=True), 0, 1) ** 24 * gloss * lit
-        arriving = light.colour * diffuse + ambient * self._openness(fine, values)[:, None]
-        return self._albedo(fine, values) * arriving + 0.35 * shine * light.colour
+        arriving = light.colour * diffuse + ambient * self._openness(fragments, values)[:, None]
+        return self._albedo(fragments, values) * arriving + 0.35 * shine * light.colour
 
-    def _openness(self, fine: Fragments, values: Array) -> Array:
+    def _openness(self, fragments: Fragments, values: Array) -> Array:
         """Share [N] of the ambient light: less where neighbouring pixels are nearer to the camera (screen-space ambient occlusion)."""
-        depth, covered = _scatter(fine, 1 / values[:, 12]), _scatter(fine, np.ones(len(values), np.float32))
+        depth, covered = _scatter(fragments, 1 / values[:, 12]), _scatter(fragments, np.ones(len(values), np.float32))
         dark = np.zeros_like(values[:, 12])
         for radius in (3, 9):
             mean = cv2.blur(depth, (2 * radius + 1,) * 2) / np.maximum(cv2.blur(covered, (2 * radius + 1,) * 2), 1e-4)
-            behind = (depth - mean).ravel()[fine.pixels]
+            behind = (depth - mean).ravel()[fragments.pixels]
             dark += np.clip((behind - 0.004) * 9, 0, 0.38)
         return 1 - dark
 
-    def _expose(self, fine: Fragments, linear: Array, near: Array, ground: Array, noise_rng: np.random.Generator) -> NDArray[np.uint8]:
+    def _expose(self, fragments: Fragments, linear: Array, near: Array, ground: Array, noise_rng: np.random.Generator) -> NDArray[np.uint8]:
         """The frame: the actor over the background [SAMPLES H, SAMPLES W, 3], reduced to pixels, exposed, with blur and noise."""
         whole = ground.reshape(-1, 3).copy()
-        whole[fine.pixels] = linear
-        height, width = fine.shape
+        whole[fragments.pixels] = linear
+        height, width = fragments.shape
         light = self.scene.light
         small = cv2.resize(whole.reshape(height, width, 3), (width // SAMPLES, height // SAMPLES), interpolation=cv2.INTER_AREA)
         if light.blur > 0:
@@ -182,17 +184,17 @@ def _look_up(tiles: Array, uv: Array, material: np.ndarray) -> Array:
     return np.asarray(samples, np.float32).reshape(padded, -1)[:count]
 
 
-def _scatter(fine: Fragments, values: Array) -> Array:
+def _scatter(fragments: Fragments, values: Array) -> Array:
     """An image [H, W] of values [N] at their pixels, 0 elsewhere."""
-    plane = np.zeros(fine.shape[0] * fine.shape[1], np.float32)
-    plane[fine.pixels] = values
-    return plane.reshape(fine.shape)
+    plane = np.zeros(fragments.shape[0] * fragments.shape[1], np.float32)
+    plane[fragments.pixels] = values
+    return plane.reshape(fragments.shape)
 
 
-def _blur(fine: Fragments, values: Array, radius: float) -> Array:
+def _blur(fragments: Fragments, values: Array, radius: float) -> Array:
     """Values [N], blurred within the actor's silhouette."""
-    blurred, share = (cv2.GaussianBlur(_scatter(fine, part), (0, 0), radius) for part in (values, np.ones_like(values)))
-    return (blurred / np.maximum(share, 1e-4)).ravel()[fine.pixels]
+    blurred, share = (cv2.GaussianBlur(_scatter(fragments, part), (0, 0), radius) for part in (values, np.ones_like(values)))
+    return (blurred / np.maximum(share, 1e-4)).ravel()[fragments.pixels]
 
 
 def _samples(plane: np.ndarray) -> np.ndarray:
@@ -205,19 +207,19 @@ def _samples(plane: np.ndarray) -> np.ndarray:
     )
 
 
-def _majority_labels(fine: Fragments, labels: np.ndarray) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _majority_labels(fragments: Fragments, labels: np.ndarray) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """The most frequent label of each pixel's samples, [H, W], and which samples have it, [H, W, SAMPLES SAMPLES]."""
-    plane = np.zeros(fine.shape[0] * fine.shape[1], np.uint8)
-    plane[fine.pixels] = labels[fine.faces]
-    samples = _samples(plane.reshape(fine.shape))
+    plane = np.zeros(fragments.shape[0] * fragments.shape[1], np.uint8)
+    plane[fragments.pixels] = labels[fragments.faces]
+    samples = _samples(plane.reshape(fragments.shape))
     votes = (samples[..., None] == samples[..., None, :]).sum(-1) * len(LABELS.names) + samples  # ties: the higher label
     chosen = np.take_along_axis(samples, votes.argmax(-1)[..., None], -1)
     return chosen[..., 0], samples == chosen
 
 
-def _average(fine: Fragments, values: Array, choice: NDArray[np.bool_], behind: Array) -> Array:
+def _average(fragments: Fragments, values: Array, choice: NDArray[np.bool_], behind: Array) -> Array:
     """Means [H, W, C] of values [N, C] over the chosen samples of each pixel. behind [C]: the values of the background."""
-    plane = np.broadcast_to(behind, (fine.shape[0] * fine.shape[1], values.shape[1])).copy()
-    plane[fine.pixels] = values
-    samples = _samples(plane.reshape(*fine.shape, -1))
+    plane = np.broadcast_to(behind, (fragments.shape[0] * fragments.shape[1], values.shape[1])).copy()
+    plane[fragments.pixels] = values
+    samples = _samples(plane.reshape(*fragments.shape, -1))
     return np.asarray((samples * choice[..., None]).sum(2) / choice.sum(2, dtype=np.float32)[..., None])

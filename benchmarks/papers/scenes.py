@@ -21,7 +21,7 @@ SAMPLES = 2
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera that looks towards -z from `eye` (metres), tilted by `tilt` degrees.
+    """A camera that looks towards -z from `eye` (metres), tilted down by `tilt` degrees.
 
     focal: focal length in pixels; centre: the principal point in pixels; height, width: size of the image in pixels.
     """

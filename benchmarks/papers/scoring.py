@@ -64,7 +64,7 @@ class Figures:
 def score(triples: Sequence[Triple], metrics: Sequence[str], labeller_weights: Path | None, device: str) -> Figures:
     """Measure metrics. A metric that does not exist or cannot run is listed as missing with the reason.
 
-    LABEL_METRICS and SET_METRIC_PREFIXES cover all frames together; the others are means over clips of equal weight.
+    LABEL_METRICS and metrics of sets (SET_METRIC_PREFIXES) cover all frames together; the others are means over clips of equal weight.
     labeller_weights: the file of the labelling network; None if the clips have no label maps.
     """
     figures = Figures()
@@ -148,7 +148,7 @@ def _score_clips(metric: str, triples: Sequence[Triple], device: str) -> list[Sc
 
 
 def repeated_image(examples: Clip) -> Path:
-    """The path of the image that "repeat the example" repeats. If the experiment has not written one, it becomes the first example."""
+    """The path of the image that "repeat the example" repeats. If the file does not exist, the first example is written to it."""
     return examples.path.parent / "example.png"
 
 

@@ -97,7 +97,7 @@ class Solid:
     """Seed of the wrinkles."""
 
     def distance(self, points: Array, growth: float = 0.0) -> Array:
-        """As `Loft.distance`. growth does not move holes, cut-off heights and flat ends."""
+        """As `Loft.distance`. growth does not move holes, cut-off heights or flat ends."""
         distance = self.shapes[0].distance(points, growth)
         for shape in self.shapes[1:]:
             distance = _smooth_minimum(distance, shape.distance(points, growth), self.smooth)
@@ -182,7 +182,7 @@ def bind(points: Array, skeleton: Skeleton) -> Array:
 
 
 def bind_skirt(points: Array, skeleton: Skeleton) -> Array:
-    """Skinning weights of a skirt: the pelvis at the waist, and increasingly the thigh of the same side further down."""
+    """Skinning weights of a skirt: those of `bind` at the waist; further down the pelvis, and increasingly the thigh of the same side."""
     hip, knee = skeleton.at["left thigh"], skeleton.at["left shin"]
     lower = np.clip((hip[1] + 0.06 - points[:, 1]) / (hip[1] + 0.06 - knee[1]), 0, 1) ** 0.8
     left = 1 / (1 + np.exp(-points[:, 0] / (0.45 * hip[0])))

@@ -83,7 +83,7 @@ def write(setup: Setup, path: Path, coding: Coding, *options: object, frames: Se
 
 
 def click(setup: Setup, at: float, length: float, name: str = "click.wav") -> list[object]:
-    """ffmpeg's arguments for a sound as input, `length` seconds of silence with 50 ms of noise at `at` seconds."""
+    """ffmpeg's arguments for a sound as input: `length` seconds of silence, with a tone of 50 ms at `at` seconds."""
     sound = np.zeros(round(48000 * length), np.int16)
     start = round(48000 * at)
     sound[start : start + 2400] = np.resize(np.array([20000, -20000], np.int16).repeat(12), 2400)[: max(0, len(sound) - start)]

@@ -39,7 +39,7 @@ def _late_video(setup: Setup, path: Path) -> Truth:
 
 @register("variable rate", "variable.mp4", "libx264")
 def _variable(setup: Setup, path: Path) -> Truth:
-    """Pauses of one to three frames."""
+    """Each frame is shown for one to three times 1/25 s."""
     times = [Fraction(n + n // 3 + n // 5, 25) for n in range(setup.count)]
     return write_at_times(setup, path, times, Fraction(1, 90000))
 

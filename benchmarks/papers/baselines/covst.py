@@ -1,8 +1,8 @@
 """COVST (Chen et al., "Coherent online video style transfer", ICCV 2017) with pix2pixHD as the stylizer, as in vid2vid's comparison.
 
 The stylizer is trained on single frames and then fixed. It is split after its residual blocks into an encoder E and a decoder D. The
-composed features of the previous frame are warped by the optical flow, w_t. A small network m compares them with the features of the
-present frame and predicts where they replace these; the decoder makes the frame (section 3):
+composed features of the previous frame are warped by the optical flow, w_t. A small network m compares the warped features with those of
+the present frame and predicts where to use the warped ones; the decoder makes the frame (section 3):
 
     F_t = E(s_t),  F'_t = w_t(Fo_{t-1}),  M = m(|F_t - F'_t|),  Fo_t = (1 - M) F_t + M F'_t,  O_t = D(Fo_t);  Fo_1 = F_1
 
@@ -99,7 +99,7 @@ class Covst(Pix2PixHD):
     def shrink_flow(self, flow: Tensor) -> Tensor:
         """Resize a flow of images to the features, in pixels of the features.
 
-        It is averaged as the encoder's convolutions halve the size.
+        Each halving averages 3x3 pixels, around the positions of the encoder's strided convolutions.
         """
         for _ in range(self.config.downs):
             flow = half_size(flow)

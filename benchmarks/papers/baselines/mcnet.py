@@ -35,7 +35,7 @@ class MCNetConfig(PredictorConfig):
     family: ClassVar[str] = "mcnet"
 
     filters: int = 64
-    """Channels at the finest scale; each of the two scales below has twice as many."""
+    """Channels at the finest of the three scales; they double from each scale to the next coarser one."""
 
     @property
     def halvings(self) -> int:

@@ -77,7 +77,7 @@ def shifts(source: tuple[Tensor, Tensor], driving: tuple[Tensor, Tensor]) -> Ten
 
 
 def _shift_image(image: Tensor, shift: Tensor) -> Tensor:
-    """An image [B, C, H, W] moved as a whole by a shift [B, 2]."""
+    """An image [B, C, H, W] warped by the same backward flow at every pixel, `shift` [B, 2]."""
     return warp(image, shift[..., None, None].expand(-1, -1, *image.shape[-2:]))
 
 

@@ -163,7 +163,7 @@ def _pane(corners: list[tuple[float, float, float]], paint: Paint) -> Mesh:
 
 
 def _door_windows(corners: dict[str, list[tuple[float, float, float]]], glass: Paint) -> list[Mesh]:
-    """The windows of a van's doors, slightly in front of its closed sides."""
+    """The windows of a van's doors, slightly outside its closed sides."""
     windows = []
     for side, out in (("right", 0.012), ("left", -0.012)):
         rear, front = (1, 0) if side == "left" else (0, 1)

@@ -16,7 +16,7 @@ _GREEN = (0.05, 0.1, 0.07)
 
 
 def lamp_post(atlas: Atlas, height: float, arm: float, old: bool) -> Mesh:
-    """A lamp post at the origin; its arm reaches over the road, towards -z."""
+    """A lamp post at the origin. Its arm reaches over the road, towards -z; an old one has a lantern on top instead."""
     steel = Paint(atlas["plain"], POLE, _GREEN if old else _STEEL)
     light = Paint(atlas["lamp"], POLE)
     parts = [tube((0, 0, 0), (0, 0.9, 0), (0.11, 0.09), steel, 8), tube((0, 0.9, 0), (0, height, 0), (0.065, 0.05), steel, 8)]

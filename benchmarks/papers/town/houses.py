@@ -34,7 +34,7 @@ def _linear_colour(colour: tuple[float, float, float], rng: np.random.Generator)
 def draw_house(rng: np.random.Generator, atlas: Atlas, width: float, depth: float, floors: int, *, shops: bool, gabled: bool) -> Mesh:
     """A house from x = 0 to `width` and z = 0 to `depth`, in metres; its front is at z = 0 and faces -z.
 
-    floors: with the ground floor. shops: on the ground floor. gabled: it has a gable roof, not a flat one.
+    floors: their number, with the ground floor. shops: whether the ground floor has any. gabled: whether the roof has gables or is flat.
     """
     number = int(rng.integers(FACADES))
     brick = number % 2 == 1

@@ -53,7 +53,7 @@ class Mesh:
         return len(self.tile)
 
     def transform(self, motion: Array) -> Mesh:
-        """The mesh moved by motion [3, 4]: rotation (or uniform scaling) and translation."""
+        """The mesh moved by motion [3, 4]: rotation and translation. A scaling would also scale the lengths of the normals."""
         return replace(self, corners=self.corners @ motion[:, :3].T + motion[:, 3], normals=self.normals @ motion[:, :3].T)
 
     def with_instance(self, instance: int, part: int = 0) -> Mesh:
@@ -71,7 +71,7 @@ def join(meshes: Sequence[Mesh]) -> Mesh:
 def triangles(corners: Array, uv: Array, paint: Paint, normals: Array | None = None) -> Mesh:
     """A mesh of corners [N, 3, 3] with uv [N, 3, 2], without triangles of area 0.
 
-    normals [N, 3, 3] point outward; the triangles are turned accordingly. Without them the triangles are flat.
+    normals [N, 3, 3] point outward; the triangles are turned accordingly. Without normals, each triangle is shaded flat.
     """
     facing = area_vectors(corners)
     length = np.linalg.norm(facing, axis=1)

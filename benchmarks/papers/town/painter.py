@@ -1,8 +1,8 @@
 """How tiles are drawn: square textures that repeat without a seam.
 
 A tile is [SIDE, SIDE, 8] with values in [0, 1]. Channels 0 to 2 are the square root of its linear RGB. TINT is the share of the surface's
-tint that it takes, GLOSS how strongly it reflects, GLOW how much light it emits after dark. ALPHA is 0 where leaves or railings have
-gaps. The last channel is unused.
+tint that it takes, GLOSS how strongly it reflects, GLOW how much light it emits, more after dark. ALPHA is 0 where leaves or railings
+have gaps. The last channel is unused.
 """
 
 from __future__ import annotations

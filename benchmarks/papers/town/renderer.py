@@ -24,7 +24,7 @@ Array = NDArray[np.floating]
 Index = NDArray[np.int64]
 
 FAR = 320.0
-"""Surfaces beyond this distance in metres are not drawn."""
+"""Triangles beyond this depth in metres are not drawn, and neither is the ground beyond twice this depth."""
 _BAND = 1 << 17
 """Number of samples that are shaded at once; limits the memory."""
 _FRAGMENTS = 1 << 21

@@ -82,8 +82,8 @@ class Roads:
     def intersect(self, eye: Array, rays: Array) -> tuple[Array, Array]:
         """Where rays [N, 3] that point down meet the ground, at eye + t ray: t [N], and the distance from the edge of the road [N].
 
-        If a ray is above a road at the height of the pavement, and below a pavement at the height of the road, it meets the kerb in
-        between.
+        A ray that is above a road when it reaches the pavement's height, and below a pavement when it reaches the road's height, meets the
+        kerb in between.
         """
         high, low = ((eye[1] - height) / -rays[:, 1] for height in (KERB, 0.0))
 

@@ -40,7 +40,7 @@ class Scan:
         return np.repeat(self.run_triangles, self.count)
 
     def values(self, planes: Array) -> Array:
-        """Values [M] float64 at the points of planes [N, 3], one for each triangle: the factors of x and y, and a constant."""
+        """Values [M] float64 at the points. planes [N, 3]: an affine function for each triangle: factors of x and y, constant."""
         slope = planes[self.run_triangles, 0]
         start = slope * self.left + planes[self.run_triangles, 1] * self.row + planes[self.run_triangles, 2]
         step = np.arange(int(self.count.sum())) - np.repeat(np.cumsum(self.count) - self.count, self.count)

@@ -18,7 +18,8 @@ class WeatherKind:
     """A kind of weather, from which `Weather` is drawn. Colours are linear RGB.
 
     weight: how often it is drawn relative to the others. elevation of the sun in degrees; clouds: share of the sky that they cover;
-    visibility: metres at which haze makes up two thirds of a colour; these three are ranges (lowest, highest). glow: of lamps and windows.
+    visibility: metres at which haze makes up two thirds of a colour; these three are ranges (lowest, highest). brightness: factor of the
+    exposure. glow: of lamps and windows.
     """
 
     name: str
@@ -49,7 +50,7 @@ class Weather:
 
     sun_direction [3]: unit vector to the sun. sun, zenith, horizon: linear RGB. cover: share of the sky that clouds cover. visibility:
     metres at which haze makes up two thirds of a colour. glow: of lamps and windows. clouds [S, S, 4]: noise. exposure: factor of the
-    linear RGB.    noise_level: standard deviation of the sensor noise, for values in [0, 1]. blur: standard deviation in pixels.
+    linear RGB. noise_level: standard deviation of the sensor noise, for values in [0, 1]. blur: standard deviation in pixels.
     """
 
     name: str

@@ -83,7 +83,7 @@ def enter_from_side_street(roads: Roads, crossing: Crossing, side: int, heading:
 
 
 def parking_path(roads: Roads, heading: int, z: float, last: float, outward: bool) -> Path:
-    """The path from a parking place at z into the lane (outward), or from the lane into the parking place."""
+    """The path from a parking place at z into the lane, to z = last (outward), or from the lane into a parking place 16 metres after z."""
     points = lane(roads, heading, z - (0 if outward else heading * 60), last if outward else z + heading * 16, 0.0)
     along = np.abs(points[:, 1] - z) if outward else np.abs(points[:, 1] - (z + heading * 16))
     share = np.clip((along - 2) / 11, 0, 1)
