@@ -132,7 +132,7 @@ def test_the_numbers_of_training_images_are_those_of_the_docstring(import_benchm
         small.future_phases,
     ]
     counts = [sum(phase.steps * phase.batch * phase.frames for phase in phases) for phases in schedules]
-    assert counts == [12200, 12200, 2000, 35200, 19200, 5100]
+    assert counts == [5500, 5500, 2000, 13200, 7200, 2550]
     assert all(f"{count:,}" in import_benchmark("vid2vid_scales").__doc__ for count in counts)
 
 
