@@ -20,7 +20,8 @@ from stages.conditions.landmarks import MIRROR, draw_sketch
 
 SIZE, FRAMES, FPS = 256, 120, Fraction(25)
 
-# The script. LETTERS has the duration and mouth shape of each letter of SPEECH; other movements are (first frame, last frame, amount).
+# The script. LETTERS has the durations and mouth shapes of letters of SPEECH, OTHER_CONSONANT those of all other letters, PAUSE those of
+# other characters. Other movements are (first frame, last frame, amount).
 SPEECH = " hela, aim a fes. ai tok, ai tan, end bau. bai! "
 LETTERS = {
     # letter: (frames, jaw in degrees, lips wide in millimetres, lips forward in millimetres)
