@@ -1,4 +1,4 @@
-"""People on whom no shipped weights are trained, so that results on them are those on unseen people."""
+"""People who are held out from the training of the shipped models `face-256` (FACES) and `pose-256` (BODIES); see their cards."""
 
 FACES = (
     "f2-02", "f2-12", "f2-17", "f2-20", "f2-33", "f2-37", "liveportrait_d6", "liveportrait_s29", "moore_2", "lipnetgrid_brbk7n",

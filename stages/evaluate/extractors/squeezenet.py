@@ -1,4 +1,4 @@
-"""Features of frames and of windows of frames by SqueezeNet 1.0. Its weights are shipped, so it runs without a download.
+"""Features of frames and of windows of frames by SqueezeNet 1.0, a small and fast network.
 
 The vector of a frame: the features of the last layer (fire9), whose channels are scaled to length sqrt(512) at each position, averaged over
 the positions. The vector of a window: the mean of its frames' vectors for appearance, then four times the mean absolute change from each

@@ -1,7 +1,7 @@
 """Metrics of distributions: distances between the features of all results and those of all references.
 
-Scores computed with Inception and I3D are comparable with published ones. SqueezeNet's weights are shipped, so its metrics need no
-download; their figures are comparable only with each other. 3D ResNeXt is the network of vid2vid's second video FID. No checksum of its
+Scores computed with Inception and I3D are comparable with published ones. SqueezeNet is small and fast; the
+figures of its metrics are comparable only with each other. 3D ResNeXt is the network of vid2vid's second video FID. No checksum of its
 file is published, so the manifest of weights has no entry for it. The metric cannot run until the entry is added.
 """
 
