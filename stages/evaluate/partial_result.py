@@ -153,12 +153,12 @@ def _reason(value: str | dict[str, Any]) -> str:
 
 
 def require_same(path: Path, part: PartialResult) -> None:
-    """Raises ParametersDiffer when the file at `path` is the partial result of a different evaluation than `part`."""
+    """Raises ParametersDiffer when the file at `path` is the partial result of a different evaluation or shard than `part`."""
     if not path.exists():
         return
     existing = load(path)
     if (existing.metrics, existing.shards, existing.fingerprint) != (part.metrics, part.shards, part.fingerprint):
-        raise ParametersDiffer(f"{path} belongs to a different evaluation, and is not replaced", code="output-other")
+        raise ParametersDiffer(f"{path} belongs to a different evaluation or shard, and is not replaced", code="output-other")
 
 
 def merge(paths: Sequence[Path]) -> PartialResult:

@@ -45,7 +45,7 @@ def test_the_shipped_clip_is_small():
 
 def test_an_existing_clip_is_not_replaced(generator: ModuleType, tmp_path: Path):
     generator.write_clip(tmp_path / "driving.clip")
-    with pytest.raises(ParametersDiffer):
+    with pytest.raises(ParametersDiffer, match="exists already"):
         generator.write_clip(tmp_path / "driving.clip")
 
 

@@ -81,7 +81,7 @@ def test_a_clip_without_people_is_an_error_and_leaves_no_output(shared, tmp_path
     assert not clip.has("poses") and leftovers(clip.path) == []
 
 
-def test_black_and_white_frames_have_no_person_and_frozen_frames_the_same_pose(people) -> None:
+def test_all_black_or_all_white_frames_have_no_person_and_frozen_frames_keep_one_pose(people) -> None:
     dancer = people("musepose_dance", 90, 92)
     frames = list(dancer.frames())
     frames = [frames[0], *[np.zeros_like(frames[0])] * 8, *[frames[1]] * 5, *[np.full_like(frames[0], 255)] * 3]

@@ -24,7 +24,7 @@ def make_onnx(tmp_path: Path) -> Callable[..., Path]:
     """make_onnx(flow=(3, -1), slope=0, inputs=2, channels=2, sides=("h", "w"), outputs=1): a network in a new file.
 
     Its last output is `flow` everywhere, plus `slope` times the difference in red between the last image and the first. With two outputs,
-    the first is that difference alone.
+    the first is that product alone, without `flow`.
     """
     onnx = pytest.importorskip("onnx")
     helper, floats = onnx.helper, onnx.TensorProto.FLOAT

@@ -1,1 +1,1 @@
-"""Rendered towns, seen from a car that drives through them: see drives.py."""
+"""Rendered towns, seen from a car that drives through them: see ../drives.py."""
