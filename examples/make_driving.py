@@ -141,7 +141,7 @@ def driving_points() -> np.ndarray:
 
 
 def write_clip(out: Path) -> None:
-    """Write the clip `out`. Raises ParametersDiffer when a different one exists."""
+    """Write the clip `out`. Raises ParametersDiffer when it exists."""
     points = driving_points()
     clip = create_clip(out, width=SIZE, height=SIZE, num_frames=FRAMES, fps=FPS)
     producer = Producer(stage="make_driving")

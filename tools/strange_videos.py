@@ -104,7 +104,7 @@ def compare_other_readers(path: Path, clip: Path, folder: Path, decoded: Decoded
 
 
 def compare_ffprobe(path: Path, truth: Truth) -> str:
-    """Verdict: whether ffprobe finds the same number of frames, their times and their size; "-" without ffprobe or `truth.probed`."""
+    """Verdict: whether ffprobe finds the same number, times and size of the frames; "-" without ffprobe or `truth.probed`."""
     if not shutil.which("ffprobe") or not truth.probed:
         return "-"
     entries = "stream=width,height:stream_side_data=rotation:frame=best_effort_timestamp_time"

@@ -24,7 +24,7 @@ def mean_and_half_width(values: Sequence[float]) -> tuple[float, float | None]:
 def paired_verdict(values: Sequence[float], baseline: Sequence[float], better: str) -> Verdict:
     """Whether the claim holds that `values` are better than `baseline`, from pairs of runs with the same seed. better: "lower" or "higher".
 
-    The 95 % interval of the mean difference decides; the verdict is "undecided" if the interval contains 0, or if there is a single pair.
+    The verdict follows from the 95 % interval of the mean difference. It is "undecided" if this interval contains 0, or for a single pair.
     """
     sign = 1 if better == "higher" else -1
     mean, half = mean_and_half_width([sign * (a - b) for a, b in zip(values, baseline, strict=True)])

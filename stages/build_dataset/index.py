@@ -65,7 +65,7 @@ def assign_subjects(rows: Mapping[str, dict[str, Any]], subjects: Mapping[str, s
     if unknown:
         examples = ", ".join(sorted(known)[:20])
         raise UsageError(
-            f"the table of subjects lists {', '.join(unknown[:5])}, but no clip has this name", hint=f"The clips include {examples}"
+            f"the table of subjects lists {', '.join(unknown[:5])}, but there is no such clip", hint=f"The clips include {examples}"
         )
     for name, row in rows.items():
         row["subject"] = subjects.get(name, subjects.get(row.get("source", name), row["subject"]))

@@ -126,6 +126,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore")
             with _open_with_pillow_or_ffmpeg(path) as image:
                 _require_max_side(path, image.size)
+                # size_of_jpeg returns zeros for a file that is too short for its pixels
                 if image.format == "JPEG" and min(size_of_jpeg(path.read_bytes())) == 0:
                     raise InputError(f"{path} is damaged: it has far fewer bytes than an image of its size needs")
                 yield image

@@ -34,7 +34,9 @@ _STATISTICS = ("results", "references", "repeated", "warped")
 
 @dataclass(frozen=True)
 class PartialResult:
-    """The scores and statistics of some results of an evaluation. The names of sets are those of `set_names`.
+    """The scores and statistics of some results of an evaluation.
+
+    A set is the results that a metric of distributions, such as FID, compares together; `set_names` forms and names the sets.
 
     metrics: their names.
     shards: (index, count) of each shard that it contains, ((0, 1),) for a whole evaluation.
@@ -71,7 +73,7 @@ class PartialResult:
         return joined
 
     def aggregate_scores(self) -> Iterator[Score]:
-        """The scores over several results: distributions of each set, then the means of each method (see `group_by_method`)."""
+        """Scores over several results: of each set by metrics such as FID, then the means of each method (see `group_by_method`)."""
         metrics = [find_metric(name) for name in self.metrics]
         for name in self.clips:
             for metric in metrics:

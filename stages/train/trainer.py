@@ -258,7 +258,8 @@ class Trainer:
         """Prepare for the first step of a phase."""
         self.guard.reset_errors()
         if self.compute.compile:
-            torch.compiler.reset()  # PyTorch keeps at most eight variants, as many as a phase has: 1 to 4 examples, with and without past
+            # PyTorch keeps at most eight compiled variants, and a phase may need all: for 1 to 4 examples, each with and without a past
+            torch.compiler.reset()
         had_no_past = self.step == 0 or not self.config.phase_at(self.step - 1).has_past
         if phase.has_past and had_no_past:
             self.generator.load_state_dict(self.generator.initial_window_weights(self.generator.state_dict()))

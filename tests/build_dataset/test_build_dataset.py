@@ -209,7 +209,7 @@ def test_a_subject_of_an_absent_clip_is_refused(fsv2v, clips, tmp_path):
     (tmp_path / "subjects.tsv").write_text("P0\tanna\np1\tanna\n")
     result = fsv2v("build-dataset", *clips, "-o", tmp_path / "faces", "--size", 64, "--subjects", tmp_path / "subjects.tsv")
     assert result.exit_code == 2
-    assert "the table of subjects lists P0, but no clip has this name" in result.stderr and "The clips include p0, p1, p2" in result.stderr
+    assert "the table of subjects lists P0, but there is no such clip" in result.stderr and "The clips include p0, p1, p2" in result.stderr
     assert not (tmp_path / "faces" / "clips.ndjson").exists()
 
 

@@ -117,7 +117,7 @@ def test_identities_in_a_crowd_are_kept_for_a_second(shared, tmp_path) -> None:
 
 
 def test_identities_are_restored_from_openpose_files_without_ids(people, tmp_path) -> None:
-    """Every dancer in an OpenPose folder is tracked, even if the files list the people of each frame in any order."""
+    """People who are seen in all frames are tracked, although the OpenPose files list the people of each frame in any order."""
     clip = crowd(people, 30, 60)
     extract(clip, PoseOptions(person="all"))
     folder = export(clip, "poses", tmp_path / "json", "openpose")

@@ -1,4 +1,4 @@
-"""A live driver: each image of a stream or camera gives a frame of a file, a stream or a window before the next image is read."""
+"""A live driver: for each image of a stream or camera, a frame is written or shown in a window before the next image is read."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ def test_a_live_driver_moves_the_example_as_its_clip_does(model_file, person, dr
     assert np.abs(live[5].astype(float) - whole[5]).mean() < 0.3 * motion
 
 
-def test_without_a_face_the_last_one_is_repeated(model_file, person, driver):
+def test_images_without_a_face_repeat_the_last_face_or_at_first_the_example(model_file, person, driver):
     live = LiveRendering([person], load_model(model_file), OPTIONS)
     assert len(list(live.frames(driver.frames(), known_faces(driver, missing=(0, 3))))) == 6
-    assert live.driving.held == 2
+    assert live.driving.held == 2  # number of images without a face
 
 
 def test_a_live_result_is_pasted_into_its_photograph(model_file, driver, make_painted_clip, tmp_path):

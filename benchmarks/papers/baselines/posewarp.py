@@ -90,7 +90,7 @@ class PoseWarp(Animator):
 def rough_masks(points: Tensor, present: Tensor, height: int, width: int) -> Tensor:
     """Logits [B, 11, H, W] that fall with the squared distance from a limb's bones and equal the background's at `EDGE` widths.
 
-    points [B, 25, 2] (x, y in pixels), present bool [B, 25]. A limb of which no bone is present gets almost no weight.
+    points [B, 25, 2] (x, y in pixels), present bool [B, 25]. A limb without any present bone gets almost no weight.
     """
     trunk = (points[:, NECK] - points[:, MID_HIP]).norm(dim=-1)
     trunk = torch.where(present[:, NECK] & present[:, MID_HIP], trunk, FALLBACK_TRUNK * height).clamp(min=MIN_LIMB * height)
